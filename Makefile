@@ -1,0 +1,59 @@
+# What a person, a hook and CI run. `make` alone lists it.
+PYTHON ?= python3
+PORT ?= 5000
+PY := .venv/bin/python
+READY := .venv/.ready
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup params repro test test-fast check format sweep ui bench clean
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make .venv with the exact versions of constraints.txt, DVC and MLflow ready (all others call it)
+
+# torch goes first and by its own pin: a resolver that sees a range may take a build for other hardware.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11, 3.12 or 3.13 is needed, this is " + sys.version.split()[0] + "; try make PYTHON=python3.11 ...")'
+	@echo "installing into .venv, once (a few minutes)"
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@git rev-parse --git-dir >/dev/null 2>&1 || .venv/bin/dvc config --local core.no_scm true
+	@$(PY) -c 'from flywheel.tracking import prepare; prepare()'
+	@touch $(READY)
+
+params: $(READY) ## Compose params.yaml from conf/
+	@.venv/bin/flywheel params
+
+repro: params ## Rebuild what changed: data, models, reports, registry (`dvc repro`)
+	@.venv/bin/dvc repro
+
+test: $(READY) ## Run every test, end-to-end ones included
+	@$(PY) -m pytest -n 2 --dist loadgroup
+
+test-fast: $(READY) ## Run the tests that take seconds
+	@$(PY) -m pytest -n 2 --dist loadgroup -m "not slow"
+
+check: $(READY) ## Lint, types, and whether params.yaml is what conf/ composes to
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/flywheel params --check
+
+format: $(READY) ## Bring the code into its form
+	@.venv/bin/ruff check --fix --quiet .
+	@.venv/bin/ruff format .
+
+sweep: $(READY) ## Try four settings of fashion: make sweep ARGS='task=mnist5k optimizer.lr=1e-3,3e-3'
+	@$(PY) -m flywheel.train -m $(or $(ARGS),task=mnist5k model=mlp,cnn optimizer.lr=1e-3,3e-3)
+
+ui: $(READY) ## Compare runs in a browser: MLflow's pages on 127.0.0.1:$(PORT)
+	@.venv/bin/flywheel ui --port $(PORT)
+
+bench: $(READY) ## Measure what bench/RESULTS.md claims
+	@$(PY) -m bench
+
+clean: ## Remove what stages left half-done; data, models and runs stay
+	@rm -rf .flywheel/runs .flywheel/sweeps .flywheel/cache .pytest_cache .mypy_cache .ruff_cache

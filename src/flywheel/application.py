@@ -1,0 +1,135 @@
+"""The Hydra application behind `python -m flywheel.train`: one training, or a multirun of many.
+
+Every job is a training of its own, with an MLflow run of its own; in a multirun the runs are children of one parent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from flywheel.errors import FlywheelError
+from flywheel.params import project_root, task_from
+from flywheel.stage import keep_caches_writable
+
+log = logging.getLogger("flywheel")
+
+RESULT = "result.json"
+
+
+def main(words: list[str]) -> int:
+    """Check the command line, then hand over to Hydra.
+
+    Args:
+        words: What follows `python -m flywheel.train`.
+
+    Returns:
+        0; 1 where a job of a multirun failed.
+
+    Raises:
+        FlywheelError: An override, or the training, is wrong.
+    """
+    import hydra
+
+    from flywheel.compose import HYDRA_VERSION_BASE, check_overrides
+    from flywheel.sweep.summary import close_left_open, num_failed
+
+    root = project_root()
+    os.chdir(root)
+    keep_caches_writable()
+    words = [word for word in words if word != "--debug"]
+    check_overrides(_overrides(words))
+    sys.argv = [sys.argv[0], *words]
+    # A FlywheelError in a job must reach `explained` as it is, not as Hydra's shortened traceback.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        hydra.main(version_base=HYDRA_VERSION_BASE, config_path=str(root / "conf"), config_name="train")(job)()
+    finally:
+        close_left_open()
+    return 1 if num_failed() else 0
+
+
+def job(config: DictConfig) -> float:
+    """Train with one job's settings.
+
+    Returns:
+        The monitored validation metric of the kept epoch: what a sweeper optimises. In a multirun a failed job gives
+        NaN, and the others go on.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from flywheel.stage import set_up_logging
+
+    set_up_logging()
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
+    in_sweep = settings.mode == RunMode.MULTIRUN
+    overrides = list(settings.overrides.task)
+    if not in_sweep:
+        return float(_train(config, folder, overrides, parent=None)["score"])
+    from flywheel.sweep.summary import parent_of
+
+    log.info("job %s: %s", settings.job.num, " ".join(overrides) or "defaults")
+    try:
+        result = _train(config, folder, overrides, parent=parent_of(folder.parent))
+    except Exception as error:
+        known = isinstance(error, FlywheelError)
+        log.error("job %s failed: %s", settings.job.num, error, exc_info=None if known else error)
+        result = {"overrides": overrides, "error": str(error) or type(error).__name__, "score": float("nan")}
+        _write(folder, result)
+    return float(result["score"])
+
+
+def _train(config: DictConfig, folder: Path, overrides: list[str], parent: str | None) -> dict[str, Any]:
+    from flywheel.prepare import processed_for
+    from flywheel.stage import read_json
+    from flywheel.train import train
+
+    plain = OmegaConf.to_container(config, resolve=True)
+    task = task_from(plain, "")
+    data = processed_for(task)
+    fitted = train(task, data, folder / "model", name=" ".join(overrides) or None, parent=parent)
+    result = {
+        "task": task.name,
+        "overrides": overrides,
+        "num_rows": read_json(data / "meta.json")["num_rows"],
+        "monitor": task.metric.monitor.name,
+        "mode": task.metric.monitor.mode,
+        "score": fitted.score,
+        "epoch": fitted.epoch,
+        "model_sha256": fitted.model_sha256,
+    }
+    _write(folder, result)
+    log.info("%s %.4f after epoch %d; model in %s", result["monitor"], fitted.score, fitted.epoch + 1, folder / "model")
+    return result
+
+
+def _write(folder: Path, result: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RESULT).write_text(json.dumps(result) + "\n")
+
+
+def _overrides(words: list[str]) -> list[str]:
+    """The overrides among Hydra's flags."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("--multirun", "--run", "--resolve", "--hydra-help", "--version", "--shell-completion"):
+        parser.add_argument(flag, action="store_true")
+    parser.add_argument("-m", "-r", "-h", "--help", dest="short", action="store_true")
+    parser.add_argument("--info", "-i", nargs="?", const="all")
+    for flags in (
+        ("--cfg", "-c"),
+        ("--package", "-p"),
+        ("--config-name", "-cn"),
+        ("--config-dir", "-cd"),
+        ("--config-path", "-cp"),
+    ):
+        parser.add_argument(*flags)
+    return [word for word in parser.parse_known_args(words)[1] if not word.startswith("-")]

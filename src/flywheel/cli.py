@@ -1,0 +1,225 @@
+"""The command line. Each command imports what it needs when it runs, so that `flywheel --help` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flywheel.errors import FlywheelError
+from flywheel.stage import explained, set_up_logging
+
+app = typer.Typer(
+    name="flywheel",
+    help="From data to a registered, served, monitored model and back. `dvc repro` builds; these look, ask and check.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+registry = typer.Typer(no_args_is_help=True, help="List, promote and roll back registered models.")
+app.add_typer(registry, name="registry")
+
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A task of params.yaml.")]
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Set what holds for all commands."""
+    set_up_logging()
+
+
+@app.command()
+def params(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say whether params.yaml is stale (exit code 1).")
+    ] = False,
+) -> None:
+    """Compose params.yaml from conf/."""
+    from flywheel.compose import is_stale, write_params
+    from flywheel.params import project_root
+
+    root = project_root()
+    if check:
+        if is_stale(root):
+            typer.echo("params.yaml differs from what conf/ composes to; run `make params`", err=True)
+            raise typer.Exit(1)
+        return
+    typer.echo("params.yaml is composed anew" if write_params(root) else "params.yaml is up to date")
+
+
+@app.command("init-task")
+def init_task(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the new task.")],
+    source: Annotated[
+        Path,
+        typer.Option(
+            "--from", metavar="PATH", help="A .csv, .tsv, .parquet or .jsonl file, or a folder of class-named folders."
+        ),
+    ],
+    target: Annotated[str | None, typer.Option(metavar="COLUMN", help="What is to be told; else guessed.")] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="tabular, text, image, audio or interactions, instead of the guess.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="Of the target: class or number, instead of the guess.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a task of this name.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
+) -> None:
+    """Make a task of your own data: look at them, guess, and write its configuration."""
+    from rich.console import Console
+
+    from flywheel.init_task import show, verb
+
+    made = verb.init_task(
+        name, source, target=target, modality=modality, kind=kind, force=force, dry_run=dry_run
+    )  # fmt: skip
+    Console().print(show.table(made))
+    for line in show.next_lines(made, written=not dry_run):
+        typer.echo(line)
+
+
+@app.command()
+def doctor() -> None:
+    """Look at Python, torch, GPU, disk, DVC, MLflow, ports and sources, one line each, with the mend."""
+    from flywheel.doctor import examine
+
+    bad = False
+    for finding in examine():
+        colour = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "bad": typer.colors.RED}[finding.state]
+        mend = f"  -> {finding.mend}" if finding.mend else ""
+        typer.echo(f"{typer.style(f'{finding.state:4}', fg=colour)} {finding.what}: {finding.said}{mend}")
+        bad |= finding.state == "bad"
+    raise typer.Exit(1 if bad else 0)
+
+
+@app.command()
+def verify(
+    mend: Annotated[
+        bool, typer.Option(help="Put good copies back, or remove what rotted so that it is rebuilt.")
+    ] = True,
+) -> None:
+    """Hash the DVC cache, the download store and the registry's files; name and mend what rotted."""
+    from flywheel.registry.integrity import verify_registry
+    from flywheel.verify import verify_cache, verify_store
+
+    num_rotten = num_lost = 0
+    for check in (verify_cache, verify_store, verify_registry):
+        checked = check(mend=mend)
+        megabytes = checked.num_bytes / 1e6
+        typer.echo(f"{checked.store}: {checked.num_files} files, {megabytes:.1f} MB, {len(checked.rotten)} rotten")
+        for rot in checked.rotten:
+            typer.echo(f"  rotten: {rot.file} ({rot.belongs_to}){'; ' + rot.mended if rot.mended else ''}")
+            num_lost += not rot.mended
+        num_rotten += len(checked.rotten)
+    raise typer.Exit(1 if num_lost else 0)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
+    """Compare runs in a browser: starts `mlflow ui`."""
+    from flywheel.params import home_root
+    from flywheel.tracking import artifact_root, prepare, tracking_uri
+
+    prepare()
+    uri = tracking_uri()
+    if not uri.startswith(("sqlite:", "postgresql", "mysql", "mssql")):
+        raise FlywheelError("runs are on a tracking server", where=uri, mend="open that address in a browser")
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--default-artifact-root", artifact_root() or str(home_root() / "mlartifacts")]
+    typer.echo(f"http://127.0.0.1:{port}  (Ctrl+C stops it)")
+    os.execv(sys.executable, command)  # noqa: S606 - no shell; Ctrl+C and kill reach the server itself
+
+
+@app.command()
+def predict(
+    task: TaskName,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Pictures, recordings, texts, folders, or tables.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A .csv, .parquet or .jsonl file for all answers.")
+    ] = None,
+    version: Annotated[str | None, typer.Option(help="A version's number instead of the champion.")] = None,
+    alias: Annotated[str | None, typer.Option(help="An alias, such as candidate, instead of the champion.")] = None,
+) -> None:
+    """Predict files' rows with a task's champion."""
+    from rich.console import Console
+
+    from flywheel import predict as verb
+
+    done = verb.predict(task, files, output=output, version=version, alias=alias)
+    if output is None:
+        Console().print(verb.table(done))
+    else:
+        typer.echo(f"{done.num_rows} rows answered by {done.version}, in {output}")
+
+
+@app.command()
+def trace(
+    reference: Annotated[
+        str, typer.Argument(help="fashion/3, fashion@champion, a run id, a model_sha256, or a prediction file.")
+    ],
+) -> None:
+    """Say where a model or a prediction comes from: run, commit, data hashes, source."""
+    from flywheel import trace as verb
+
+    for number, found in enumerate(verb.trace(reference)):
+        if number:
+            typer.echo("")
+        for line in verb.lines(found):
+            typer.echo(line)
+
+
+@registry.command("list")
+def registry_list(task: Annotated[str | None, typer.Argument(metavar="[TASK]")] = None) -> None:
+    """List registered models, newest first, and what happened to the champions of a task."""
+    from rich.console import Console
+
+    from flywheel.registry import aliases, listing
+    from flywheel.tracking import prepare
+
+    client = prepare()
+    found = listing.list_versions(task)
+    if not found:
+        raise FlywheelError("no versions are registered", where=task or "registry", mend="run `dvc repro`")
+    Console().print(listing.table(found))
+    for event in aliases.history(client, task) if task else []:
+        typer.echo(f"{event.time[:16]}  {event.action} version {event.after} by {event.actor}: {event.why}")
+
+
+@registry.command("promote")
+def registry_promote(
+    task: TaskName,
+    version: Annotated[str, typer.Argument(help="A version's number, or an alias.")],
+    why: Annotated[str, typer.Option(help="For the log.")] = "by hand",
+) -> None:
+    """Make a version the champion, whatever the gate says."""
+    from flywheel.registry.aliases import promote_by_hand
+
+    event = promote_by_hand(task, version, why)
+    typer.echo(f"{task}: champion is now version {event.after} (was {event.before or 'none'})")
+
+
+@registry.command("rollback")
+def registry_rollback(task: TaskName, why: Annotated[str, typer.Option(help="For the log.")] = "by hand") -> None:
+    """Bring the champion before the present one back."""
+    from flywheel.registry.aliases import rollback
+
+    event = rollback(task, why)
+    typer.echo(f"{task}: champion is now version {event.after} (was {event.before})")
+
+
+def main() -> None:
+    """Run the command line; an error the user can mend is one line and exit code 2."""
+    words = [word for word in sys.argv[1:] if word != "--debug"]  # it may stand anywhere
+    with explained(debug="--debug" in sys.argv) as outcome:
+        app(words)
+    sys.exit(outcome.code)
+
+
+if __name__ == "__main__":
+    main()

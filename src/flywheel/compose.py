@@ -1,0 +1,241 @@
+"""Hydra's composition of `conf/`: the text of `params.yaml`, and one clear line for a mistyped key or group.
+
+Only this module and the training application import Hydra; the stages read what it composed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from flywheel.digest import sha256_of_code, sha256_of_json
+from flywheel.errors import ConfigError, nearest
+from flywheel.instantiate import check_node
+from flywheel.params import project_root, state_dir, task_from
+from flywheel.stage import whole_file
+
+HYDRA_VERSION_BASE = "1.3"
+
+
+def compose_params(root: Path, overrides: Sequence[str] = (), *, check: bool = True) -> str:
+    """Compose `conf/config.yaml` into the text of `params.yaml`, byte for byte as `dvc exp run` would.
+
+    Args:
+        root: The project.
+        overrides: Hydra overrides, such as `model@tasks.fashion.model=cnn`.
+        check: Whether keys, types and targets are checked too (which imports torch).
+
+    Raises:
+        ConfigError: A group, key or value is wrong.
+    """
+    from omegaconf import OmegaConf
+
+    config = _compose(root, "config", overrides)
+    plain = _plain(config)
+    for name, task in (plain.get("tasks") or {}).items() if check else ():
+        check_task(task, f"tasks.{name}")
+        if task["name"] != name:
+            raise ConfigError(f"named '{task['name']}'", where=f"tasks.{name}", mend=f"set name: {name} in conf/task/")
+    return str(OmegaConf.to_yaml(config, resolve=True))
+
+
+def compose_task(root: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Compose `conf/train.yaml`: one task at the root, as plain data.
+
+    Raises:
+        ConfigError: A group, key or value is wrong.
+    """
+    plain = _plain(_compose(root, "train", overrides))
+    if set(plain) == {"task"}:
+        mend = "make `# @package _global_` its very first line"
+        raise ConfigError("does not stand at the root", where=f"conf/task/{plain['task'].get('name')}.yaml", mend=mend)
+    check_task(plain, "")
+    return plain
+
+
+def check_task(task: Any, where: str) -> None:
+    """Check a composed task's keys, types, targets and target arguments.
+
+    Raises:
+        ConfigError: Something is unknown, missing or of the wrong type.
+    """
+    task_from(task, where)
+    check_node(task, where)
+
+
+def write_params(root: Path) -> bool:
+    """Write `params.yaml` from `conf/`, if it differs.
+
+    Returns:
+        Whether it was rewritten.
+
+    Raises:
+        ConfigError: `conf/` does not compose.
+    """
+    record = {"conf": conf_state(root), "code": code_state(root)}
+    if _record() == record:
+        return False
+    text = compose_params(root)
+    make_feedback_folders(root, text)
+    file = root / "params.yaml"
+    changed = not file.is_file() or file.read_text() != text
+    if changed:
+        with whole_file(file) as part:
+            part.write_text(text)
+    _remember({"conf": conf_state(root), "code": code_state(root)})
+    return changed
+
+
+def make_feedback_folders(root: Path, text: str) -> None:
+    """Give each task a folder for feedback: DVC refuses a dependency that is not there, be it empty."""
+    for name in yaml.safe_load(text)["tasks"]:
+        keep = root / "data" / "feedback" / name / ".gitkeep"
+        keep.parent.mkdir(parents=True, exist_ok=True)
+        keep.touch()
+
+
+def is_stale(root: Path) -> bool:
+    """Whether `params.yaml` differs from what `conf/` composes to; composes only where either has changed."""
+    state = conf_state(root)
+    if _record().get("conf") == state:
+        return False
+    file = root / "params.yaml"
+    if not file.is_file() or file.read_text() != compose_params(root, check=False):
+        return True
+    _remember({"conf": state, "code": ""})
+    return False
+
+
+def conf_state(root: Path) -> str:
+    """Hash `conf/` and `params.yaml`."""
+    files = [*sorted((root / "conf").rglob("*.yaml")), root / "params.yaml"]
+    return sha256_of_json([[file.relative_to(root).as_posix(), file.read_text()] for file in files if file.is_file()])
+
+
+def code_state(root: Path) -> str:
+    """Hash the code that targets are checked against."""
+    return sha256_of_code(root, ["src/flywheel"])
+
+
+def _remember(record: dict[str, str]) -> None:
+    """Note that `params.yaml` is what `conf/` composes to, so that the next look is cheap."""
+    state_dir().mkdir(parents=True, exist_ok=True)
+    (state_dir() / "params.json").write_text(json.dumps(record) + "\n")
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Check a command line's overrides before anything starts, each value of a sweep on its own.
+
+    Raises:
+        ConfigError: An override names a group or key that does not exist, or cannot be parsed.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise ConfigError(_first_line(error), where="command line", mend="quote it: 'key=[a, b]'") from None
+    root = project_root()
+    base, swept = [], []
+    for override in parsed:
+        if override.is_hydra_override():
+            continue
+        if not override.is_sweep_override():
+            base.append(str(override.input_line))
+            continue
+        key = override.get_key_element()
+        if override.is_discrete_sweep():
+            swept.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+    firsts = [values[0] for values in swept]
+    compose_task(root, [*base, *firsts])
+    for index, values in enumerate(swept):
+        others = firsts[:index] + firsts[index + 1 :]
+        for value in values[1:20]:
+            compose_task(root, [*base, *others, value])
+
+
+def _record() -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads((state_dir() / "params.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return record
+
+
+def _compose(root: Path, name: str, overrides: Sequence[str]) -> Any:
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException, MissingConfigException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    with initialize_config_dir(str(root / "conf"), version_base=HYDRA_VERSION_BASE):
+        try:
+            return compose(name, overrides=list(overrides))
+        except MissingConfigException as error:
+            raise _missing_group(error) from None
+        except (HydraException, OmegaConfBaseException) as error:
+            raise _wrong_override(error, lambda: compose(name)) from None
+        except YAMLError as error:
+            raise ConfigError(f"no YAML: {_joined(error)}", where="conf/") from None
+
+
+def _missing_group(error: Any) -> ConfigError:
+    """A group's option that is not there."""
+    wanted = str(error.missing_cfg_file or "")
+    group, _, option = wanted.rpartition("/")
+    options = list(error.options or [])
+    where = re.search(r"In '([^']+)'", str(error))
+    place = f"conf/{where[1]}.yaml" if where and where[1] != "train" else "command line or conf/"
+    return ConfigError(f"no '{option}' in conf/{group}/", where=place, mend=nearest(option, options))
+
+
+def _wrong_override(error: Exception, plain: Any) -> ConfigError:
+    """A key that is not there, or something else that Hydra says."""
+    found = re.search(r"Could not override '([^']+)'", str(error))
+    if not found:
+        return ConfigError(_first_line(error), where="conf/ or command line")
+    key = found[1]
+    try:
+        known = _dotted(plain())
+    except Exception as other:  # noqa: BLE001 - the first error is the one to tell
+        return ConfigError(f"no key '{key}' ({_first_line(other)})", where="command line")
+    if key in known:
+        mend = f"pick a file ({key}=NAME) or set one of its keys ({key}.KEY=VALUE)"
+        return ConfigError(f"'{key}' is a group, not a value", where="command line", mend=mend)
+    return ConfigError(f"no key or group '{key}'", where="command line", mend=nearest(key, known))
+
+
+def _dotted(config: Any) -> set[str]:
+    from flywheel.tracking import flatten
+
+    keys: set[str] = set()
+    for key in flatten(_plain(config)):
+        parts = key.split(".")
+        keys.update(".".join(parts[: i + 1]) for i in range(len(parts)))
+    return keys
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """A composed configuration as plain data, interpolations resolved."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
+    except OmegaConfBaseException as error:
+        where = f"conf/ ({error.full_key})" if error.full_key else "conf/"
+        raise ConfigError(_first_line(error), where=where, mend="mend the ${...} there") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _joined(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,260 @@
+"""What a task's configuration may hold: every key of `conf/`, its type, its meaning and its default.
+
+`flywheel.params` reads `params.yaml` into these; a key that is not here is refused there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Node = dict[str, Any]
+"""A node with a `_target_`: `flywheel.instantiate.build` makes the object."""
+
+
+@dataclass
+class FileConfig:
+    """One file that `data/raw/<task>/` must hold: sha256 (hex) and size in bytes, as unpacked; None: not known."""
+
+    sha256: str | None = None
+    num_bytes: int | None = None
+
+
+@dataclass
+class SourceConfig:
+    """One way to obtain the files.
+
+    Attributes:
+        uri: Scheme and place; `{file}` stands for each file's name. Without it, the URI is an archive or a folder.
+        unpack: `none`, `gzip`, or `archive` (zip, tar, tar.gz, tar.xz, ...).
+        sha256: Of the bytes as downloaded, where they are known.
+        member: Folder inside the archive that holds the files.
+    """
+
+    uri: str
+    unpack: str = "none"
+    sha256: str | None = None
+    member: str = ""
+
+
+@dataclass
+class DownloadConfig:
+    """Files (name -> checksum; empty: whatever the source has) and sources, in order of preference."""
+
+    sources: list[SourceConfig]
+    files: dict[str, FileConfig] = field(default_factory=dict)
+
+
+@dataclass
+class ReaderConfig:
+    """`name` is the module under `flywheel/reader/` (a DVC dependency); `read` builds the reader."""
+
+    name: str
+    read: Node
+
+
+@dataclass
+class DataConfig:
+    """Where raw examples come from and how they are read.
+
+    `watch` is a path that DVC hashes: the user's own file or folder for `file:` sources, so that an edit re-runs.
+    """
+
+    name: str
+    title: str
+    licence: str
+    download: DownloadConfig
+    reader: ReaderConfig
+    homepage: str = ""
+    watch: str = "src/flywheel/source/__init__.py"
+
+
+@dataclass
+class PreprocessConfig:
+    """How raw rows become arrays.
+
+    Attributes:
+        name: The module under `flywheel/preprocessor/` (a DVC dependency).
+        inputs: Builds the Preprocessor.
+        target: Builds the Target (label encoding).
+        seed: Of the split, and of nothing else.
+        validation: Share of train, in [0, 1).
+        test: Share of the whole; used only where the data set has no official test split.
+        max_dropped: Share of rows that cleaning may drop before the stage fails.
+        drop_duplicates: Whether exact duplicates within train are dropped too (those of test rows always are).
+        chunk_rows: Rows held in memory at a time.
+        fold: Which part of train becomes validation, from 0, instead of a drawn share; None: no folds.
+        num_folds: In how many parts train is cut; 0: one for each `group` that the reader gives (leave one group out).
+    """
+
+    name: str
+    inputs: Node
+    target: Node
+    seed: int = 0
+    validation: float = 0.2
+    test: float = 0.2
+    max_dropped: float = 0.05
+    drop_duplicates: bool = True
+    chunk_rows: int = 4096
+    fold: int | None = None
+    num_folds: int = 5
+
+
+@dataclass
+class ModelConfig:
+    """The network, and how its weights begin.
+
+    Attributes:
+        name: The module under `flywheel/model/` (a DVC dependency).
+        net: Builds it.
+        init: default, xavier, kaiming or normal.
+        watch: Further code that DVC hashes: a module that the net imports, or `src/flywheel/model` where it is made of
+            several; `src/flywheel/model/__init__.py` where there is none.
+    """
+
+    name: str
+    net: Node
+    watch: str
+    init: str = "default"
+
+
+@dataclass
+class LossConfig:
+    """`criterion(logits, target)`; `link(logits)` gives what a user sees; penalties are added to the criterion.
+
+    Attributes:
+        class_weights: `none`, `balanced` (inverse class frequency in train), or `sqrt` (its square root).
+        l1: Weight of the sum of absolute weights (biases excluded).
+        l2: Weight of half the sum of squared weights (biases excluded).
+    """
+
+    criterion: Node
+    link: Node
+    class_weights: str = "none"
+    l1: float = 0.0
+    l2: float = 0.0
+
+
+@dataclass
+class EarlyStoppingConfig:
+    """Stops when the monitored metric has not improved by `min_delta` for `patience` epochs; 0 turns it off."""
+
+    patience: int = 0
+    min_delta: float = 0.0
+
+
+@dataclass
+class TrainerConfig:
+    """How long, on what and in which precision. `auto` is resolved once, at run time, and logged.
+
+    Attributes:
+        hold: `memory` (the data as tensors, on the device if they fit), `stream` (memory-mapped), or `auto`.
+        gradient_clip_norm: Largest L2 norm of the gradient; 0 turns clipping off.
+        keep: `best` (by the monitored validation metric) or `last`: which epoch's weights become the model.
+        compile: Whether the network goes through `torch.compile`.
+        steps_per_call: Optimiser steps per call of Lightning's loop; more cost less overhead.
+    """
+
+    max_epochs: int = 10
+    batch_size: int = 32
+    accelerator: str = "auto"
+    devices: Any = "auto"
+    precision: str = "auto"
+    threads: Any = "auto"
+    hold: str = "auto"
+    steps_per_call: Any = "auto"
+    gradient_clip_norm: float = 0.0
+    early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
+    keep: str = "best"
+    compile: bool = False
+
+
+@dataclass
+class MonitorConfig:
+    """The validation metric that decides: its name (without `validation/`) and `min` or `max`."""
+
+    name: str
+    mode: str
+
+
+@dataclass
+class MetricConfig:
+    """`train` are torchmetrics logged per epoch; `report` builds what evaluate does for this kind of target."""
+
+    monitor: MonitorConfig
+    train: dict[str, Node]
+    report: Node
+
+
+@dataclass
+class PublishedConfig:
+    """A figure that others have published for this data and network: a key of `metrics.json`, and where it is from."""
+
+    metric: str
+    value: float
+    source: str
+
+
+@dataclass
+class EvaluateConfig:
+    """Bootstrap resamples and their seed; the classical baseline and the train rows it may use (0: all)."""
+
+    num_bootstrap: int = 1000
+    seed: int = 0
+    baseline: Node | None = None
+    baseline_rows: int = 10000
+    num_mistakes: int = 36
+    published: PublishedConfig | None = None
+
+
+@dataclass
+class ExportConfig:
+    """ONNX operator set, and the largest absolute difference of a score to PyTorch's that is allowed."""
+
+    opset: int = 20
+    max_difference: float = 1e-4
+
+
+@dataclass
+class RegisterConfig:
+    """The gate: the candidate's metric may be at most `margin` worse than the champion's, within the budgets.
+
+    Attributes:
+        metric: A key of `metrics.json`; the paired bootstrap is over it.
+        mode: `max` or `min`.
+        margin: Largest loss of the metric that is still "not worse".
+        confidence: Of the paired bootstrap interval.
+        max_bytes: Largest exported model; null: no budget.
+        max_latency_ms: Largest median latency of one request; null: no budget.
+    """
+
+    metric: str
+    mode: str = "max"
+    margin: float = 0.01
+    confidence: float = 0.95
+    max_bytes: int | None = None
+    max_latency_ms: float | None = None
+
+
+@dataclass
+class TaskConfig:
+    """One trained thing: data, preprocess, model and metrics. `conf/task/<name>.yaml` composes it.
+
+    `fold` is what `preprocess.fold` is set from, so that `fold=range(0,5)` sweeps over folds.
+    """
+
+    name: str
+    seed: int
+    data: DataConfig
+    preprocess: PreprocessConfig
+    model: ModelConfig
+    augment: Node
+    loss: LossConfig
+    optimizer: Node
+    scheduler: Node
+    trainer: TrainerConfig
+    metric: MetricConfig
+    evaluate: EvaluateConfig
+    export: ExportConfig
+    register: RegisterConfig
+    fold: int | None = None

@@ -1,0 +1,222 @@
+"""Guesses a task from a folder of class-named folders: pictures, recordings or texts."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from flywheel.errors import DataError
+from flywheel.init_task.blocks import SEED
+from flywheel.init_task.classes import check_classes, check_rows
+from flywheel.init_task.guess import CLASS, DRAWN_SHARES, Guess, Node, counted, listed
+from flywheel.init_task.media import look_at_pictures, look_at_recordings, look_at_texts
+from flywheel.reader.format.audio_file import AUDIO_EXTENSIONS
+from flywheel.reader.format.image_file import IMAGE_EXTENSIONS
+from flywheel.reader.table import SPLIT_WORDS
+
+MAX_LOOKED_AT = 200
+TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".gz")
+
+
+@dataclass(frozen=True)
+class Medium:
+    """A kind of file that makes an example.
+
+    Attributes:
+        noun: What one is called.
+        extensions: Endings that tell it, in small letters.
+        reader: The module that reads folders of them.
+        read: Gives its arguments for the folders of the splits (`train` -> `training`; empty: there are none).
+        loose_are_bad: Whether the reader gives files in no class's folder as bad rows, which cleaning counts.
+        look: Looks at some of the files, and adds to the guess what the preprocessor must know.
+    """
+
+    noun: str
+    extensions: Sequence[str]
+    reader: str
+    read: Callable[[dict[str, str]], Node]
+    loose_are_bad: bool
+    look: Callable[[Guess, list[Path]], None]
+
+
+def _folders(kind: str) -> Callable[[dict[str, str]], Node]:
+    """Arguments of a reader that takes each split's folder."""
+
+    def read(splits: dict[str, str]) -> Node:
+        folders: Node = {"train": splits.get("train", "."), "test": splits.get("test")}
+        if "validation" in splits:
+            folders["validation"] = splits["validation"]
+        return {"_target_": f"flywheel.reader.{kind}"} | folders
+
+    return read
+
+
+def _recordings(splits: dict[str, str]) -> Node:
+    """Arguments of the reader of recordings, which knows the splits by their names."""
+    for split, name in splits.items():
+        if name != split:
+            raise DataError(name, None, f"is the {split} folder by its name", mend=f"rename it to {split}")
+    return {"_target_": "flywheel.reader.audio_folder.AudioFolderReader"}
+
+
+MEDIA = {
+    "image": Medium(
+        "picture", IMAGE_EXTENSIONS, "image_folder", _folders("image_folder.ImageFolderReader"), False, look_at_pictures
+    ),
+    "audio": Medium("recording", AUDIO_EXTENSIONS, "audio_folder", _recordings, True, look_at_recordings),
+    "text": Medium("text", (".txt",), "text_folder", _folders("text_folder.TextFolderReader"), False, look_at_texts),
+}
+
+
+@dataclass
+class _Files:
+    """The files of one medium: by class for each split folder (`.`: there are none), and those in no class."""
+
+    by_split: dict[str, dict[str, list[Path]]] = field(default_factory=dict)
+    loose: list[Path] = field(default_factory=list)
+
+    @property
+    def num_files(self) -> int:
+        """All that lie in a class's folder."""
+        return sum(len(files) for classes in self.by_split.values() for files in classes.values())
+
+
+def guess_folder(folder: Path, modality: str | None) -> Guess:
+    """Guess a task.
+
+    Args:
+        folder: Holds a folder a class, or `train` and `test` folders that do.
+        modality: `image`, `audio` or `text`, where the user said it.
+
+    Raises:
+        DataError: It holds nothing to learn from, several kinds of files, or one class.
+    """
+    paths = _walk(folder)
+    splits = _splits(paths)
+    media = {name: _sorted_in(paths, splits, medium.extensions) for name, medium in MEDIA.items()}
+    name = _modality(folder, media, paths, modality)
+    files, medium = media[name], MEDIA[name]
+    if not files.num_files:
+        why = f"its {counted(len(files.loose), medium.noun)} lie in no class's folder"
+        raise DataError(folder, None, why, mend=f"put each class's {medium.noun}s into a folder of its name")
+    if files.loose and splits and medium.loose_are_bad:
+        raise DataError(folder / files.loose[0], None, "lies in no class's folder", mend="move it into one, or away")
+    guess = Guess(name, CLASS, {})
+    guess.note("files", counted(files.num_files, medium.noun), "by their endings")
+    guess.note("modality", name, f"you said it, or most files are {medium.noun}s" if modality else "the files' endings")
+    _say_classes(guess, folder, files, medium)
+    _say_left_out(guess, files, medium, num_others=len(paths) - files.num_files - len(files.loose))
+    chosen = [path for classes in files.by_split.values() for held in classes.values() for path in held]
+    if len(chosen) > MAX_LOOKED_AT:
+        chosen = random.Random(SEED).sample(chosen, MAX_LOOKED_AT)
+    medium.look(guess, [folder / path for path in chosen])
+    guess.reader = {"name": medium.reader, "read": medium.read(splits)}
+    return guess
+
+
+def _walk(folder: Path) -> list[Path]:
+    """All files by relative path, in order; links are followed, hidden files and folders left out.
+
+    Raises:
+        DataError: There are none.
+        OSError: A folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        real = os.path.realpath(place)
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if real not in seen else []
+        found += [] if real in seen else [Path(place) / name for name in sorted(names) if not name.startswith(".")]
+        seen.add(real)
+    if not found:
+        raise DataError(folder, None, "is an empty folder", mend="name a table, or a folder with a folder a class")
+    return sorted(path.relative_to(folder) for path in found)
+
+
+def _splits(paths: list[Path]) -> dict[str, str]:
+    """Folder of each split (`train` -> `training`) where the top folders are splits; empty: they are classes."""
+    tops = sorted({path.parts[0] for path in paths if len(path.parts) > 1})
+    names = {SPLIT_WORDS.get(top.lower(), ""): top for top in tops}
+    return names if "" not in names and "train" in names and len(names) == len(tops) else {}
+
+
+def _sorted_in(paths: list[Path], splits: dict[str, str], extensions: Sequence[str]) -> _Files:
+    files = _Files()
+    depth = 1 if splits else 0
+    back = {folder: split for split, folder in splits.items()}
+    for path in paths:
+        if path.suffix.lower() not in extensions:
+            continue
+        if len(path.parts) < depth + 2:
+            files.loose.append(path)
+            continue
+        split = back[path.parts[0]] if splits else "."
+        files.by_split.setdefault(split, {}).setdefault(path.parts[depth], []).append(path)
+    return files
+
+
+def _modality(folder: Path, media: dict[str, _Files], paths: list[Path], wanted: str | None) -> str:
+    """The kind of file that the examples are.
+
+    Raises:
+        DataError: There are none, or pictures and recordings.
+    """
+    if wanted is not None:
+        if not (media[wanted].num_files or media[wanted].loose):
+            why = f"holds no {MEDIA[wanted].noun}s ({', '.join(MEDIA[wanted].extensions)})"
+            raise DataError(folder, None, why, mend="say another --modality, or none")
+        return wanted
+    numbers = {name: files.num_files + len(files.loose) for name, files in media.items()}
+    if numbers["image"] and numbers["audio"]:
+        both = f"{counted(numbers['image'], 'picture')} and {counted(numbers['audio'], 'recording')}"
+        mend = "part them into two folders, or say --modality image or audio to leave the others out"
+        raise DataError(folder, None, f"mixes {both}", mend=mend)
+    for name in ("image", "audio", "text"):
+        if numbers[name]:
+            return name
+    if any(path.suffix.lower() in TABLES for path in paths):
+        example = next(path for path in paths if path.suffix.lower() in TABLES)
+        raise DataError(folder, None, "is a folder of tables", mend=f"name one of them: --from {folder / example}")
+    endings = Counter(path.suffix.lower() or "no ending" for path in paths)
+    shown = listed([f"{number} {ending}" for ending, number in endings.most_common(3)])
+    why = f"holds no pictures, recordings or texts ({shown})"
+    raise DataError(folder, None, why, mend="name a table or such a folder")
+
+
+def _say_classes(guess: Guess, folder: Path, files: _Files, medium: Medium) -> None:
+    parts = files.by_split
+    train = parts.get("train", parts.get(".", {}))
+    counts = pd.Series({name: len(held) for name, held in train.items()}).sort_values(ascending=False, kind="stable")
+    check_classes(guess, folder, "it", counts, is_whole=True, numeric=False)
+    shown = listed([f"{name} ({number})" for name, number in counts.items()], 5)
+    guess.note("kind", counted(guess.num_classes, "class"), f"a folder each: {shown}")
+    for split, classes in parts.items():
+        strange = sorted(set(classes) - set(train))
+        if strange:
+            why = f"class '{strange[0]}' is in {split} but not in train"
+            raise DataError(folder, None, why, mend=f"add {medium.noun}s of it to train, or remove it")
+    if "." in parts:
+        guess.note("split", DRAWN_SHARES, "no train and test folders: drawn, seeded, alike in classes")
+    else:
+        names = sorted(parts, key=("train", "validation", "test").index)
+        guess.note("split", " / ".join(names), "by the folders' names")
+    rare = int(counts.sort_values().iloc[: len(counts) - guess.num_classes].sum())
+    num_bad = len(files.loose) if medium.loose_are_bad else 0
+    check_rows(guess, folder, files.num_files + num_bad, num_bad, rare)
+
+
+def _say_left_out(guess: Guess, files: _Files, medium: Medium, num_others: int) -> None:
+    if files.loose and not medium.loose_are_bad:
+        guess.warn(f"{counted(len(files.loose), medium.noun)} in no class's folder left out, such as {files.loose[0]}.")
+    if num_others:
+        guess.warn(f"{counted(num_others, 'file')} left out: by the ending, no {medium.noun}s.")

@@ -1,0 +1,83 @@
+"""What was guessed about somebody's data, and why: all that is written into `conf/`, and all that is said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Node = dict[str, Any]
+
+CLASS, NUMBER, ITEM = "class", "number", "item"
+"""What a target can be: one of several names, a quantity, or the thing that somebody takes next."""
+
+IGNORED = "ignored"
+"""What a note is about that names a column left out."""
+
+DRAWN_SHARES = "64% / 16% / 20%"
+"""Train, validation and test, as the defaults of `conf/preprocess/` draw them."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """One line of the table that the user sees: what was asked, what was guessed, and why."""
+
+    what: str
+    guess: str
+    why: str
+
+
+@dataclass
+class Guess:
+    """A task in the making.
+
+    Attributes:
+        modality: What kind of data it is, a key of `recipe.RECIPES`.
+        target: What is to be told: `CLASS`, `NUMBER` or `ITEM`.
+        reader: `name` and `read` of the data set's reader.
+        inputs: Arguments of the preprocessor that differ from its defaults.
+        target_settings: Arguments of the target that differ from its defaults.
+        preprocess: Other settings of `preprocess` that differ from the defaults.
+        net: Arguments of the network that differ from its defaults.
+        model: The model to take; empty: the recipe's.
+        num_rows: Rows that can be used; an estimate where the data were sampled.
+        num_classes: Of a class target.
+        num_test: Rows of the test set; 0: a share of `num_rows`.
+        spread: Standard deviation of a numeric target.
+        notes: What was guessed, in the order in which it is shown.
+        warnings: What the user should know or do, a sentence each.
+    """
+
+    modality: str
+    target: str
+    reader: Node
+    inputs: Node = field(default_factory=dict)
+    target_settings: Node = field(default_factory=dict)
+    preprocess: Node = field(default_factory=dict)
+    net: Node = field(default_factory=dict)
+    model: str = ""
+    num_rows: int = 0
+    num_classes: int = 0
+    num_test: int = 0
+    spread: float = 1.0
+    notes: list[Note] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def note(self, what: str, guess: object, why: str) -> None:
+        """Add a line to the table."""
+        self.notes.append(Note(what, str(guess), why))
+
+    def warn(self, sentence: str) -> None:
+        """Add a warning."""
+        self.warnings.append(sentence)
+
+
+def listed(names: list[str], limit: int = 6) -> str:
+    """The first of some names, and how many more there are."""
+    shown = ", ".join(names[:limit])
+    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `2 rows`, `1,000 rows`."""
+    plural = noun[:-1] + "ies" if noun.endswith("y") else noun + ("es" if noun.endswith("s") else "s")
+    return f"{number:,} {noun if number == 1 else plural}"

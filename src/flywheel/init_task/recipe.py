@@ -1,0 +1,137 @@
+"""Which option of each group of `conf/` a guess leads to, and the settings in which it differs from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flywheel.errors import DataError
+from flywheel.init_task.guess import CLASS, ITEM, NUMBER, Guess, Node
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Options for one kind of data and one kind of target.
+
+    Attributes:
+        preprocess: Option of that group.
+        model: The network that is taken first: small, and good on little data.
+        evaluate: Option of that group; it names the baseline.
+        augment: Option of that group.
+        optimizer: What differs from the settings of AdamW.
+    """
+
+    preprocess: str
+    model: str
+    evaluate: str
+    augment: str = "none"
+    optimizer: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Options for one kind of target: how it is learnt, measured and judged.
+
+    Attributes:
+        loss: Option of that group.
+        metric: Option of that group.
+        register: Option of that group.
+        noise: Half of the interval of a difference between two equal models, times the root of the test rows; for a
+            number in deviations of the target.
+    """
+
+    loss: str
+    metric: str
+    register: str
+    noise: float
+
+
+RECIPES = {
+    ("tabular", CLASS): Recipe("tabular", "mlp_tabular", "tabular", optimizer={"lr": 5e-3}),
+    ("tabular", NUMBER): Recipe("tabular_number", "mlp_tabular", "regression", optimizer={"lr": 5e-3}),
+    ("text", CLASS): Recipe("text", "ngram_linear", "text", optimizer={"lr": 5e-3}),
+    ("image", CLASS): Recipe("image", "cnn", "classification", "image", {"lr": 3e-3}),
+    ("audio", CLASS): Recipe("audio", "speech_cnn", "audio", "audio", {"lr": 5e-3}),
+    ("interactions", ITEM): Recipe("interactions", "two_tower", "ranking", optimizer={"lr": 5e-3, "weight_decay": 0.1}),
+}
+MODALITIES = tuple(dict.fromkeys(modality for modality, _ in RECIPES))
+GOALS = {
+    CLASS: Goal("cross_entropy", "classification", "accuracy", 0.63),
+    NUMBER: Goal("mean_squared_error", "regression", "rmse", 0.4),
+    ITEM: Goal("full_softmax", "ranking", "ndcg", 0.62),
+}
+EPOCHS = ((500, 40), (5_000, 20), (50_000, 10))
+LEAST_EPOCHS = 5
+BATCHES = ((2_000, 32), (20_000, 128))
+LARGEST_BATCH = 512
+FEW_ROWS = 5_000
+"""Rows below which the epoch to keep is chosen by the loss: with few validation rows the accuracy of many is equal."""
+TEST_SHARE = 0.2
+LARGEST_MARGIN = 0.2
+USUAL_MARGIN = 0.01
+
+
+def check(guess: Guess, path: Path) -> None:
+    """Refuse a kind of target that no preprocessor of this kind of data gives.
+
+    Raises:
+        DataError: There is no recipe.
+    """
+    if (guess.modality, guess.target) not in RECIPES:
+        why = f"{guess.modality} is learnt with classes, and the target is a {guess.target}"
+        raise DataError(path, None, why, mend="say --kind class, or --modality tabular to leave the text out")
+
+
+def groups(guess: Guess) -> dict[str, str]:
+    """The option of each group, in the order of the files in `conf/task/`."""
+    recipe, goal = RECIPES[guess.modality, guess.target], GOALS[guess.target]
+    return {
+        "preprocess": recipe.preprocess,
+        "model": guess.model or recipe.model,
+        "augment": recipe.augment,
+        "loss": goal.loss,
+        "optimizer": "adamw",
+        "scheduler": "one_cycle",
+        "trainer": "default",
+        "metric": goal.metric,
+        "evaluate": recipe.evaluate,
+        "export": "onnx",
+        "register": goal.register,
+    }
+
+
+def settings(guess: Guess) -> Node:
+    """What differs from those options."""
+    preprocess: Node = dict(guess.preprocess)
+    if guess.inputs:
+        preprocess["inputs"] = guess.inputs
+    if guess.target_settings:
+        preprocess["target"] = guess.target_settings
+    made: Node = {"preprocess": preprocess} if preprocess else {}
+    if guess.net:
+        made["model"] = {"net": guess.net}
+    made["trainer"] = {
+        "max_epochs": _by_rows(guess.num_rows, EPOCHS, LEAST_EPOCHS),
+        "batch_size": _by_rows(guess.num_rows, BATCHES, LARGEST_BATCH),
+    }
+    optimizer = dict(RECIPES[guess.modality, guess.target].optimizer)
+    margin = _margin(guess)
+    if guess.target == CLASS and guess.num_rows < FEW_ROWS:
+        made["metric"] = {"monitor": {"name": "loss", "mode": "min"}}
+    return made | {"optimizer": optimizer} | ({"register": {"margin": margin}} if margin else {})
+
+
+def _margin(guess: Guess) -> float | None:
+    """What the gate may take for chance: with few test rows more than usual; None: the usual."""
+    num_test = guess.num_test or max(TEST_SHARE * guess.num_rows, 1)
+    share = min(GOALS[guess.target].noise / math.sqrt(num_test), LARGEST_MARGIN)
+    if guess.target == NUMBER:
+        return float(f"{share * guess.spread:.2g}")
+    margin = math.ceil(100 * share) / 100
+    return margin if margin > USUAL_MARGIN else None
+
+
+def _by_rows(num_rows: int, steps: tuple[tuple[int, int], ...], otherwise: int) -> int:
+    return next((value for limit, value in steps if num_rows < limit), otherwise)

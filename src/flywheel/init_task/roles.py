@@ -1,0 +1,82 @@
+"""Columns that are recognised by their names: users, items, times, ratings, groups and splits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from flywheel.init_task.columns import CONSTANT, EMPTY, TEXT, Column, given
+from flywheel.reader.table import SPLIT_WORDS
+
+_END = r"([ _.-]?(id|no|nr|number|key|hash|uuid))?$"
+_USER = re.compile(r"^(user|customer|client|member|visitor|reader|listener|viewer|account|u)" + _END)
+_ITEM = re.compile(
+    r"^(item|movie|film|product|article|track|song|artist|book|video|asin|isbn|sku|game|recipe|show|page|i)" + _END
+)
+_TIME = re.compile(
+    r"^(time|timestamp|ts|date|datetime|unix_?time|created(_at)?|(event|click|view|rating)_?(time|date))$"
+)
+_RATING = re.compile(r"^(rating|ratings|score|stars|weight|count|plays|event|event_?type|action|behaviou?r)$")
+_GROUP = re.compile(
+    r"^(patient|subject|participant|person|speaker|user|customer|client|household|family|session|group|site|hospital)"
+    + _END
+)
+_SPLIT = re.compile(r"^(split|set|subset|partition|part|fold|usage)$")
+MIN_GROUPS = 10
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """The columns of a table of who took what."""
+
+    user: str
+    item: str
+    time: str | None
+    rating: str | None
+    others: tuple[str, ...]
+
+
+def interactions(columns: Sequence[Column]) -> Interactions | None:
+    """Find users and items; None: there are none, or the table is about something else.
+
+    A table with a user and an item is taken for interactions if it has times or ratings, or nothing else.
+    """
+    user, item = _named(columns, _USER), _named(columns, _ITEM)
+    if not user or not item or user == item:
+        return None
+    time, rating = _named(columns, _TIME), _named(columns, _RATING)
+    roles = {user, item, time, rating}
+    others = tuple(column.name for column in columns if column.name not in roles)
+    return Interactions(user, item, time, rating, others) if time or rating or not others else None
+
+
+def group_of(columns: Sequence[Column], target: str) -> str | None:
+    """The column of people or places that several rows are about: its rows must not straddle train and test."""
+    for column in columns:
+        fits = column.num_distinct >= MIN_GROUPS and column.share_distinct <= 0.5 and column.kind != TEXT
+        if column.name != target and fits and _GROUP.match(_plain(column.name)):
+            return column.name
+    return None
+
+
+def split_of(frame: pd.DataFrame, columns: Sequence[Column], target: str) -> str | None:
+    """The column that says train, validation or test for each row."""
+    for column in columns:
+        if column.name == target or column.kind in (EMPTY, CONSTANT) or not _SPLIT.match(_plain(column.name)):
+            continue
+        words = {str(value).lower() for value in given(frame[column.name]).unique()}
+        if column.num_missing == 0 and words <= set(SPLIT_WORDS) and "train" in {SPLIT_WORDS[word] for word in words}:
+            return column.name
+    return None
+
+
+def _named(columns: Sequence[Column], pattern: re.Pattern[str]) -> str | None:
+    return next((column.name for column in columns if pattern.match(_plain(column.name))), None)
+
+
+def _plain(name: str) -> str:
+    """In small letters, words parted by `_`, RecBole's type (`user_id:token`) taken away."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip().split(":")[0]).lower().replace(" ", "_")

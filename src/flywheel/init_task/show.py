@@ -1,0 +1,39 @@
+"""What the user sees: the guesses with their reasons, the warnings, and what to do next."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from flywheel.init_task.verb import NewTask
+
+
+def table(task: NewTask) -> Table:
+    """The guesses for a terminal."""
+    made = Table(title=f"{task.name}: what was guessed, and why", title_justify="left")
+    for column in ("what", "guess", "why"):
+        made.add_column(column, overflow="fold")
+    for note in task.guess.notes:
+        made.add_row(*(_plain(word) for word in (note.what, note.guess, note.why)))
+    return made
+
+
+def _plain(text: str) -> str:
+    """Text that rich takes as it is, not as markup."""
+    return text.replace("[", "\\[")
+
+
+def next_lines(task: NewTask, *, written: bool) -> list[str]:
+    """Warnings, then what was written, then the next commands."""
+    lines = [f"warning: {warning}" for warning in task.guess.warnings]
+    if not written:
+        for path, text in task.files.items():
+            lines += ["", f"--- {path}", text.rstrip("\n")]
+        return [*lines, "", "nothing was written (--dry-run)"]
+    lines.append(f"wrote {', '.join(sorted(task.files))}, a line in conf/config.yaml, and params.yaml")
+    report = f"artifacts/{task.name}/report/report.html"
+    return [
+        *lines,
+        "next:",
+        f"  dvc repro evaluate@{task.name}    # train and measure; then see {report}",
+        f"  dvc repro register@{task.name}    # and put the model into the registry, for `flywheel predict`",
+    ]

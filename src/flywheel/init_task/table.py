@@ -1,0 +1,246 @@
+"""Guesses a task from a table: what is told, from which columns, and which of them must not be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flywheel.errors import DataError
+from flywheel.init_task import columns as kinds
+from flywheel.init_task.classes import check_classes, check_rows
+from flywheel.init_task.columns import Column, given, given_labels, look_at
+from flywheel.init_task.guess import CLASS, DRAWN_SHARES, IGNORED, Guess, Node, counted, listed
+from flywheel.init_task.interactions import guess_interactions
+from flywheel.init_task.leaks import find_leaks
+from flywheel.init_task.media import choose_length
+from flywheel.init_task.notation import notation_of, read_numbers, settings_of
+from flywheel.init_task.roles import group_of, interactions, split_of
+from flywheel.init_task.sample import TableSample
+from flywheel.init_task.target import RULE, Target, choose, class_counts
+from flywheel.preprocessor.tabular_values import MISSING, ValueRules
+from flywheel.reader.table import NO_LABEL, RESERVED
+
+TEXT_TASK_WORDS = 8.0
+"""Mean number of words from which a text is the input even where there are other columns."""
+
+
+_USELESS = (kinds.CONSTANT, kinds.EMPTY, kinds.IDENTIFIER)
+MAX_TEXTS = 10_000
+MAX_STRANGE = 10
+"""Different values besides numbers up to which a column of numbers is one, and these are missing."""
+
+
+@dataclass
+class _Table:
+    """A sample with what is known of it on the way to a guess."""
+
+    sample: TableSample
+    columns: list[Column]
+    rules: ValueRules
+    target: Target
+    group: str | None = None
+    split: str | None = None
+    ignored: dict[str, str] = field(default_factory=dict)
+    kept_leak: str = ""
+
+    def features(self) -> list[Column]:
+        """Columns that are neither the target, nor ignored, nor of another role."""
+        taken = {self.target.name, self.group, self.split, *self.ignored}
+        return [column for column in self.columns if column.name not in taken]
+
+
+def guess_table(sample: TableSample, target: str | None, modality: str | None, kind: str | None) -> Guess:
+    """Guess a task.
+
+    Args:
+        sample: The table's rows, or some of them.
+        target: The target's column, where the user named it.
+        modality: `tabular`, `text` or `interactions`, where the user said it.
+        kind: Whether the target is a class or a number, where the user said it.
+
+    Raises:
+        FlywheelError: The table cannot be learnt from as it is.
+    """
+    rules, doubt = notation_of(sample.frame)
+    columns = [look_at(sample.frame[name], rules) for name in sample.frame.columns]
+    found = interactions(columns)
+    if modality == "interactions" and found is None:
+        mend = "name the columns user, item and, if you have it, time"
+        raise DataError(sample.path, None, "has no columns of users and items", mend=mend)
+    if found and (modality == "interactions" or (modality is None and target is None)):
+        return guess_interactions(sample, columns, found)
+    table = _Table(sample, columns, rules, choose(sample, columns, rules, target, kind))
+    table.split = split_of(sample.frame, columns, table.target.name)
+    table.group = group_of(columns, table.target.name)
+    text = _text_column(table, modality)
+    if text is None:
+        _ignore_useless(table)
+        _ignore_leaks(table)
+    guess = _guess(table, text)
+    if doubt and text is None:
+        guess.warn(doubt)
+    return guess
+
+
+def _text_column(table: _Table, modality: str | None) -> Column | None:
+    """The column of free text that is the input; None: the task is tabular."""
+    texts = [column for column in table.features() if column.kind == kinds.TEXT]
+    if modality == "text" and not texts:
+        texts = [column for column in table.features() if column.words > 0]
+        if not texts:
+            raise DataError(table.sample.path, None, "has no column of text", mend="say --modality tabular")
+    if modality == "tabular" or not texts:
+        return None
+    longest = max(texts, key=lambda column: column.words)
+    others = [column for column in table.features() if column.kind not in (*_USELESS, kinds.TEXT)]
+    return longest if modality == "text" or longest.words >= TEXT_TASK_WORDS or not others else None
+
+
+def _ignore_useless(table: _Table) -> None:
+    """Leave out columns that say nothing of a new row."""
+    for column in table.features():
+        if column.kind in _USELESS:
+            table.ignored[column.name] = column.why
+        elif column.kind == kinds.TEXT:
+            table.ignored[column.name] = f"{column.why}; --modality text learns from it"
+        elif column.kind == kinds.MIXED and len(column.strange) > MAX_STRANGE:
+            table.ignored[column.name] = f"mixed types: {column.why}, such as '{column.strange[0]}'"
+
+
+def _ignore_leaks(table: _Table) -> None:
+    """Leave out columns that give the target away, unless they are all there is."""
+    target, frame = table.target, table.sample.frame
+    for leak in find_leaks(frame, target.name, table.features(), table.rules, is_number=target.kind != CLASS):
+        if len(leak.columns) > 1 and {column.name for column in table.features()} <= set(leak.columns):
+            table.kept_leak = f"{listed(list(leak.columns))} {leak.why}"
+        else:
+            table.ignored |= dict.fromkeys(leak.columns, f"leak: {listed(list(leak.columns))} {leak.why}")
+
+
+def _guess(table: _Table, text: Column | None) -> Guess:
+    sample, target = table.sample, table.target
+    inputs = [text] if text else table.features()
+    if not inputs:
+        reasons = listed([f"{name} ({why})" for name, why in table.ignored.items()], 4) or "it is the only column"
+        raise DataError(sample.path, None, f"no column is left to tell '{target.name}' from: {reasons}")
+    guess = Guess("text" if text else "tabular", target.kind, {})
+    _say_how_it_is_read(guess, table, text)
+    told_apart = [column.name for column in table.columns if column.kind == kinds.IDENTIFIER and not text]
+    _say_target(guess, table, [*(column.name for column in inputs), *told_apart])
+    _say_columns(guess, table, inputs, text)
+    if text:
+        choose_length(guess, given(sample.frame[text.name]).iloc[:MAX_TEXTS].tolist())
+    _configure(guess, table, inputs)
+    return guess
+
+
+def _say_how_it_is_read(guess: Guess, table: _Table, text: Column | None) -> None:
+    sample = table.sample
+    about = "" if sample.is_whole else "about "
+    guess.note("rows", f"{about}{sample.num_rows:,}", sample.said)
+    if "encoding" in sample.form:
+        encoding = sample.form["encoding"]
+        guess.warn(f"The text is no UTF-8 and is read as {encoding}; look whether its letters come out right.")
+    if text:
+        guess.note("modality", "text", f"'{text.name}' holds free text, {text.words:.0f} words on average")
+    else:
+        guess.note("modality", "tabular", "rows of plain values")
+    if sample.nested:
+        guess.warn(f"Left out, as they hold lists or objects: {listed(list(sample.nested))}.")
+
+
+def _say_target(guess: Guess, table: _Table, used: list[str]) -> None:
+    sample, target = table.sample, table.target
+    scale = sample.num_rows / len(sample.frame)
+    unlabelled, rare = round(target.num_unlabelled * scale), 0
+    guess.note("target", target.name, target.why_column)
+    if target.kind == CLASS:
+        counts = class_counts(sample, target, used)
+        numeric = any(column.is_numeric for column in table.columns if column.name == target.name)
+        check_classes(guess, sample.path, f"'{target.name}'", counts, is_whole=sample.is_whole, numeric=numeric)
+        rare = int(counts.sort_values().iloc[: len(counts) - guess.num_classes].sum())
+        shown = listed([str(name) for name in counts.index], 5)
+        guess.note("kind", counted(guess.num_classes, "class"), f"{target.why_kind}: {shown}")
+    else:
+        guess.spread = float(read_numbers(given_labels(sample.frame[target.name]), table.rules).std())
+        guess.note("kind", "a number", target.why_kind)
+    guess.note("rule", "class or number", f"{RULE}; --kind class|number says otherwise")
+    check_rows(guess, sample.path, sample.num_rows, unlabelled, rare)
+    if target.strange:
+        shown = listed([repr(value) for value in target.strange])
+        guess.warn(f"'{target.name}' holds numbers and {shown}; these count as missing.")
+
+
+def _say_columns(guess: Guess, table: _Table, inputs: list[Column], text: Column | None) -> None:
+    shown = [column.name if text else f"{column.name} ({column.kind})" for column in inputs]
+    guess.note("inputs", counted(len(inputs), "column"), listed(shown, 12))
+    for name, why in table.ignored.items():
+        guess.note(IGNORED, name, why)
+        if why.startswith("leak"):
+            guess.warn(f"'{name}' gives the target away ({why.removeprefix('leak: ')}) and is left out.")
+    if table.kept_leak:
+        what = f"{table.kept_leak}: a rule, not a model, gives it"
+        guess.warn(f"{what}. They are the only inputs and are kept.")
+    _say_mixed(guess, [column for column in inputs if column.kind == kinds.MIXED])
+    if text and len(table.features()) > 1:
+        others = [column.name for column in table.features() if column is not text]
+        guess.note("not used", counted(len(others), "column"), f"{listed(others)}; --modality tabular takes them")
+    if table.group:
+        guess.note("group", table.group, "several rows a value: they never straddle train, validation and test")
+    if table.split:
+        guess.note("split", table.split, "says which rows are train, validation and test")
+    else:
+        guess.note("split", DRAWN_SHARES, "no column says it: drawn, seeded, as nearly as can be alike in target")
+
+
+def _say_mixed(guess: Guess, mixed: list[Column]) -> None:
+    for column in mixed if guess.modality == "tabular" else []:
+        strange = listed([repr(value) for value in column.strange])
+        guess.warn(f"'{column.name}' holds mixed types: {column.meant}s, and {strange}; these count as missing.")
+
+
+def _configure(guess: Guess, table: _Table, inputs: list[Column]) -> None:
+    """Fill in the reader's, the preprocessor's and the target's arguments."""
+    sample, target = table.sample, table.target
+    special = {target.name, table.group, table.split}
+    names = [column.name for column in table.columns if column.name not in special] + list(sample.nested)
+    rename = {name: f"{name}_" for name in names if name in RESERVED}
+    read: Node = {
+        "_target_": "flywheel.reader.table.TableReader",
+        "path": sample.path.name,
+        "label_column": target.name,
+        "split_column": table.split,
+        "group_column": table.group,
+    }
+    if guess.modality == "text":
+        read["columns"] = guess.inputs["column"] = rename.get(inputs[0].name, inputs[0].name)
+        read["columns"] = [read["columns"]]
+        rename = {old: new for old, new in rename.items() if old == inputs[0].name}
+    else:
+        _configure_columns(guess, table, rename)
+    if rename:
+        read["rename"] = rename
+        guess.warn(f"Renamed, as the names are reserved: {listed([f'{old} to {new}' for old, new in rename.items()])}.")
+    if target.strange:
+        read["no_label"] = [*NO_LABEL, *target.strange]
+    guess.reader = {"name": "table", "read": {key: value for key, value in read.items() if value} | sample.form}
+    if target.kind != CLASS:
+        usual = settings_of(table.rules)
+        guess.target_settings |= {key: usual[key] for key in ("thousands", "decimal") if key in usual}
+
+
+def _configure_columns(guess: Guess, table: _Table, rename: dict[str, str]) -> None:
+    """Say which columns are no inputs; rows that differ in an identifier alone are still different rows."""
+    guess.inputs |= settings_of(table.rules)
+    names = {
+        column.name for column in table.columns if column.kind == kinds.IDENTIFIER and column.name in table.ignored
+    }
+    identifiers = {rename.get(name, name): kinds.IDENTIFIER for name in table.ignored if name in names}
+    ignored = [rename.get(name, name) for name in (*table.ignored, *table.sample.nested) if name not in names]
+    if identifiers:
+        guess.inputs["types"] = identifiers
+    if ignored:
+        guess.inputs["ignore"] = ignored
+    mixed = [column for column in table.features() if column.kind == kinds.MIXED]
+    if mixed:
+        words = dict.fromkeys(word.lower() for column in mixed for word in column.strange)
+        guess.inputs["missing"] = [*MISSING, *words]

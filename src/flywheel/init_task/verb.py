@@ -1,0 +1,134 @@
+"""From somebody's file or folder to a task in `conf/`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from flywheel.errors import DataError, FlywheelError, nearest
+from flywheel.init_task.files import check_free, check_name, place_of, write_task
+from flywheel.init_task.guess import CLASS, NUMBER, Guess
+from flywheel.init_task.recipe import MODALITIES, check
+from flywheel.init_task.text_of import data_text, task_text
+from flywheel.params import project_root
+
+FOLDER_MODALITIES = ("image", "audio", "text")
+TABLE_MODALITIES = ("tabular", "text", "interactions")
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """A task that was, or would be, written.
+
+    Attributes:
+        name: Of the task.
+        guess: What was guessed, and why.
+        files: Path under the project and text of each file of its own.
+    """
+
+    name: str
+    guess: Guess
+    files: dict[str, str]
+
+
+def init_task(
+    name: str,
+    source: Path,
+    *,
+    target: str | None = None,
+    modality: str | None = None,
+    kind: str | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+) -> NewTask:
+    """Look at data, guess a task, and write it.
+
+    Args:
+        name: Of the new task.
+        source: A table, or a folder with a folder a class. The data stay there.
+        target: The column to be told; None: guessed.
+        modality: One of `MODALITIES`; None: guessed.
+        kind: `class` or `number`; None: guessed.
+        force: Whether a task of this name is replaced.
+        dry_run: Whether nothing is written.
+
+    Raises:
+        FlywheelError: The data cannot be learnt from as they are, or the name is taken; nothing is written then.
+    """
+    root = project_root()
+    check_name(name)
+    check_free(root, name, force=force)
+    _check_words(modality, MODALITIES, "--modality")
+    _check_words(kind, (CLASS, NUMBER), "--kind")
+    path = _readable(source)
+    place = place_of(root, path, name)
+    guess = _guess(path, target, modality, kind)
+    check(guess, path)
+    data, task = data_text(name, guess, place), task_text(name, guess, place)
+    texts = {f"conf/data/{name}.yaml": data, f"conf/task/{name}.yaml": task}
+    _check_texts(texts, path)
+    if not dry_run:
+        write_task(root, name, task, data)
+    return NewTask(name, guess, texts)
+
+
+def _readable(source: Path) -> Path:
+    """The path, which is there and may be read."""
+    path = source.expanduser()
+    if not path.exists():
+        beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = nearest(path.name, beside) if beside else ""
+        raise DataError(source, None, "no such file or folder", mend=near if "did you" in near else "check the path")
+    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        raise DataError(source, None, "may not be read", mend=f"give yourself the permission: chmod u+r {source}")
+    return path
+
+
+def _guess(path: Path, target: str | None, modality: str | None, kind: str | None) -> Guess:
+    if path.is_dir():
+        if target is not None or kind is not None:
+            mend = "leave out --target and --kind"
+            raise FlywheelError("is a folder: its classes are the folders in it", where=path, mend=mend)
+        if modality is not None and modality not in FOLDER_MODALITIES:
+            raise FlywheelError(f"is a folder, not {modality}", where=path, mend="name a table")
+        from flywheel.init_task.folder import guess_folder
+
+        return guess_folder(path, modality)
+    if modality is not None and modality not in TABLE_MODALITIES:
+        raise FlywheelError(f"is a file, not a folder of class-named folders ({modality})", where=path)
+    _check_ending(path)
+    from flywheel.init_task.sample import read_sample
+    from flywheel.init_task.table import guess_table
+
+    return guess_table(read_sample(path), target, modality, kind)
+
+
+def _check_ending(path: Path) -> None:
+    """Refuse what is no table by its name; no ending, or .txt or .dat, may be any text table."""
+    from flywheel.reader.format.table_file import is_table
+
+    if is_table(path) or path.suffix.lower() in ("", ".txt", ".dat", ".data", ".inter"):
+        return
+    mends = {
+        ".json": "save it as JSON lines: one object a line, named .jsonl",
+        ".xlsx": "save the sheet as CSV",
+        ".xls": "save the sheet as CSV",
+        ".zip": "unpack it, and name what is in it",
+    }
+    mend = mends.get(path.suffix.lower(), "give .csv, .tsv, .parquet, .jsonl, or a folder of class-named folders")
+    raise DataError(path, None, f"files of kind '{path.suffix}' are not read", mend=mend)
+
+
+def _check_words(word: str | None, known: object, option: str) -> None:
+    names = [str(name) for name in known]  # type: ignore[attr-defined]
+    if word is not None and word not in names:
+        raise FlywheelError(f"no '{word}'", where=option, mend=nearest(word, names))
+
+
+def _check_texts(texts: dict[str, str], path: Path) -> None:
+    """Configuration gives `${` a meaning of its own, so that no name may hold it."""
+    for text in texts.values():
+        if "${" in text:
+            held = text[text.index("${") :].split("\n")[0][:40]
+            raise DataError(path, None, f"a name holds '{held}', which conf/ cannot hold", mend="rename it")

@@ -1,0 +1,1 @@
+"""Random changes to training batches: one file a kind of input."""

@@ -1,0 +1,176 @@
+"""What happens round an epoch: its row of history, the best weights, the checkpoint to resume from, progress."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, Checkpoint
+from torch import Tensor
+from tqdm import tqdm
+
+from flywheel.config import MonitorConfig
+from flywheel.learner.module import Learner
+
+log = logging.getLogger("flywheel")
+
+Row = dict[str, float]
+
+
+class History(Checkpoint):
+    """Keeps a row of figures an epoch and the best epoch's weights, and writes the checkpoint to resume from.
+
+    One object does the three because they must be of one moment: a checkpoint holds the history and the best weights
+    up to its epoch, and nothing of a later one. (A `Checkpoint`, so that Lightning runs it after the others.)
+
+    Args:
+        monitor: The validation metric that decides what is best.
+        checkpoint: The file to resume from; written whole or not at all.
+        on_row: Told each new row, after its checkpoint is on the disk; also told the rows before a resume.
+    """
+
+    def __init__(self, monitor: MonitorConfig, checkpoint: Path, on_row: Callable[[Row], None]) -> None:
+        self.rows: list[Row] = []
+        self.best_epoch = -1
+        self.best_score = float("nan")
+        self.best_weights: dict[str, Tensor] = {}
+        self._monitor = monitor
+        self._checkpoint = checkpoint
+        self._on_row = on_row
+        self._num_told = 0
+        self._stopped = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tell the rows that a resumed checkpoint brought, and stop again what had been stopped early."""
+        self.tell()
+        if self._stopped:
+            trainer.should_stop = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add the epoch's row, keep its weights if they are the best, write the checkpoint."""
+        learner = cast(Learner, pl_module)
+        figures = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        row: Row = {"epoch": trainer.current_epoch, "step": learner.steps_done, **dict(sorted(figures.items()))}
+        self.rows.append(row)
+        self._keep_best(row, learner)
+        self._stopped = trainer.should_stop
+        if trainer.is_global_zero:
+            self._save(trainer)
+            self.tell()
+
+    def tell(self) -> None:
+        """Pass on the rows that have not been passed on yet."""
+        for row in self.rows[self._num_told :]:
+            self._on_row(row)
+        self._num_told = len(self.rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint holds of this: rows, best epoch, best weights."""
+        return {
+            "rows": self.rows,
+            "best_epoch": self.best_epoch,
+            "best_score": self.best_score,
+            "best_weights": self.best_weights,
+            "stopped": self._stopped,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the state back from a checkpoint."""
+        self.rows = list(state_dict["rows"])
+        self.best_epoch = state_dict["best_epoch"]
+        self.best_score = state_dict["best_score"]
+        self.best_weights = state_dict["best_weights"]
+        self._stopped = state_dict["stopped"]
+
+    def _keep_best(self, row: Row, learner: Learner) -> None:
+        score = row[f"validation/{self._monitor.name}"]
+        better = score > self.best_score if self._monitor.mode == "max" else score < self.best_score
+        if self.best_epoch < 0 or better:
+            self.best_score, self.best_epoch = score, int(row["epoch"])
+            self.best_weights = {k: v.detach().cpu().clone() for k, v in learner.network.state_dict().items()}
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        part = self._checkpoint.with_suffix(".part")
+        trainer.save_checkpoint(part, weights_only=False)
+        with part.open("rb+") as stream:
+            os.fsync(stream.fileno())  # a rename may reach the disk before the bytes do
+        part.replace(self._checkpoint)
+
+
+class Progress(Callback):
+    """One bar over the whole training, with the time left; a line an epoch where no terminal looks on.
+
+    Args:
+        max_epochs: Epochs of the whole training.
+        num_blocks: Calls of `training_step` in an epoch.
+        metric: The metric to show beside the losses, as `validation/<name>`.
+    """
+
+    def __init__(self, max_epochs: int, num_blocks: int, metric: str) -> None:
+        self._max_epochs = max_epochs
+        self._num_blocks = num_blocks
+        self._metric = metric
+        self._bar: tqdm[Any] | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the bar, at the place a resumed training has reached."""
+        if trainer.current_epoch:
+            log.info("resuming after epoch %d of %d", trainer.current_epoch, self._max_epochs)
+        if sys.stderr.isatty():
+            self._bar = tqdm(
+                total=self._max_epochs * self._num_blocks,
+                initial=trainer.current_epoch * self._num_blocks,
+                desc="train",
+                bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
+                dynamic_ncols=True,
+            )
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def show(self, row: Row) -> None:
+        """Show an epoch's figures."""
+        text = f"epoch {row['epoch'] + 1:.0f}/{self._max_epochs}"
+        for name in dict.fromkeys(("train/loss", "validation/loss", self._metric)):
+            if name in row:
+                text += f"  {name} {row[name]:.4f}"
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+        else:
+            log.info(text)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Close the bar."""
+        self._close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Close the bar, so that the error stands on a line of its own."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def is_resumable(checkpoint: Path) -> bool:
+    """Whether a checkpoint can be read; a damaged one is removed, and training starts afresh."""
+    if not checkpoint.is_file():
+        return False
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        log.warning("checkpoint %s is damaged (%s); starting afresh", checkpoint, str(error).splitlines()[0])
+        checkpoint.unlink()
+        return False
+    return True

@@ -1,0 +1,248 @@
+"""Processed data as blocks of batches: gathered by index in one call, from memory, the device, or a mapped file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from flywheel.errors import DataError
+
+_DTYPES = {
+    "U8": np.uint8, "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
+    "F16": np.float16, "F32": np.float32, "F64": np.float64, "BOOL": np.bool_,
+}  # fmt: skip
+
+_MEASURED_ROWS = 4096
+_WINDOW = 50  # batches that are sorted together: large enough to save padding, small enough to stay random
+
+
+@dataclass(frozen=True)
+class Block:
+    """Several consecutive batches in one piece: one gather, one transfer, one scaling for all of them.
+
+    Attributes:
+        inputs: Stored inputs by name, each [rows, ...].
+        target: [rows].
+        batch_size: Rows of one optimiser step; the last step of a block may have fewer.
+        lengths: For each padded input, the longest row of each batch: what is beyond is padding.
+    """
+
+    inputs: dict[str, Tensor]
+    target: Tensor
+    batch_size: int
+    lengths: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> Block:
+        """Copy to a device (Lightning calls it)."""
+        inputs = {name: x.to(device, non_blocking=non_blocking) for name, x in self.inputs.items()}
+        return Block(inputs, self.target.to(device, non_blocking=non_blocking), self.batch_size, self.lengths)
+
+    def batches(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        """Yield the inputs and the target of one optimiser step after another, without needless padding."""
+        for step, start in enumerate(range(0, len(self.target), self.batch_size)):
+            rows = slice(start, start + self.batch_size)
+            inputs = {name: x[rows] for name, x in self.inputs.items()}
+            for name, longest in self.lengths.items():
+                inputs[name] = inputs[name][:, : longest[step]]
+            yield inputs, self.target[rows]
+
+
+class Part:
+    """One split of the processed data.
+
+    Args:
+        arrays: Inputs by name, each [N, ...], and `target` [N]: tensors (memory) or memory-mapped arrays (stream).
+    """
+
+    def __init__(self, arrays: Mapping[str, Tensor | np.ndarray[Any, Any]]) -> None:
+        self._arrays: dict[str, Tensor | np.ndarray[Any, Any]] = dict(arrays)
+        self.num_rows = len(self._arrays["target"])
+        self.input_names = [name for name in self._arrays if name != "target"]
+        self.streams = isinstance(self._arrays["target"], np.ndarray)
+        self.lengths: dict[str, Tensor] = {}
+
+    def gather(self, index: Tensor) -> dict[str, Tensor]:
+        """Copy the rows at `index`, int64 [M], in its order."""
+        if self.streams:
+            rows = index.numpy()
+            return {name: torch.from_numpy(x[rows]) for name, x in self._arrays.items() if isinstance(x, np.ndarray)}
+        tensors = {name: x for name, x in self._arrays.items() if isinstance(x, Tensor)}
+        # index_select, not x[index]: ten times faster on bytes.
+        return {name: x.index_select(0, index.to(x.device)) for name, x in tensors.items()}
+
+    def to(self, device: torch.device) -> Part:
+        """The same part with its tensors on a device; a streamed one stays where it is."""
+        if self.streams:
+            return self
+        moved = Part({name: x.to(device) for name, x in self._arrays.items() if isinstance(x, Tensor)})
+        moved.lengths = self.lengths
+        return moved
+
+    def measure(self, padding: Mapping[str, float]) -> None:
+        """Find how long each row of the padded inputs is, so that batches can be cut to their longest row.
+
+        Args:
+            padding: The value that fills up each such input, [N, T, ...], on the right of axis 1.
+        """
+        for name, value in padding.items():
+            pieces = []
+            for start in range(0, self.num_rows, _MEASURED_ROWS):
+                rows = self._arrays[name][start : start + _MEASURED_ROWS]
+                x = rows if isinstance(rows, Tensor) else torch.from_numpy(np.array(rows))  # a copy: maps are read-only
+                used = (x != value).flatten(2).any(dim=2) if x.ndim > 2 else x != value
+                places = torch.arange(1, x.shape[1] + 1) * used
+                pieces.append(places.amax(dim=1).clamp(min=1))
+            self.lengths[name] = torch.cat(pieces)
+
+
+def padding_of(inputs: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Give the value that fills up each padded input, from `meta.json`'s `inputs`."""
+    return {name: spec["padding"] for name, spec in inputs.items() if "padding" in spec}
+
+
+def open_part(file: Path, input_names: list[str], *, stream: bool) -> Part:
+    """Open a split's `.safetensors`.
+
+    Args:
+        file: Written by preprocess.
+        input_names: Tensors to use besides `target`.
+        stream: Map the file instead of reading it.
+
+    Raises:
+        DataError: The file is missing, damaged, or lacks an input.
+    """
+    try:
+        mapped = map_safetensors(file)
+    except FileNotFoundError:
+        raise DataError(file, None, "missing", mend="run `dvc repro`") from None
+    except (ValueError, KeyError) as error:
+        raise DataError(file, None, f"damaged: {error}", mend="run `dvc repro`") from None
+    wanted = [*input_names, "target"]
+    missing = [name for name in wanted if name not in mapped]
+    if missing:
+        raise DataError(file, None, f"has no tensor {', '.join(missing)}", mend="run `dvc repro`")
+    if len(mapped["target"]) == 0:
+        raise DataError(file, None, "has no rows", mend="check preprocess.validation and profile.json")
+    if stream:
+        return Part({name: mapped[name] for name in wanted})
+    return Part({name: torch.from_numpy(np.array(mapped[name])) for name in wanted})
+
+
+def map_safetensors(file: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """Map each tensor of a safetensors file (github.com/huggingface/safetensors, "Format") without reading it.
+
+    Raises:
+        ValueError: The header is damaged, or the file shorter than it says.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > size - 8:
+            raise ValueError("no safetensors header")
+        header: dict[str, Any] = json.loads(stream.read(length))
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    for name, spec in header.items():
+        if name == "__metadata__":
+            continue
+        start, end = spec["data_offsets"]
+        if 8 + length + end > size:
+            raise ValueError(f"shorter than its header says ({size} bytes)")
+        dtype, shape = _DTYPES[spec["dtype"]], tuple(spec["shape"])
+        if start == end:
+            arrays[name] = np.zeros(shape, dtype)
+        else:
+            arrays[name] = np.memmap(file, dtype=dtype, mode="r", offset=8 + length + start, shape=shape)
+    return arrays
+
+
+class Blocks:
+    """A loader for Lightning: shuffled (by seed and epoch alone) or not, one item a block of batches.
+
+    The order depends on nothing that ran before, so a resumed training sees what an undisturbed one would. Where the
+    part knows its rows' lengths, rows of about one length share a batch: shuffled rows are sorted within windows of
+    `_WINDOW` batches and the batches shuffled again; rows that are not shuffled are sorted by length.
+
+    Args:
+        part: The rows.
+        batch_size: Rows of one optimiser step.
+        batches_per_block: Steps per item.
+        seed: Shuffles; None keeps the file's order.
+    """
+
+    def __init__(self, part: Part, batch_size: int, batches_per_block: int, seed: int | None = None) -> None:
+        self.part = part
+        self.batch_size = batch_size
+        self.block_rows = batch_size * batches_per_block
+        self.seed = seed
+        self.epoch = 0
+        self.sampler, self.batch_sampler = self, None  # where Lightning looks for `set_epoch`
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next (Lightning calls it, also after a resume)."""
+        self.epoch = epoch
+
+    @property
+    def num_steps(self) -> int:
+        """Optimiser steps in one pass."""
+        return -(-self.part.num_rows // self.batch_size)
+
+    def __len__(self) -> int:
+        return -(-self.part.num_rows // self.block_rows)
+
+    def order(self) -> Tensor:
+        """Row numbers of this epoch, int64 [N]."""
+        lengths = self.part.lengths
+        longest = torch.stack(list(lengths.values())).sum(dim=0) if lengths else None
+        if self.seed is None:
+            return torch.arange(self.part.num_rows) if longest is None else torch.argsort(longest, stable=True)
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.epoch))
+        rows = torch.randperm(self.part.num_rows, generator=generator)
+        return rows if longest is None else self._bucketed(rows, longest, generator)
+
+    def _bucketed(self, rows: Tensor, longest: Tensor, generator: torch.Generator) -> Tensor:
+        windows = torch.split(rows, self.batch_size * _WINDOW)
+        batches = [
+            batch
+            for window in windows
+            for batch in torch.split(window[torch.argsort(longest[window], stable=True)], self.batch_size)
+        ]
+        # A batch that is not full must stay the last: blocks are cut every `batch_size` rows.
+        whole = len(batches) - (len(batches[-1]) < self.batch_size)
+        order = [*torch.randperm(whole, generator=generator).tolist(), *range(whole, len(batches))]
+        return torch.cat([batches[place] for place in order])
+
+    def __iter__(self) -> Iterator[Block]:
+        pieces = torch.split(self.order(), self.block_rows)
+        if not self.part.streams:
+            yield from map(self._block, pieces)
+            return
+        with ThreadPoolExecutor(1) as reader:  # reads the next block from the disk while this one is trained on
+            ahead: Future[Block] | None = None
+            for piece in pieces:
+                coming, ahead = ahead, reader.submit(self._block, piece)
+                if coming is not None:
+                    yield coming.result()
+            if ahead is not None:
+                yield ahead.result()
+
+    def _block(self, index: Tensor) -> Block:
+        rows = self.part.gather(index)
+        target = rows.pop("target")
+        longest = {
+            name: [int(batch.max()) for batch in torch.split(lengths[index], self.batch_size)]
+            for name, lengths in self.part.lengths.items()
+        }
+        return Block(rows, target, self.batch_size, longest)
+
+
+def mixed_seed(seed: int, epoch: int) -> int:
+    """One seed for each (training seed, epoch) pair; neighbours do not collide."""
+    return (seed * 1_000_003 + epoch * 7_919 + 1) % (2**63)

@@ -1,0 +1,127 @@
+"""What `auto` means on this machine, decided once, before training, and logged to the run."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from flywheel.config import TrainerConfig
+from flywheel.errors import ConfigError
+from flywheel.model.network import Network
+
+# Below this many multiply-adds in a forward pass of one batch, a second thread costs more than it gives
+# (bench/RESULTS.md, "threads").
+_FLOPS_FOR_THREADS = 60_000_000
+_BLOCK_BYTES = 32_000_000
+_MAX_STEPS_PER_CALL = 50
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The choices made: `device_name` is for people, `hold` is memory or stream."""
+
+    accelerator: str
+    devices: int
+    device_name: str
+    precision: str
+    threads: int
+    hold: str
+    steps_per_call: int
+
+    def tags(self) -> dict[str, str]:
+        """The choices as tags of a run."""
+        return {f"machine.{key}": str(value) for key, value in asdict(self).items()}
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the data are held on."""
+        return torch.device(self.accelerator)
+
+
+def resolve(config: TrainerConfig, network: Network, example: Mapping[str, Tensor], num_bytes: int) -> Machine:
+    """Decide everything that is `auto`.
+
+    Args:
+        config: What the user asks for; anything but `auto` is taken as it is.
+        network: To be trained.
+        example: One batch of its inputs.
+        num_bytes: Of train and validation, as stored.
+
+    Raises:
+        ConfigError: A number is none, or the device asked for is not there.
+    """
+    accelerator = _accelerator(config.accelerator)
+    return Machine(
+        accelerator=accelerator,
+        devices=1 if config.devices == "auto" else _whole(config.devices, "devices"),
+        device_name=torch.cuda.get_device_name() if accelerator == "cuda" else accelerator,
+        precision=_precision(accelerator) if config.precision == "auto" else config.precision,
+        threads=_threads(network, example) if config.threads == "auto" else _whole(config.threads, "threads"),
+        hold=_hold(accelerator, num_bytes) if config.hold == "auto" else config.hold,
+        steps_per_call=_steps(example)
+        if config.steps_per_call == "auto"
+        else _whole(config.steps_per_call, "steps_per_call"),
+    )
+
+
+def known_choices(config: TrainerConfig) -> list[tuple[str, str, tuple[str, ...]]]:
+    """The settings that are one word of a few: (dotted key, value, words)."""
+    return [
+        ("trainer.accelerator", config.accelerator, ("auto", "cpu", "cuda", "mps")),
+        ("trainer.precision", config.precision, ("auto", "32-true", "bf16-mixed", "bf16-true", "64-true")),
+        ("trainer.hold", config.hold, ("auto", "memory", "stream")),
+    ]
+
+
+def _accelerator(wanted: str) -> str:
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if there[name])
+    if not there[wanted]:
+        raise ConfigError(f"no {wanted} device here", where="trainer.accelerator", mend="use auto")
+    return wanted
+
+
+def _precision(accelerator: str) -> str:
+    # Emulated bf16 (older GPUs say yes to it too) is slower than float32.
+    native = accelerator == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if native else "32-true"
+
+
+def _threads(network: Network, example: Mapping[str, Tensor]) -> int:
+    """One thread for a small network, all cores for a large one, and never more than the machine was told to use."""
+    limit = min(torch.get_num_threads(), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 64)
+    if limit == 1:
+        return 1
+    # A copy without gradients: the counter's hooks fail on views of parameters that want one.
+    counted = copy.deepcopy(network).eval().requires_grad_(False)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        counted(**example)
+    return limit if counter.get_total_flops() / 2 >= _FLOPS_FOR_THREADS else 1
+
+
+def _hold(accelerator: str, num_bytes: int) -> str:
+    """Hold in memory what leaves at least half of the free memory for the training itself."""
+    free: int = psutil.virtual_memory().available
+    if accelerator == "cuda":
+        free = min(free, torch.cuda.mem_get_info()[0])
+    return "memory" if num_bytes <= free // 2 else "stream"
+
+
+def _steps(example: Mapping[str, Tensor]) -> int:
+    batch_bytes = sum(x.nbytes for x in example.values())
+    return max(1, min(_MAX_STEPS_PER_CALL, _BLOCK_BYTES // max(1, batch_bytes)))
+
+
+def _whole(value: Any, key: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{value!r} is neither 'auto' nor a whole number from 1", where=f"trainer.{key}")
+    return value

@@ -1,0 +1,187 @@
+"""The one LightningModule: net, loss, optimizer, scheduler and metrics all come from configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import Metric, MetricCollection
+
+from flywheel.config import LossConfig
+from flywheel.errors import ModelError
+from flywheel.learner.data import Block, mixed_seed
+from flywheel.model.network import Network
+
+
+class Learner(pl.LightningModule):
+    """Trains a Network on Blocks: several optimiser steps for each call of Lightning's loop.
+
+    Lightning's loop costs about as much as a step of a small network. Manual optimisation over a block of batches
+    pays that cost once a block; the arithmetic is that of one step after another (bench/RESULTS.md, "training").
+
+    Args:
+        network: To be trained.
+        criterion: Maps (logits, target) to the mean loss of a batch.
+        loss: Its penalties are added to the criterion.
+        make_optimizer: Gives the optimizer for the network's parameters.
+        make_scheduler: Gives the schedule, stepped once an optimiser step, or None.
+        metrics: Computed once an epoch, for train (running, with dropout) and validation.
+        augmentation: Changes scaled training inputs and their target.
+        seed: Every epoch starts its random draws anew from it, so that a resumed training draws the same.
+        clip_norm: Largest L2 norm of the gradient; 0: no clipping.
+        compile_net: Whether the net goes through `torch.compile`.
+        frozen: Whether the Blocks hold the features of a frozen net (see `flywheel.learner.frozen`): only its head is
+            trained then.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: Network,
+        criterion: nn.Module,
+        loss: LossConfig,
+        make_optimizer: Callable[[list[nn.Parameter]], Optimizer],
+        make_scheduler: Callable[[Optimizer], LRScheduler | None],
+        metrics: Mapping[str, Metric],
+        augmentation: nn.Module,
+        seed: int,
+        clip_norm: float = 0.0,
+        compile_net: bool = False,
+        frozen: bool = False,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.network = network
+        self.criterion = criterion
+        self.augmentation = augmentation
+        self.train_metrics = MetricCollection(dict(metrics), prefix="train/").clone()
+        self.validation_metrics = MetricCollection(dict(metrics), prefix="validation/").clone()
+        self.steps_done = 0
+        self._loss = loss
+        self._make_optimizer = make_optimizer
+        self._make_scheduler = make_scheduler
+        self._seed = seed
+        self._clip_norm = clip_norm
+        net = cast(Callable[..., Tensor], network.net.head if frozen else network.net)
+        self._net: Callable[..., Tensor] = torch.compile(net) if compile_net else net
+        self._scale: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict if frozen else network.scale
+        self._trained = [p for p in network.parameters() if p.requires_grad]
+        self._weights = [p for p in self._trained if p.ndim > 1]  # biases and norms bear no penalty
+        self._sums: dict[str, Tensor] = {}
+        self._rows: dict[str, int] = {}
+
+    def configure_optimizers(self) -> Any:
+        """Make the optimizer, and the schedule where there is one (Lightning stores and restores both)."""
+        optimizer = self._make_optimizer(self._trained)
+        scheduler = self._make_scheduler(optimizer)
+        if scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        """Start the epoch's draws (dropout, augmentation) from a seed of its own."""
+        torch.manual_seed(mixed_seed(self._seed, self.current_epoch) + self.global_rank)
+        self._reset("train")
+
+    def training_step(self, block: Block, block_index: int) -> None:
+        """Do one optimiser step for each batch of the block."""
+        optimizer, wrapped, scheduler = self._optimizers()
+        num_steps = -(-len(block.target) // block.batch_size)
+        outputs = []
+        for step, (stored, stored_target) in enumerate(block.batches()):
+            # Scaled a batch at a time: a whole block of floats would no longer fit the CPU's caches.
+            inputs, target = self.augmentation(self._scale(stored), stored_target)
+            logits = self._net(**inputs)
+            loss = self.criterion(logits, target)
+            for parameter in self._trained:  # as optimizer.zero_grad() would, without its profiler's price
+                parameter.grad = None
+            self._backward(loss + self._penalty() if self._has_penalty else loss)
+            if self._clip_norm:
+                nn.utils.clip_grad_norm_(self._trained, self._clip_norm)
+            # Lightning counts its own wrapper's steps; one a block keeps its counters going at a block's price.
+            (wrapped if step == num_steps - 1 else optimizer).step()
+            if scheduler is not None:
+                scheduler.step()
+            outputs.append((loss.detach(), logits.detach(), target))
+        self.steps_done += num_steps
+        self._count("train", [(loss, len(logits)) for loss, logits, _ in outputs])
+        with torch.no_grad():
+            self.train_metrics.update(*(torch.cat([output[place] for output in outputs]) for place in (1, 2)))
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last epoch's sums."""
+        self._reset("validation")
+
+    def validation_step(self, block: Block, block_index: int) -> None:
+        """Measure loss and metrics on a block."""
+        for inputs, target in block.batches():
+            logits = self._net(**self._scale(inputs))
+            self._count("validation", [(self.criterion(logits, target), len(logits))])
+            self.validation_metrics.update(logits, target)
+
+    def on_validation_epoch_end(self) -> None:
+        """Give the epoch's figures to callbacks and checkpoints."""
+        self._publish("validation", self.validation_metrics)
+
+    def on_train_epoch_end(self) -> None:
+        """Give the epoch's figures to callbacks; stop at once when the loss is no number any more.
+
+        Raises:
+            ModelError: The training loss is NaN or infinite.
+        """
+        self._publish("train", self.train_metrics)
+        self.log("lr", self._optimizers()[0].param_groups[0]["lr"])
+        if not torch.isfinite(self._sums["train"]):
+            raise ModelError(
+                f"the training loss is no longer finite in epoch {self.current_epoch + 1}",
+                mend="lower optimizer.lr or set trainer.gradient_clip_norm",
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the number of steps."""
+        checkpoint["steps_done"] = self.steps_done
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from the number of steps."""
+        self.steps_done = checkpoint["steps_done"]
+
+    @property
+    def _has_penalty(self) -> bool:
+        return bool(self._loss.l1 or self._loss.l2)
+
+    def _penalty(self) -> Tensor:
+        l1 = torch.stack([w.abs().sum() for w in self._weights]).sum() * self._loss.l1
+        l2 = torch.stack([w.square().sum() for w in self._weights]).sum() * (self._loss.l2 / 2)
+        return l1 + l2
+
+    def _optimizers(self) -> tuple[Optimizer, Any, LRScheduler | None]:
+        """The bare optimizer, Lightning's wrapper of it, and the schedule."""
+        schedulers = self.lr_schedulers()
+        if isinstance(schedulers, (list, torch.optim.lr_scheduler.ReduceLROnPlateau)):
+            raise ModelError("one schedule, stepped once an optimiser step, is wanted", where="scheduler")
+        bare = self.optimizers(use_pl_optimizer=False)
+        return bare, self.optimizers(), schedulers  # type: ignore[return-value]  # one optimizer, so no list
+
+    def _backward(self, loss: Tensor) -> None:
+        if self.trainer.world_size == 1:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            self.manual_backward(loss)
+
+    def _reset(self, part: str) -> None:
+        self._sums[part] = torch.zeros((), device=self.device)
+        self._rows[part] = 0
+
+    def _count(self, part: str, losses: list[tuple[Tensor, int]]) -> None:
+        self._sums[part] = self._sums[part] + torch.stack([loss.float() * rows for loss, rows in losses]).sum()
+        self._rows[part] += sum(rows for _, rows in losses)
+
+    def _publish(self, part: str, metrics: MetricCollection) -> None:
+        figures = {f"{part}/loss": self._sums[part] / max(1, self._rows[part]), **metrics.compute()}
+        self.log_dict(figures)
+        metrics.reset()

@@ -1,0 +1,67 @@
+"""Learning-rate schedules, stepped once an optimiser step. The optimizer's `lr` is the largest rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+def constant(optimizer: Optimizer, total_steps: int) -> None:
+    """Keep the optimizer's learning rate: no schedule at all."""
+
+
+def one_cycle(
+    optimizer: Optimizer,
+    total_steps: int,
+    warmup: float = 0.3,
+    start_factor: float = 0.04,
+    end_factor: float = 4e-6,
+) -> LambdaLR:
+    """Rise on a cosine to the full rate, then fall on a cosine to nearly nothing (Smith & Topin, arXiv:1708.07120).
+
+    Args:
+        optimizer: Whose rate is scheduled.
+        total_steps: Optimiser steps of the whole training.
+        warmup: Share of the steps that rise, in [0, 1).
+        start_factor: First rate, as a share of the full one.
+        end_factor: Last rate, likewise.
+    """
+    rising = max(1, round(warmup * total_steps))
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return _between(start_factor, 1.0, step / rising)
+        return _between(1.0, end_factor, (step - rising) / max(1, total_steps - rising))
+
+    return _schedule(optimizer, factor)
+
+
+def cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.0, end_factor: float = 0.0) -> LambdaLR:
+    """Rise linearly over `warmup`, then fall on half a cosine (Loshchilov & Hutter, arXiv:1608.03983, no restarts).
+
+    Args:
+        optimizer: Whose rate is scheduled.
+        total_steps: Optimiser steps of the whole training.
+        warmup: Share of the steps that rise, in [0, 1).
+        end_factor: Last rate, as a share of the full one.
+    """
+    rising = round(warmup * total_steps)
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        return _between(1.0, end_factor, (step - rising) / max(1, total_steps - rising))
+
+    return _schedule(optimizer, factor)
+
+
+def _between(start: float, end: float, share: float) -> float:
+    """Go from `start` to `end` on half a cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * min(1.0, share))) / 2
+
+
+def _schedule(optimizer: Optimizer, factor: Callable[[int], float]) -> LambdaLR:
+    return LambdaLR(optimizer, factor)

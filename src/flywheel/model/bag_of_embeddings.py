@@ -1,0 +1,48 @@
+"""The mean of the tokens' embeddings, and one hidden layer over it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+PADDING_ID = 0
+
+
+class BagOfEmbeddings(nn.Module):
+    """Embedding, average over the real tokens, a hidden layer with ReLU, dropout, and a linear layer.
+
+    The order of the tokens is not seen (a deep averaging network: Iyyer et al. 2015).
+
+    Args:
+        vocabulary_size: Ids there are, padding (0) included.
+        num_outputs: Logits of a row.
+        embedding: Width of an embedding.
+        hidden: Width of the hidden layer; 0: none.
+        dropout: Probability of dropping a hidden unit, and (with `word_dropout`) see there.
+        word_dropout: Probability of leaving out a token, in training.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        num_outputs: int,
+        embedding: int = 64,
+        hidden: int = 64,
+        dropout: float = 0.0,
+        word_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary_size, embedding, padding_idx=PADDING_ID)
+        self.word_dropout = word_dropout
+        layers: list[nn.Module] = [nn.Linear(embedding, hidden), nn.ReLU()] if hidden else []
+        self.head = nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(hidden or embedding, num_outputs))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map token ids, int32 [B, L], to logits [B, num_outputs], or [B] where there is one output."""
+        if self.training and self.word_dropout:
+            tokens = tokens.masked_fill(torch.rand(tokens.shape, device=tokens.device) < self.word_dropout, PADDING_ID)
+        # Padding's embedding is zero and has no gradient, so the sum needs no mask.
+        number_B1 = (tokens != PADDING_ID).sum(dim=1, keepdim=True).clamp(min=1)
+        mean_BE = self.embedding(tokens).sum(dim=1) / number_B1
+        logits: Tensor = self.head(mean_BE)
+        return logits.squeeze(1) if logits.shape[1] == 1 else logits

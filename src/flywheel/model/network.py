@@ -1,0 +1,144 @@
+"""A net with its input scaling, and how both are stored: safetensors and JSON, no pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from flywheel.digest import sha256_of
+from flywheel.errors import ModelError
+from flywheel.instantiate import build
+from flywheel.types import Json
+
+FORMAT = 1
+WEIGHTS, DESCRIPTION, HISTORY = "model.safetensors", "model.json", "history.csv"
+
+
+class Network(nn.Module):
+    """A net that takes inputs as they are stored (pictures as uint8) and scales them itself.
+
+    The scaling is part of the graph, so training, ONNX and server cannot differ in it. Its constants were fitted on
+    train by the preprocessor and stand in `meta.json` (`inputs.<name>.mean` and `.std`, per channel, in stored units).
+
+    Args:
+        net: Maps scaled inputs, by name, to logits.
+        inputs: `meta.json`'s `inputs`.
+    """
+
+    def __init__(self, net: nn.Module, inputs: Mapping[str, Json]) -> None:
+        super().__init__()
+        self.net = net
+        self.input_names = list(inputs)
+        self._scaled: list[str] = []
+        for name, spec in inputs.items():
+            if "mean" not in spec:
+                continue
+            factor = 1.0 / torch.tensor(spec["std"], dtype=torch.float32)
+            shift = -torch.tensor(spec["mean"], dtype=torch.float32) * factor
+            # A list has one constant for each place of the first axis; nested lists are shaped as they are to be used.
+            shape = [-1] + [1] * (len(spec["shape"]) - 1) if factor.ndim < 2 else list(factor.shape)
+            self.register_buffer(f"{name}_factor", factor.reshape(shape))
+            self.register_buffer(f"{name}_shift", shift.reshape(shape))
+            self._scaled.append(name)
+
+    def scale(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Bring stored inputs to what the net takes; those without constants pass as they are."""
+        scaled = dict(inputs)
+        for name in self._scaled:
+            factor, shift = getattr(self, f"{name}_factor"), getattr(self, f"{name}_shift")
+            stored, dtype = inputs[name], factor.dtype
+            # In place where the conversion has made a copy anyway: a third of addcmul's time on a CPU.
+            product = stored * factor if stored.dtype == dtype else stored.to(dtype).mul_(factor)
+            scaled[name] = product.add_(shift)
+        return scaled
+
+    def forward(self, **inputs: Tensor) -> Tensor:
+        """Map stored inputs, each [B, ...], to logits."""
+        logits: Tensor = self.net(**self.scale(inputs))
+        return logits
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A trained network, ready to predict.
+
+    Attributes:
+        network: In eval mode.
+        link: Turns logits into what a user sees (softmax for classes).
+        meta: The `meta.json` that the network was trained with.
+        description: All of `model.json`.
+        model_sha256: Of `model.safetensors`; the join key of runs, versions and predictions.
+    """
+
+    network: Network
+    link: nn.Module
+    meta: Json
+    description: Json
+    model_sha256: str
+
+    @torch.inference_mode()
+    def predict(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Map stored inputs, each [B, ...], to scores (for classes: probabilities, float32 [B, num_classes])."""
+        scores: Tensor = self.link(self.network(**inputs))
+        return scores
+
+
+def build_network(net_node: Mapping[str, Any], meta: Json, *, where: str = "model.net") -> Network:
+    """Make an untrained network for data described by `meta`.
+
+    Raises:
+        ConfigError: The node's target or arguments are wrong.
+    """
+    return Network(build(net_node, where=where, meta=meta), meta["inputs"])
+
+
+def save_network(folder: Path, network: Network, description: Json) -> str:
+    """Write `model.safetensors` and `model.json`.
+
+    Args:
+        folder: Exists.
+        network: Trained.
+        description: `task`, `net`, `link`, `meta` and whatever else a reader of the model should know.
+
+    Returns:
+        The sha256 of `model.safetensors`.
+    """
+    weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    save_file(weights, folder / WEIGHTS)
+    num_parameters = sum(p.numel() for p in network.parameters())
+    whole = {"format": FORMAT, "num_parameters": num_parameters, **description}
+    (folder / DESCRIPTION).write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+    return sha256_of(folder / WEIGHTS)
+
+
+def load_network(folder: Path) -> LoadedNetwork:
+    """Rebuild a trained network from its folder, on the CPU, in eval mode.
+
+    Raises:
+        ModelError: A file is missing or damaged, or the weights do not fit the description.
+    """
+    try:
+        description: Json = json.loads((folder / DESCRIPTION).read_text())
+        weights = load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise ModelError("no trained model", where=error.filename, mend="run `dvc repro` to train it") from None
+    except (ValueError, SafetensorError) as error:
+        raise ModelError(f"damaged: {error}", where=folder, mend="run `dvc checkout`, or train again") from None
+    if description.get("format") != FORMAT:
+        raise ModelError(f"format {description.get('format')!r}, not {FORMAT}", where=folder / DESCRIPTION)
+    network = build_network(description["net"], description["meta"])
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        why = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
+        raise ModelError(f"weights do not fit: {why}", where=folder, mend="train again") from None
+    link = build(description["link"], where="loss.link", meta=description["meta"])
+    return LoadedNetwork(network.eval(), link.eval(), description["meta"], description, sha256_of(folder / WEIGHTS))

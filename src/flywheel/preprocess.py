@@ -1,0 +1,24 @@
+"""The preprocess stage: `python -m flywheel.preprocess --task NAME` makes `data/processed/<task>/` of raw data."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from flywheel.config import TaskConfig
+from flywheel.stage import run_stage
+
+
+def preprocess(task: TaskConfig) -> None:
+    """Clean, split, fit and write one task's data."""
+    from flywheel.prepare import note_processed
+    from flywheel.preprocessor.pipeline import preprocess as make
+
+    data = Path("data")
+    target = data / "processed" / task.name
+    make(task, data / "raw" / task.name, data / "feedback" / task.name, target)
+    note_processed(task, target)
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage("preprocess", preprocess))

@@ -1,0 +1,119 @@
+"""What every preprocessor can do: learn from train, clean, transform, describe itself, and be rebuilt from JSON."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flywheel.types import Dropped, Json, Preview
+
+DIGEST_BYTES = 16
+RESERVED_COLUMNS = ("label", "error", "file", "row", "group")
+"""Columns of a frame that are no inputs: the label, why a row is bad, where it came from, what it belongs with."""
+
+
+class Preprocessor(ABC):
+    """Turns rows into the arrays that a network takes.
+
+    `fit` sees train only. Everything it learns is in `to_json`, so that `from_json` gives an equal object.
+    """
+
+    @abstractmethod
+    def fit(self, chunks: Iterable[pd.DataFrame]) -> None:
+        """Learn from the training rows; the result must not depend on where the chunks begin and end."""
+
+    @abstractmethod
+    def clean(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Dropped]]:
+        """Part the usable rows from those that are not.
+
+        Returns:
+            The usable rows, in the form `digest` and `fit` take, and each other row with its reason.
+        """
+
+    @abstractmethod
+    def transform(self, frame: pd.DataFrame) -> dict[str, np.ndarray[Any, Any]]:
+        """Give the inputs by name, [N, ...] each.
+
+        Raises:
+            DataError: A row cannot be used.
+        """
+
+    @abstractmethod
+    def meta(self) -> Json:
+        """What the network must know: `inputs` (dtype, shape, scaling of each), and flat keys such as sizes."""
+
+    @abstractmethod
+    def schema(self) -> Json:
+        """JSON Schema of one request."""
+
+    @abstractmethod
+    def preview(self, inputs: dict[str, np.ndarray[Any, Any]], index: int) -> Preview:
+        """Show one example of transformed inputs to a person."""
+
+    @abstractmethod
+    def read_requests(self, paths: Sequence[Path]) -> pd.DataFrame:
+        """Read the files a user gives to `flywheel predict`; the column `file` says where each row came from.
+
+        Raises:
+            DataError: A file is missing, or of a kind that is not read.
+        """
+
+    @abstractmethod
+    def to_json(self) -> Json:
+        """The settings and everything learnt, with `_target_`."""
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, state: Json) -> Preprocessor:
+        """Rebuild what `to_json` described.
+
+        Raises:
+            DataError: The state lacks something.
+        """
+
+    def digest(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
+        """Give each cleaned row's inputs as 128 bits, uint64 [N, 2]; equal inputs, and only those, have equal bits."""
+        inputs = frame.drop(columns=[name for name in RESERVED_COLUMNS if name in frame.columns])
+        rows = (repr(row).encode() for row in inputs.itertuples(index=False, name=None))
+        return digests_of(hashlib.blake2b(row, digest_size=DIGEST_BYTES).digest() for row in rows)
+
+    def near(self, frame: pd.DataFrame) -> np.ndarray[Any, Any] | None:
+        """Give a fingerprint of each cleaned row's gist, uint64 [N]; None where only equal rows are duplicates.
+
+        Rows with one fingerprint (a text and its copy with other punctuation) are kept together when parts are drawn,
+        and such rows of train are dropped where their like is in validation or test.
+        """
+        return None
+
+    def statistics(self, frame: pd.DataFrame, inputs: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+        """Count what `profile.json` is to say of each split: numbers, or arrays, that are added up over its rows.
+
+        Args:
+            frame: Cleaned rows of one split.
+            inputs: What `transform` made of them.
+        """
+        return {}
+
+    def describe(self, statistics: dict[str, Any]) -> Json:
+        """Make of a split's sums what `profile.json` says of it; by default the sums themselves."""
+        return statistics
+
+    def facts(self) -> Json:
+        """What was learnt from train and is worth reading, for `profile.json`."""
+        return {}
+
+
+def digests_of(digests: Iterable[bytes]) -> np.ndarray[Any, Any]:
+    """Stack digests of 16 bytes as uint64 [N, 2]."""
+    return np.frombuffer(b"".join(digests), dtype="<u8").reshape(-1, 2)
+
+
+def target_name(kind: type) -> str:
+    """The `_target_` under which `flywheel.instantiate` finds a class again."""
+    return f"{kind.__module__}.{kind.__qualname__}"

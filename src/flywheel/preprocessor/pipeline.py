@@ -1,0 +1,248 @@
+"""From raw files to a processed data set in three passes: clean and decide, fit, transform and write.
+
+Memory does not grow with the data, save for 21 bytes a row (see `survey`) and the sorting of fingerprints; neither
+the number of rows in a chunk nor anything else but the data and the settings changes a byte of the result.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from flywheel.config import PreprocessConfig, TaskConfig
+from flywheel.digest import sha256_of
+from flywheel.errors import ConfigError, DataError
+from flywheel.instantiate import build
+from flywheel.preprocessor.base import Preprocessor
+from flywheel.preprocessor.feedback import appended, read_feedback
+from flywheel.preprocessor.pictures import SAMPLES_PER_CLASS, draw_classes, draw_samples
+from flywheel.preprocessor.profile import Ranges, class_counts, make_profile
+from flywheel.preprocessor.splitter import PARTS, TRAIN, Plan, make_plan
+from flywheel.preprocessor.survey import Survey, Vocabulary, check_dropped, checked_chunks, survey
+from flywheel.preprocessor.target import Target
+from flywheel.preprocessor.task import TaskPreprocessor
+from flywheel.preprocessor.writer import SafetensorsWriter
+from flywheel.stage import whole_folder
+from flywheel.types import SPLITS, Json, Preview, Split
+
+log = logging.getLogger("flywheel")
+
+FORMAT = 1
+
+
+def preprocess(task: TaskConfig, raw_dir: Path, feedback_dir: Path, target: Path) -> Json:
+    """Make the processed data set of a task.
+
+    Args:
+        task: Its settings; `data.reader`, `preprocess` and `name` are used.
+        raw_dir: What the download stage wrote.
+        feedback_dir: Parquet files with corrected rows; it need not exist.
+        target: The folder to make; what it held before is replaced when everything has succeeded.
+
+    Returns:
+        What `meta.json` holds.
+
+    Raises:
+        DataError: Files are missing or broken, too many rows are bad, or a split or class is too small.
+        ConfigError: A setting is out of range.
+    """
+    settings = task.preprocess
+    where = f"tasks.{task.name}"
+    _check_settings(settings, f"{where}.preprocess")
+    reader = build(task.data.reader.read, where=f"{where}.data.reader.read")
+    inputs = cast(Preprocessor, build(settings.inputs, where=f"{where}.preprocess.inputs"))
+    labels = cast(Target, build(settings.target, where=f"{where}.preprocess.target"))
+    if not raw_dir.is_dir():
+        raise DataError(raw_dir, None, "no such folder", mend="run the download stage")
+    splits: dict[str, Split] = reader.read(raw_dir)
+    num_own = splits["train"].num_rows
+    splits = {**splits, "train": appended(splits["train"], read_feedback(feedback_dir))}
+
+    run = _Run(settings, TaskPreprocessor(inputs, labels))
+    run.decide(splits, num_own)
+    run.fit()
+    with whole_folder(target) as folder:
+        meta = run.write(folder, task.name)
+        run.describe(folder, task.name, meta, splits["train"].num_rows - num_own)
+    return meta
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """Frames that can be gone through again: each time the files are read anew."""
+
+    open: Callable[[], Iterator[tuple[pd.DataFrame, Any]]]
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        return (frame for frame, _ in self.open())
+
+
+class _Run:
+    """One preprocessing: what the passes hand to each other."""
+
+    def __init__(self, settings: PreprocessConfig, preprocessor: TaskPreprocessor) -> None:
+        self.settings, self.preprocessor = settings, preprocessor
+        self.inputs, self.target = preprocessor.inputs, preprocessor.target
+        self.words = Vocabulary()
+        self.surveys: dict[str, Survey] = {}
+        self.plan = Plan()
+        self.ranges = Ranges()
+        self.samples: dict[int, list[Preview]] = {}
+        self.statistics: dict[str, dict[str, Any]] = {}
+
+    def decide(self, splits: dict[str, Split], num_own: int) -> None:
+        """Pass 1: clean every split, and decide where each row goes."""
+        for name in SPLITS:
+            if name in splits:
+                found = survey(name, splits[name], self.inputs, self.target, self.words, self.settings.chunk_rows)
+                check_dropped(found, self.settings.max_dropped)
+                self.surveys[name] = found
+        self.plan = make_plan(self.surveys, num_own, self.words.names, self.settings)
+
+    def fit(self) -> None:
+        """Pass 2: learn from the rows that go to train."""
+        if self.target.stratified:
+            held = np.unique(self.surveys["train"].codes[self.plan.parts["train"] == TRAIN])
+            self.target.fit([pd.Series([self.words.names[code] for code in held], dtype=object)])
+        else:
+            self.target.fit(frame["label"] for frame, _ in self._chunks("train", "fit target", only=TRAIN))
+        self.inputs.fit(_Frames(lambda: self._chunks("train", "fit", only=TRAIN)))
+
+    def write(self, folder: Path, task: str) -> Json:
+        """Pass 3: transform every row that is used, and write it to its split's file."""
+        num_rows = {
+            name: sum(int((parts == code).sum()) for parts in self.plan.parts.values()) for name, code in PARTS.items()
+        }
+        writers: dict[str, SafetensorsWriter] = {}
+        with ExitStack() as open_files:
+            for source in self.surveys:
+                for frame, parts in self._chunks(source, f"write {source}"):
+                    arrays, inputs = self._arrays(frame)
+                    if not writers:
+                        for name, number in num_rows.items():
+                            writer = SafetensorsWriter(folder / f"{name}.safetensors", number, arrays)
+                            writers[name] = open_files.enter_context(writer)
+                    for name, code in PARTS.items():
+                        chosen = parts == code
+                        if chosen.any():
+                            writers[name].append({key: array[chosen] for key, array in arrays.items()})
+                            self._count(name, frame[chosen], {key: array[chosen] for key, array in inputs.items()})
+                    self._collect(inputs, self.surveys[source].codes[frame.index], parts)
+        self.preprocessor.save(folder / "preprocessor.json")
+        meta = {
+            "format": FORMAT,
+            "task": task,
+            **self.inputs.meta(),
+            **self.target.meta(),
+            **({"class_counts": list(self._counts()["train"].values())} if self.target.stratified else {}),
+            "num_rows": num_rows,
+            "sha256": {name: sha256_of(folder / f"{name}.safetensors") for name in SPLITS},
+        }
+        _write_json(folder / "meta.json", meta)
+        return meta
+
+    def describe(self, folder: Path, task: str, meta: Json, num_feedback: int) -> None:
+        """Write the profile and the pictures, and say the gist."""
+        counts = self._counts()
+        counted = {
+            part: self.inputs.describe({key: _plain(value) for key, value in held.items()})
+            for part, held in self.statistics.items()
+        }
+        profile = make_profile(
+            task, self.surveys, self.plan, meta, counts, self.ranges, num_feedback, counted, self.inputs.facts()
+        )
+        _write_json(folder / "profile.json", profile)
+        names = self._class_names()
+        drawn = {name: self.samples[names.index(name)] for name in counts["train"]}
+        draw_samples(folder / "samples.png", drawn, f"{task}: examples from train")
+        if self.target.stratified:
+            draw_classes(folder / "classes.png", counts, f"{task}: class balance")
+        log.info("%s", summary(profile))
+
+    def _chunks(self, source: str, what: str, only: int | None = None) -> Iterator[tuple[pd.DataFrame, Any]]:
+        """Read a split again, and give its used rows with the part each goes to."""
+        parts = self.plan.parts[source]
+        chosen = parts >= 0 if only is None else parts == only
+        for frame in checked_chunks(self.surveys[source].split, self.settings.chunk_rows, what):
+            first, end = int(frame.index[0]), int(frame.index[-1]) + 1
+            here = chosen[first:end]
+            if here.any():
+                yield (frame if here.all() else frame[here]), parts[first:end][here]
+
+    def _arrays(self, frame: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What is stored of some rows, and the inputs alone."""
+        inputs = self.preprocessor.transform(frame)
+        encoded = self.preprocessor.encode(frame)
+        return {**inputs, "target": encoded, "row": frame.index.to_numpy(np.int64)}, inputs
+
+    def _count(self, part: str, frame: pd.DataFrame, inputs: dict[str, Any]) -> None:
+        """Take rows of one split into the figures of the profile."""
+        self.ranges.add(part, inputs)
+        held = self.statistics.setdefault(part, {})
+        for key, value in self.inputs.statistics(frame, inputs).items():
+            held[key] = held[key] + value if key in held else value
+
+    def _collect(self, inputs: dict[str, Any], codes: Any, parts: Any) -> None:
+        """Keep previews of the first rows of each class in train."""
+        for code in np.unique(codes[parts == TRAIN]).tolist():
+            held = self.samples.setdefault(code, [])
+            missing = SAMPLES_PER_CLASS - len(held)
+            rows = np.flatnonzero((codes == code) & (parts == TRAIN))[:missing]
+            held.extend(self.inputs.preview(inputs, row) for row in rows.tolist())
+
+    def _class_names(self) -> list[str]:
+        return self.words.names if self.target.stratified else [""]
+
+    def _counts(self) -> dict[str, dict[str, int]]:
+        """Rows of each class in each split, in the order of the classes."""
+        names = self._class_names()
+        order = self.target.meta().get("classes", names)
+        counted = {part: class_counts(self.surveys, self.plan, part, len(names)).tolist() for part in SPLITS}
+        return {part: {name: counted[part][names.index(name)] for name in order} for part in SPLITS}
+
+
+def summary(profile: Json) -> str:
+    """Say in one line what a profile holds."""
+    rows = ", ".join(f"{name} {split['num_rows']:,}" for name, split in profile["splits"].items())
+    dropped = sum(int(found["num_rows"]) for found in profile["dropped"].values())
+    duplicates = profile["duplicates"]
+    words = [rows, f"{dropped} bad rows dropped", f"{duplicates['within_train']['num_rows']} duplicates in train",
+             f"{duplicates['train_in_test']['num_rows']} train rows equal to a test row removed"]  # fmt: skip
+    if "near_train_in_test" in duplicates:
+        words.append(f"{duplicates['near_train_in_test']['num_rows']} more nearly equal to one")
+    if profile["feedback"]["num_rows"]:
+        words.append(f"{profile['feedback']['used']} of {profile['feedback']['num_rows']} feedback rows used")
+    return f"{profile['task']}: {'; '.join(words)}"
+
+
+def _check_settings(settings: PreprocessConfig, where: str) -> None:
+    ranges = {
+        "validation": 0 <= settings.validation < 1,
+        "test": 0 < settings.test < 1,
+        "max_dropped": 0 <= settings.max_dropped <= 1,
+        "chunk_rows": settings.chunk_rows >= 1,
+        "seed": settings.seed >= 0,
+        "num_folds": settings.num_folds == 0 or settings.num_folds >= 2,
+        "fold": settings.fold is None or settings.fold >= 0,
+    }
+    for key, good in ranges.items():
+        if not good:
+            what = f"{getattr(settings, key)} is out of range"
+            raise ConfigError(what, where=f"{where}.{key}", mend="mend it in conf/ and run `make params`")
+
+
+def _plain(value: Any) -> Any:
+    """Make plain JSON of a number or an array."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _write_json(path: Path, value: Json) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,84 @@
+"""A task's two preprocessors, inputs and target, as one object that is saved beside the model and served with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from flywheel.errors import DataError
+from flywheel.instantiate import locate
+from flywheel.preprocessor.base import Preprocessor
+from flywheel.preprocessor.target import Target
+from flywheel.types import Json
+
+FORMAT = 1
+
+
+class TaskPreprocessor:
+    """What turns a task's rows into a network's arrays, and its scores into answers.
+
+    Args:
+        inputs: Of the examples.
+        target: Of the labels.
+    """
+
+    def __init__(self, inputs: Preprocessor, target: Target) -> None:
+        self.inputs, self.target = inputs, target
+
+    def transform(self, frame: pd.DataFrame) -> dict[str, np.ndarray[Any, Any]]:
+        """Give the network's inputs by name, as stored (not scaled: that is the network's)."""
+        return self.inputs.transform(frame)
+
+    def encode(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
+        """Give the target of each row's `label`."""
+        if "label" not in frame.columns:
+            raise DataError("frame", None, "has no column 'label'")
+        return self.target.encode(frame["label"])
+
+    def decode(self, scores: np.ndarray[Any, Any], requests: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Give the answer of each row of scores (for classes: `label`, `probability`, `probability_<class>`)."""
+        return self.target.decode(scores, requests)
+
+    def to_json(self) -> Json:
+        """Both preprocessors' states."""
+        return {"format": FORMAT, "inputs": self.inputs.to_json(), "target": self.target.to_json()}
+
+    def save(self, path: Path) -> None:
+        """Write `to_json` to `path`."""
+        path.write_text(json.dumps(self.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_preprocessor(path: Path) -> TaskPreprocessor:
+    """Rebuild a preprocessor from the file that `TaskPreprocessor.save` wrote.
+
+    Raises:
+        DataError: The file is missing, is no JSON, or of another format.
+        ConfigError: It names a class outside the allow-list.
+    """
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(path, None, "missing", mend="run the preprocess stage") from None
+    except ValueError as error:
+        raise DataError(path, None, f"is no JSON: {error}", mend="run the preprocess stage") from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        given = state.get("format") if isinstance(state, dict) else None
+        why = f"has format {given}, this version reads {FORMAT}"
+        raise DataError(path, None, why, mend="run the preprocess stage again")
+    inputs = _rebuild(state, "inputs", Preprocessor, path)
+    target = _rebuild(state, "target", Target, path)
+    return TaskPreprocessor(cast(Preprocessor, inputs), cast(Target, target))
+
+
+def _rebuild(state: Json, key: str, kind: type, path: Path) -> Any:
+    node = state.get(key)
+    if not isinstance(node, dict):
+        raise DataError(path, None, f"has no '{key}'", mend="run the preprocess stage again")
+    found = locate(node, f"{path.name}: {key}")
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        raise DataError(path, None, f"'{node['_target_']}' is no {kind.__name__}")
+    return cast(Any, found).from_json(node)

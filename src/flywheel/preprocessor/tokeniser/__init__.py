@@ -1,0 +1,1 @@
+"""Tokenisers: from texts to whole numbers and back; one a file."""

@@ -1,0 +1,1 @@
+"""What several readers share: opening raw files, decoding pictures, tables in chunks."""

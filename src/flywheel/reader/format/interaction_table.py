@@ -1,0 +1,200 @@
+"""Interactions of users with items as arrays of codes: one entry a row of a file, whatever its format."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flywheel.errors import DataError, nearest
+from flywheel.reader.format.table_file import TableFile, TableFormat
+
+Array = np.ndarray[Any, Any]
+
+ROWS = 65536  # parsed at a time
+NO_CODE = -1
+_WHOLE = re.compile(r"[+-]?[0-9]+\.0+")  # what pandas makes of whole numbers in a column that lacks some
+
+
+@dataclass(frozen=True)
+class InteractionColumns:
+    """Which columns hold what; the part of a name after a colon (`user_id:token`) may be left out.
+
+    Attributes:
+        user: Who.
+        item: What.
+        time: When: numbers, or dates as pandas reads them; None: the order of the rows is the order in time.
+        rating: How much it was liked; None: there is none.
+    """
+
+    user: str
+    item: str
+    time: str | None
+    rating: str | None
+
+
+@dataclass(frozen=True)
+class InteractionTable:
+    """All rows of a file, in its order.
+
+    Attributes:
+        user: Code of each row's user, int32 [N]; `NO_CODE` where the row is bad.
+        item: Likewise of the item.
+        time: float64 [N]; seconds, or whatever the file counts in.
+        rating: float64 [N]; NaN where there is none.
+        users: Identifiers by user code.
+        items: Identifiers by item code.
+        errors: Why a row is bad, by row number.
+    """
+
+    user: Array
+    item: Array
+    time: Array
+    rating: Array
+    users: Array
+    items: Array
+    errors: dict[int, str]
+
+
+def identifiers(values: Any) -> list[str | None]:
+    """Users or items as texts: `3` for 3, 3.0, ' 3 ' and '3.0'; None where one is missing."""
+    codes, distinct = pd.factorize(pd.Series(values, dtype=object))
+    names = [*map(_identifier, distinct), None]
+    return [names[code] for code in codes]
+
+
+def _identifier(value: Any) -> str | None:
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    text = str(value).strip()
+    return (text.partition(".")[0] if _WHOLE.fullmatch(text) else text) or None
+
+
+def read_interactions(path: Path, columns: InteractionColumns, form: TableFormat) -> InteractionTable:
+    """Read a file whole; of each row about 28 bytes are kept.
+
+    Raises:
+        DataError: The file is missing, empty or broken, or lacks a column.
+    """
+    user_codes, item_codes = _Codes(), _Codes()
+    parts: dict[str, list[Array]] = {name: [] for name in ("user", "item", "time", "rating")}
+    errors: dict[int, str] = {}
+    first = 0
+    for frame in TableFile(path, form).chunks(ROWS):
+        found = _Chunk.of(path, frame, columns)
+        why = found.problems()
+        errors.update({first + row: text for row, text in why.items()})
+        good = np.ones(len(frame), bool)
+        good[list(why)] = False
+        parts["user"].append(user_codes.of(found.user, good))
+        parts["item"].append(item_codes.of(found.item, good))
+        parts["time"].append(
+            found.time if found.time is not None else np.arange(first, first + len(frame), dtype=float)
+        )
+        parts["rating"].append(found.rating if found.rating is not None else np.full(len(frame), np.nan))
+        first += len(frame)
+    if not first:
+        raise DataError(path, None, "has no rows", mend="download it again, or mend data.reader.read")
+    whole = {name: np.concatenate(pieces) for name, pieces in parts.items()}
+    return InteractionTable(**whole, users=user_codes.names(), items=item_codes.names(), errors=errors)
+
+
+def read_names(path: Path, key: str, name: str, form: TableFormat) -> dict[str, str]:
+    """Read a side table: what an item is called, by its identifier. Items without a name are left out.
+
+    Raises:
+        DataError: The file is missing or broken, or lacks a column.
+    """
+    found: dict[str, str] = {}
+    for frame in TableFile(path, form).chunks(ROWS):
+        keys, names = (identifiers(_column(path, frame, column)) for column in (key, name))
+        found.update({item: text for item, text in zip(keys, names, strict=True) if item and text})
+    return found
+
+
+class _Codes:
+    """Numbers of identifiers, in the order in which they are first seen."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    def of(self, values: Sequence[str | None], good: Array) -> Array:
+        known = self._known
+        codes = [
+            known.setdefault(value, len(known)) if value is not None and fine else NO_CODE
+            for value, fine in zip(values, good.tolist(), strict=True)
+        ]
+        return np.array(codes, dtype=np.int32)
+
+    def names(self) -> Array:
+        return np.array(list(self._known), dtype=object)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Some rows, parsed."""
+
+    user: list[str | None]
+    item: list[str | None]
+    time: Array | None
+    rating: Array | None
+    given_time: Any
+    given_rating: Any
+
+    @classmethod
+    def of(cls, path: Path, frame: pd.DataFrame, columns: InteractionColumns) -> _Chunk:
+        time = None if columns.time is None else _column(path, frame, columns.time)
+        rating = None if columns.rating is None else _column(path, frame, columns.rating)
+        return cls(
+            identifiers(_column(path, frame, columns.user)),
+            identifiers(_column(path, frame, columns.item)),
+            None if time is None else seconds(time),
+            None if rating is None else pd.to_numeric(rating, errors="coerce").to_numpy(np.float64),
+            time,
+            rating,
+        )
+
+    def problems(self) -> dict[int, str]:
+        """Why rows are bad, by place; of several reasons the first."""
+        found: dict[int, str] = {}
+        for values, given, what, wanted in (
+            (self.time, self.given_time, "time", "neither a number nor a date"),
+            (self.rating, self.given_rating, "rating", "not a number"),
+        ):
+            if values is not None:
+                for place in np.flatnonzero(~np.isfinite(values)).tolist():
+                    found[place] = f"{what} '{given.iloc[place]}' is {wanted}"
+        for names, what in ((self.item, "item"), (self.user, "user")):
+            found.update({place: f"{what} is missing" for place, name in enumerate(names) if name is None})
+        return found
+
+
+def seconds(values: pd.Series) -> Array:
+    """Times as float64: numbers as they are, dates as seconds since 1970 (UTC where no zone is given); else NaN."""
+    if isinstance(values.dtype, pd.DatetimeTZDtype) or values.dtype.kind == "M":
+        dates = pd.to_datetime(values, utc=True)
+    else:
+        numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
+        unread = ~np.isfinite(numbers)
+        if not unread.any():
+            return numbers
+        texts = values.astype(object).where(pd.Series(unread, index=values.index))
+        dates = pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601")
+        since = (dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(np.float64)
+        return np.where(unread, since, numbers)
+    return np.asarray((dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(np.float64))
+
+
+def _column(path: Path, frame: pd.DataFrame, name: str) -> pd.Series:
+    names = [str(column) for column in frame.columns]
+    if name in names:
+        return frame.iloc[:, names.index(name)]
+    bare = [column.partition(":")[0] for column in names]
+    if bare.count(name) == 1:
+        return frame.iloc[:, bare.index(name)]
+    raise DataError(path, None, f"no column '{name}'", mend=nearest(name, bare))

@@ -1,0 +1,98 @@
+"""Reads pictures that lie in one folder a class."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from flywheel.errors import DataError
+from flywheel.reader.format.image_file import IMAGE_EXTENSIONS, ImageError, decode_image
+from flywheel.reader.format.image_frame import MAX_CHUNK_BYTES, image_frame, object_column
+from flywheel.types import Split, Splits
+
+log = logging.getLogger("flywheel")
+
+
+@dataclass(frozen=True)
+class ImageFolderReader:
+    """`<split>/<class>/*.png`: the folder's name is the label. Rows are in the order of the sorted paths.
+
+    Attributes:
+        train: Folder under the raw folder that holds the class folders; `.`: the raw folder itself.
+        test: Folder of the official test split; None: there is none.
+        validation: Folder of the official validation split; None: there is none.
+        extensions: File names that count as pictures (in any case); hidden files never do.
+    """
+
+    train: str = "train"
+    test: str | None = "test"
+    validation: str | None = None
+    extensions: Sequence[str] = IMAGE_EXTENSIONS
+
+    def read(self, raw_dir: Path) -> Splits:
+        """List the files; pictures are decoded when a chunk is asked for.
+
+        Raises:
+            DataError: A folder is missing, or holds no class folders with pictures.
+        """
+        folders = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: self._split(raw_dir / folder) for name, folder in folders.items() if folder is not None}
+
+    def _split(self, root: Path) -> Split:
+        if not root.is_dir():
+            mend = "run the download stage, or mend `train` and `test` of the reader in conf/data/"
+            raise DataError(root, None, "no such folder", mend=mend)
+        files = self._files(root)
+        if not files:
+            why = f"no class folders with pictures ({', '.join(self.extensions)})"
+            raise DataError(root, None, why, mend="put each class's pictures into a folder of its name")
+        return Split(len(files), lambda rows: _chunks(root, files, rows), str(root))
+
+    def _files(self, root: Path) -> list[str]:
+        extensions = tuple(extension.lower() for extension in self.extensions)
+        found, others = [], 0
+        for path in root.rglob("*"):
+            parts = path.relative_to(root).parts
+            if any(part.startswith(".") for part in parts) or len(parts) < 2 or not path.is_file():
+                continue
+            if path.suffix.lower() in extensions:
+                found.append("/".join(parts))
+            else:
+                others += 1
+        if others:
+            log.info("%s: %d files are no pictures by their name and are left out", root, others)
+        return sorted(found)
+
+
+def _chunks(root: Path, files: Sequence[str], rows: int) -> Iterator[pd.DataFrame]:
+    """Decode `files`; a frame ends after `rows` pictures or `MAX_CHUNK_BYTES`, whichever comes first."""
+    images: list[Any] = []
+    errors: list[str | None] = []
+    first, size = 0, 0
+    for name in files:
+        try:
+            image = decode_image((root / name).read_bytes())
+            images.append(image)
+            errors.append(None)
+            size += image.nbytes
+        except ImageError as error:
+            images.append(None)
+            errors.append(str(error))
+        if len(images) >= rows or size >= MAX_CHUNK_BYTES:
+            yield _frame(images, errors, files, first)
+            first += len(images)
+            images, errors, size = [], [], 0
+    if images:
+        yield _frame(images, errors, files, first)
+
+
+def _frame(images: list[Any], errors: list[str | None], files: Sequence[str], first: int) -> pd.DataFrame:
+    names = files[first : first + len(images)]
+    frame = image_frame(images, object_column(name.split("/", 1)[0] for name in names), first, errors)
+    frame["file"] = object_column(names)
+    return frame

@@ -1,0 +1,255 @@
+"""The register stage: an exported model becomes a version of the registered model, and champion if the gate lets it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flywheel.config import TaskConfig
+from flywheel.errors import DataError, FlywheelError
+from flywheel.stage import read_json, run_stage, whole_file
+from flywheel.types import Json
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from flywheel.registry.gate import Candidate, Champion, Decision
+    from flywheel.registry.versions import Version
+    from flywheel.report.base import Report
+    from flywheel.types import Splits
+
+log = logging.getLogger("flywheel")
+
+VARIANT = "fp32"
+STAGES = ("download", "preprocess", "train", "evaluate", "export")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the stage's inputs and outputs lie; the stage runs in the project's root."""
+
+    task: str
+
+    @property
+    def artifacts(self) -> Path:
+        """`artifacts/<task>/`."""
+        return Path("artifacts") / self.task
+
+    @property
+    def export(self) -> Path:
+        """`artifacts/<task>/export/`."""
+        return self.artifacts / "export"
+
+    @property
+    def model(self) -> Path:
+        """The ONNX file."""
+        return self.export / f"{VARIANT}.onnx"
+
+    @property
+    def processed(self) -> Path:
+        """`data/processed/<task>/`."""
+        return Path("data/processed") / self.task
+
+    @property
+    def raw(self) -> Path:
+        """`data/raw/<task>/`."""
+        return Path("data/raw") / self.task
+
+
+def register(task: TaskConfig) -> None:
+    """Make the version unless it is there, let the gate decide, and write `decision.json` and `registered.json`.
+
+    Raises:
+        FlywheelError: An input is missing or damaged, or the gate's rules cannot be meant.
+    """
+    from flywheel.instantiate import build
+    from flywheel.registry import aliases, gate, versions
+    from flywheel.tracking import open_run, prepare
+
+    places = Places(task.name)
+    meta = read_json(places.processed / "meta.json")
+    report: Report = build(task.metric.report, where="metric.report", meta=meta)
+    gate.check_rules(task.register, report)
+    splits: Splits = build(task.data.reader.read, where="data.reader.read").read(places.raw)
+    candidate = _candidate(task, places, meta)
+    client = prepare()
+    with aliases.locked(task.name), open_run(task.name, candidate.model_sha256, client) as run_id:
+        tags = lineage_tags(places, candidate, meta)
+        version = versions.by_digest(client, task.name, candidate.model_sha256, tags[versions.PREPROCESSOR_TAG])
+        if version is None:
+            version = _create(client, places, run_id, splits, tags)
+            log.info("register: %s made", version)
+        else:
+            log.info("register: %s holds these weights already; no second version is made", version)
+        aliases.set_candidate(client, version)
+        decision = _decide(client, task, report, candidate, version, splits)
+        _tell_run(client, run_id, version, decision)
+    write_json(places.artifacts / "decision.json", decision.to_json())
+    write_json(
+        places.artifacts / "registered.json",
+        {"model_sha256": candidate.model_sha256, "registered_model": task.name},
+    )
+    log.info("register: %s", decision.why)
+
+
+def _decide(
+    client: MlflowClient, task: TaskConfig, report: Report, candidate: Candidate, version: Version, splits: Splits
+) -> Decision:
+    """Judge the candidate against the champion, and move the alias or not."""
+    from flywheel.registry import aliases, gate, versions
+
+    champion = versions.by_alias(client, task.name, versions.CHAMPION)
+    if champion is not None and champion.number == version.number:
+        stored = champion.tags.get(versions.DECISION_TAG)
+        return gate.standing(task.register, report, candidate, json.loads(stored) if stored else None)
+    decision = _judge(client, task, report, candidate, version, champion, splits)
+    client.set_model_version_tag(task.name, str(version.number), versions.DECISION_TAG, json.dumps(decision.to_json()))
+    if decision.promoted:
+        aliases.promote(client, version, decision.why)
+    else:
+        aliases.refuse(client, version, champion, decision.why)
+    return decision
+
+
+def _tell_run(client: MlflowClient, run_id: str, version: Version, decision: Decision) -> None:
+    """Let the training's run say what became of it."""
+    from flywheel.tracking import TrackedRun
+
+    run = TrackedRun(client, run_id)
+    tags = {"version": version, "promoted": decision.promoted, "decision": decision.why}
+    run.set_tags({f"flywheel.{key}": value for key, value in tags.items()})
+    run.log_text(json.dumps(decision.to_json(), indent=1, sort_keys=True) + "\n", "decision.json")
+
+
+def _judge(
+    client: MlflowClient,
+    task: TaskConfig,
+    report: Report,
+    candidate: Candidate,
+    version: Version,
+    champion: Version | None,
+    splits: Splits,
+) -> Decision:
+    from flywheel.registry import aliases, gate
+    from flywheel.registry.log import was_rolled_back
+
+    if was_rolled_back(aliases.history(client, task.name), version.number):
+        # Else the next `dvc repro` would undo what a person did.
+        why = (
+            "Refused: these weights were champion and a person rolled them back;"
+            f" `flywheel registry promote {task.name} candidate` brings them back."
+        )
+        return gate.refused(task.register, report, candidate, why)
+    try:
+        rival = None if champion is None else _champion(client, task, champion, splits)
+    except FlywheelError as error:
+        why = (
+            f"Refused: the champion cannot be scored on the present test rows ({error.what}), so there is no comparing;"
+            f" `flywheel registry promote {task.name} candidate` promotes regardless."
+        )
+        return gate.refused(task.register, report, candidate, why)
+    return gate.decide(task.register, report, candidate, rival)
+
+
+def _candidate(task: TaskConfig, places: Places, meta: Json) -> Candidate:
+    """What the export stage made, with this machine's latency."""
+    from flywheel.registry import evidence
+    from flywheel.registry.gate import Candidate
+
+    parity, metrics = read_json(places.export / "parity.json"), read_json(places.artifacts / "metrics.json")
+    if metrics.get("model_sha256") != parity["model_sha256"]:
+        raise DataError(places.artifacts / "metrics.json", None, "is of another model", mend="run `dvc repro`")
+    scores = evidence.read_scores(places.export / evidence.SCORES, places.processed / evidence.META)
+    return Candidate(
+        model_sha256=parity["model_sha256"],
+        target=evidence.read_target(places.processed / "test.safetensors", scores.row),
+        scores=scores.scores,
+        test_sha256=scores.test_sha256,
+        num_bytes=parity[VARIANT]["num_bytes"],
+        latency_ms=_latency_ms(places, meta) if task.register.max_latency_ms is not None else 0.0,
+    )
+
+
+def _champion(client: MlflowClient, task: TaskConfig, champion: Version, splits: Splits) -> Champion:
+    """The champion's scores on the candidate's test rows: the stored ones, or new ones where the rows have changed."""
+    from flywheel.registry import evidence, versions
+    from flywheel.registry.gate import Champion
+
+    places = Places(task.name)
+    ours = evidence.read_scores(places.export / evidence.SCORES, places.processed / evidence.META)
+    folder = versions.files_of(client, champion)
+    theirs = evidence.stored_scores(folder)
+    rescored = not theirs.fits(ours)
+    if rescored:
+        log.info("register: the test set has changed since %s was registered; scoring it anew", champion)
+        theirs = evidence.rescored(folder, splits, ours)
+    return Champion(champion.model_sha256, theirs.scores, rescored)
+
+
+def _create(client: MlflowClient, places: Places, run_id: str, splits: Splits, tags: dict[str, str]) -> Version:
+    from flywheel.preprocessor.task import load_preprocessor
+    from flywheel.registry import evidence, versions
+    from flywheel.registry.package import Contents
+
+    preprocessor = places.processed / "preprocessor.json"
+    contents = Contents(
+        model=places.model,
+        preprocessor=preprocessor,
+        example=evidence.raw_example(splits, load_preprocessor(preprocessor).inputs),
+        evidence={
+            evidence.SCORES: places.export / evidence.SCORES,
+            evidence.META: places.processed / evidence.META,
+            evidence.METRICS: places.artifacts / "metrics.json",
+        },
+    )
+    return versions.create(client, places.task, run_id, contents, tags)
+
+
+def _latency_ms(places: Places, meta: Json) -> float:
+    """The median of one request: as export measured it, or measured now where that was another model or machine."""
+    from flywheel.digest import sha256_of
+    from flywheel.registry.latency import measure_latency
+
+    file = places.artifacts / "latency.json"
+    known: Json = read_json(file).get(VARIANT, {}) if file.is_file() else {}
+    if known.get("onnx_sha256") != sha256_of(places.model):
+        known = measure_latency(places.model, meta["inputs"])
+    return float(known["batch_1"]["p50_ms"])
+
+
+def lineage_tags(places: Places, candidate: Candidate, meta: Json) -> dict[str, str]:
+    """Where the version comes from, as tags: weights, code, data, source, and `dvc.lock`'s hashes of what was read."""
+    from flywheel.digest import sha256_of
+    from flywheel.lineage import git_commit, git_diff, lock_hashes
+    from flywheel.registry.versions import MODEL_TAG, PREPROCESSOR_TAG
+
+    root = Path.cwd()
+    commit, source = git_commit(root), read_json(places.raw / "source.json")
+    locked = {path: md5 for stage in STAGES for path, md5 in lock_hashes(root, f"{stage}@{places.task}").items()}
+    data = {f"{split}_sha256": str(digest) for split, digest in meta["sha256"].items()}
+    return {
+        MODEL_TAG: candidate.model_sha256,
+        PREPROCESSOR_TAG: sha256_of(places.processed / "preprocessor.json"),
+        "onnx_sha256": sha256_of(places.model),
+        "num_bytes": str(candidate.num_bytes),
+        "git_commit": commit or "none",
+        "git_dirty": str(bool(git_diff(root))).lower() if commit else "unknown",
+        "source_uri": str(source.get("uri", "")),
+        "source_sha256": str(source.get("digest", "")),
+        "dvc_lock": json.dumps(locked, sort_keys=True),
+        **data,
+    }
+
+
+def write_json(file: Path, content: Json) -> None:
+    """Write JSON, whole or not at all."""
+    with whole_file(file) as part:
+        part.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(run_stage("register", register))

@@ -1,0 +1,59 @@
+"""The registered models as a table for a terminal."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from flywheel.errors import RegistryError, nearest
+from flywheel.registry.versions import DECISION_TAG, Version, versions_of
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+COLUMNS = ("version", "aliases", "metric", "size", "weights", "commit", "registered (UTC)")
+
+
+def list_versions(task: str | None = None) -> list[Version]:
+    """A task's versions, the newest first; None: those of all tasks.
+
+    Raises:
+        RegistryError: The task has none.
+    """
+    from flywheel.tracking import prepare
+
+    client = prepare()
+    found = versions_of(client, task)
+    if not found and task is not None:
+        names = sorted({version.task for version in versions_of(client)})
+        mend = nearest(task, names) if names else "run `dvc repro`"
+        raise RegistryError("no registered model", where=task, mend=mend)
+    return found
+
+
+def table(versions: list[Version]) -> Table:
+    """A line a version: who is champion, how good, how large, from which weights and commit."""
+    from rich.table import Table
+
+    made = Table(*COLUMNS)
+    for version in versions:
+        made.add_row(*row(version), style="bold" if "champion" in version.aliases else None)
+    return made
+
+
+def row(version: Version) -> list[str]:
+    """The texts of one line."""
+    decision = json.loads(version.tags.get(DECISION_TAG, "{}"))
+    value = decision.get("candidate_value")
+    commit = version.tags.get("git_commit", "")[:8] + ("+" if version.tags.get("git_dirty") == "true" else "")
+    num_bytes = int(version.tags.get("num_bytes", 0))
+    return [
+        str(version),
+        ", ".join(version.aliases),
+        "" if value is None else f"{decision['metric']} {value:.4f}",
+        f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:.0f} kB",
+        version.model_sha256[:8],
+        commit,
+        datetime.fromtimestamp(version.created_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
+    ]

@@ -1,0 +1,70 @@
+"""Gathers what a report is made from: the model's and the baselines' metrics over the same resamples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from flywheel.config import EvaluateConfig
+from flywheel.instantiate import build
+from flywheel.preprocessor.base import Preprocessor
+from flywheel.report.base import Contender, Evidence, Report
+from flywheel.report.baseline import Baseline, BaselineData
+from flywheel.report.bootstrap import Array, Bootstrap
+from flywheel.report.examples import Examples
+from flywheel.types import Json, Preview
+
+
+def gather(
+    settings: EvaluateConfig,
+    report: Report,
+    meta: Json,
+    splits: Mapping[str, Examples],
+    scores: Array,
+    preprocessor: Preprocessor,
+) -> Evidence:
+    """Measure the model's scores, and those of its baselines.
+
+    Args:
+        settings: Of the bootstrap and the baseline.
+        report: Measures.
+        meta: `meta.json`.
+        splits: `train` and `test`, and `validation` where there is one.
+        scores: The model's answers to the test rows.
+        preprocessor: Of the inputs; shows examples, and serves baselines.
+    """
+    test = splits["test"]
+    bootstrap = Bootstrap(test.num_rows, settings.num_bootstrap, settings.seed)
+    model = Contender("model", "this model", report.measure(test.target, scores, bootstrap))
+
+    def previews(index: list[int]) -> list[Preview]:
+        inputs = {name: values.numpy() for name, values in test.inputs(np.array(index, dtype=np.int64)).items()}
+        return [preprocessor.preview(inputs, place) for place in range(len(index))]
+
+    baselines = []
+    for name, title, answers, note in _answers(settings, report, meta, splits, preprocessor):
+        measured = report.measure(test.target, answers, bootstrap)
+        difference = {key: metric.minus(measured.metrics[key]) for key, metric in model.measured.metrics.items()}
+        baselines.append(Contender(name, title, measured, note, difference))
+    return Evidence(test.target, scores, test.rows, model, baselines, previews, settings.num_mistakes)
+
+
+def _answers(
+    settings: EvaluateConfig, report: Report, meta: Json, splits: Mapping[str, Examples], preprocessor: Preprocessor
+) -> list[tuple[str, str, Array, str]]:
+    """Name, title, scores and note of each baseline; the trivial one comes last."""
+    found: list[tuple[str, str, Array, str]] = []
+    data = BaselineData(
+        train=splits["train"],
+        validation=splits.get("validation"),
+        test=splits["test"],
+        meta=meta,
+        preprocessor=preprocessor,
+        max_rows=settings.baseline_rows,
+        seed=settings.seed,
+    )
+    if settings.baseline is not None:
+        baseline: Baseline = build(settings.baseline, where="evaluate.baseline", meta=meta)
+        found.append((baseline.name, baseline.title, *baseline.predict(data)))
+    return [*found, report.trivial(data)]

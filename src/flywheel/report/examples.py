@@ -1,0 +1,73 @@
+"""The rows of one processed split, read as they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from flywheel.report.bootstrap import Array
+from flywheel.types import Json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Examples:
+    """One split, memory-mapped.
+
+    Args:
+        file: A split's `.safetensors`.
+        inputs: `meta.json`'s `inputs`.
+
+    Raises:
+        DataError: The file is missing, damaged, or lacks a tensor.
+    """
+
+    def __init__(self, file: Path, inputs: Json) -> None:
+        from flywheel.learner.data import open_part
+
+        self._part = open_part(file, [*inputs, "row"], stream=True)
+        self._inputs = inputs
+        self.num_rows = self._part.num_rows
+        self.target = self._column("target")
+        self.rows = self._column("row")
+
+    def inputs(self, index: Array) -> dict[str, Tensor]:
+        """The stored inputs of the rows at `index`, int64 [M], each [M, ...]."""
+        import torch
+
+        found = self._part.gather(torch.from_numpy(np.asarray(index, dtype=np.int64)))
+        return {name: found[name] for name in self._inputs}
+
+    def batches(self, size: int) -> Iterator[dict[str, Tensor]]:
+        """All rows in order, `size` at a time."""
+        for start in range(0, self.num_rows, size):
+            yield self.inputs(np.arange(start, min(start + size, self.num_rows)))
+
+    def features(self, index: Array) -> Array:
+        """Flattened inputs of some rows, float32 [M, num_features], scaled as the network scales them."""
+        flat = []
+        for name, values in self.inputs(index).items():
+            spec = self._inputs[name]
+            x = values.numpy().astype(np.float32)
+            if "mean" in spec:
+                mean, std = (np.asarray(spec[key], dtype=np.float32) for key in ("mean", "std"))
+                if mean.ndim < 2:  # one constant for each place of the first axis, as `Network` takes them
+                    mean, std = (one.reshape([-1] + [1] * (len(spec["shape"]) - 1)) for one in (mean, std))
+                x = (x - mean) / std
+            flat.append(x.reshape(len(x), -1))
+        return np.concatenate(flat, axis=1)
+
+    @property
+    def num_features(self) -> int:
+        """Columns of `features`."""
+        return int(sum(np.prod(spec["shape"], dtype=np.int64) for spec in self._inputs.values()))
+
+    def _column(self, name: str) -> Array:
+        import torch
+
+        found: Array = self._part.gather(torch.arange(self.num_rows))[name].numpy()
+        return found

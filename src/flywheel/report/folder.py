@@ -1,0 +1,95 @@
+"""What evaluate writes: `metrics.json`, and the report's folder with tables, pictures, predictions and the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flywheel.config import TaskConfig
+from flywheel.report import style
+from flywheel.report.base import Evidence, Report, flat
+from flywheel.report.comparison import comparison_frame
+from flywheel.report.learning import learning_section
+from flywheel.report.page import Heading, render_page
+from flywheel.report.predictions import write_predictions
+from flywheel.report.published import published_section
+from flywheel.types import Json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from flywheel.model.network import LoadedNetwork
+
+DIGITS = 6
+"""Significant digits in files that people and `dvc metrics diff` compare."""
+
+
+def metrics_of(report: Report, evidence: Evidence, model_sha256: str) -> Json:
+    """The content of `metrics.json`: main metrics at the top, baselines below; never NaN."""
+    found: Json = {name: _rounded(value) for name, value in flat(evidence.model.measured.metrics).items()}
+    found |= {"num_test": evidence.num_rows, "model_sha256": model_sha256, "baseline": {}}
+    for item in evidence.baselines:
+        values = {name: metric.value for name, metric in item.measured.metrics.items()}
+        values |= flat({f"{report.headline}_difference": item.difference[report.headline]})
+        found["baseline"][item.name] = {name: _rounded(value) for name, value in values.items()}
+    reasons = {name: metric.reason for name, metric in evidence.model.measured.metrics.items() if metric.reason}
+    return {**found, "undefined": reasons} if reasons else found
+
+
+def write_folder(
+    task: TaskConfig,
+    report: Report,
+    evidence: Evidence,
+    network: LoadedNetwork,
+    history: pd.DataFrame,
+    folder: Path,
+) -> None:
+    """Write tables, pictures, predictions and the page.
+
+    Args:
+        task: Its settings.
+        report: Supplies tables and sections.
+        evidence: What they are made from.
+        network: The model, for the facts about it.
+        history: `history.csv`.
+        folder: Exists, empty.
+    """
+    best_epoch = int(network.description.get("best_epoch", 0))
+    published = task.evaluate.published
+    first = [published_section(published, report, evidence)] if published is not None else []
+    sections = [*first, *report.sections(evidence), learning_section(history, best_epoch)]
+    tables = {**report.tables(evidence), "baselines": comparison_frame(evidence, list(report.kinds))}
+    for name, frame in tables.items():
+        frame.to_csv(folder / f"{name}.csv", index=False, float_format=f"%.{DIGITS}g", lineterminator="\n")
+    write_predictions(report.predictions(evidence), folder / "predictions.parquet")
+    for picture in (one for section in sections for one in section.pictures):
+        style.save_png(picture.figure, folder / f"{picture.name}.png")
+    method = _method(task, report, evidence)
+    page = render_page(_heading(task, evidence, network), report, evidence, sections, method)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{round(value, 2 * DIGITS):.{DIGITS}g}")  # no 2e-17
+
+
+def _heading(task: TaskConfig, evidence: Evidence, network: LoadedNetwork) -> Heading:
+    counts = network.meta.get("num_rows", {})
+    rows = [f"{counts[name]:,} {name}" for name in ("train", "validation") if name in counts]
+    kind = str(network.description["net"]["_target_"]).rpartition(".")[2]
+    facts = {
+        "model": f"{kind}, {network.description['num_parameters']:,} parameters",
+        "model_sha256": network.model_sha256,
+        "rows": ", ".join([*rows, f"{evidence.num_rows:,} test"]),
+    }
+    return Heading(task.name, task.data.title, facts)
+
+
+def _method(task: TaskConfig, report: Report, evidence: Evidence) -> list[str]:
+    draws, seed = task.evaluate.num_bootstrap, task.evaluate.seed
+    how = (
+        f"Intervals are 95% bootstrap intervals (bias-corrected percentiles, {draws:,} resamples of the test rows,"
+        f" seed {seed}). Differences are paired: both contenders answer the same resamples. The intervals say how far"
+        " the figures would move with other test rows, not with another training."
+    )
+    return [*([how] if draws else []), *report.method(evidence)]

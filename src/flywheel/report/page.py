@@ -1,0 +1,93 @@
+"""`report.html`: one file that holds everything and asks for nothing from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flywheel.report import style
+from flywheel.report.base import Evidence, Report, Section, Verdict, best_baseline, tone_of
+from flywheel.report.gallery import MAX_TEXT, image_uri, is_small
+
+TEMPLATE = Path(__file__).with_name("template.html")
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What the page says about its subject.
+
+    Attributes:
+        task: Its name.
+        title: Of the data set.
+        facts: Name -> text, for the foot of the page.
+    """
+
+    task: str
+    title: str
+    facts: dict[str, str]
+
+
+def render_page(
+    heading: Heading, report: Report, evidence: Evidence, sections: list[Section], method: list[str]
+) -> str:
+    """Make the page; every text is escaped."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    verdict: Verdict = report.verdict(evidence)
+    page = template.render(
+        heading=heading,
+        verdict=verdict,
+        mark={"good": "✓", "even": "≈", "bad": "!"}[verdict.tone],
+        tiles=_tiles(report, evidence),
+        sections=[_section(number, section) for number, section in enumerate(sections, start=1)],
+        method=method,
+    )
+    return page.rstrip() + "\n"
+
+
+def _tiles(report: Report, evidence: Evidence) -> list[dict[str, Any]]:
+    """The first screen's figures, each with its interval and its distance to the best baseline."""
+    rival = best_baseline(evidence, report.headline, report.kinds[report.headline])
+    found = []
+    for name in report.tiles:
+        kind, metric = report.kinds[name], evidence.model.measured.metrics[name]
+        difference = rival.difference[name] if rival is not None else None
+        against = None
+        if difference is not None and difference.value is not None:
+            against = {
+                "tone": tone_of(difference, kind),
+                "text": f"{kind.show_difference(difference.value)} vs baseline",
+            }
+        found.append(
+            {
+                "title": kind.title,
+                "value": kind.show(metric.value),
+                "interval": kind.show_interval(metric),
+                "meaning": metric.reason or kind.meaning,
+                "against": against,
+                "direction": "" if kind.higher_is_better else "lower is better",
+            }
+        )
+    return found
+
+
+def _section(number: int, section: Section) -> dict[str, Any]:
+    # Cards stand for their own sheet, which is for places that show one picture only.
+    shown = () if section.cards else section.pictures
+    return {
+        "section": section,
+        "number": number,
+        "svgs": [style.to_svg(picture.figure, f"{picture.name}-{number}", picture.alt) for picture in shown],
+        "cards": [
+            {
+                "card": card,
+                "uri": None if card.preview.image is None else image_uri(card.preview.image),
+                "is_small": card.preview.image is not None and is_small(card.preview.image),
+                "text": (card.preview.text or "")[:MAX_TEXT],
+            }
+            for card in section.cards
+        ],
+    }

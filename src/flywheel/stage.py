@@ -1,0 +1,164 @@
+"""What every stage does round its work: arguments, settings, whole outputs or none, one line for a bad input."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from flywheel.config import TaskConfig
+from flywheel.errors import DataError, FlywheelError
+from flywheel.types import Json
+
+log = logging.getLogger("flywheel")
+
+
+def run_stage(verb: str, work: Callable[[TaskConfig], None], arguments: list[str] | None = None) -> int:
+    """Run one stage as DVC calls it: `python -m flywheel.<verb> --task NAME`.
+
+    Args:
+        verb: The stage's name.
+        work: Does it; the current folder is the project's root.
+        arguments: The command line; None: `sys.argv`.
+
+    Returns:
+        The exit code: 0, or 2 for an error the user can mend (one line on standard error).
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m flywheel.{verb}")
+    parser.add_argument("--task", required=True, help="a task of params.yaml")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    options = parser.parse_args(arguments)
+    set_up_logging()
+    with explained(debug=options.debug) as outcome:
+        from flywheel.params import load_task, project_root
+        from flywheel.staleness import warn_if_stale
+
+        os.chdir(project_root())
+        keep_caches_writable()
+        task = load_task(options.task)
+        warn_if_stale()
+        work(task)
+    return outcome.code
+
+
+class Outcome:
+    """The exit code that `explained` arrived at."""
+
+    code = 0
+
+
+@contextlib.contextmanager
+def explained(*, debug: bool = False) -> Iterator[Outcome]:
+    """Turn a FlywheelError, or a full disk, into one line and exit code 2; a bug keeps its traceback."""
+    outcome = Outcome()
+    try:
+        yield outcome
+    except FlywheelError as error:
+        if debug:
+            raise
+        _say(str(error))
+        outcome.code = 2
+    except KeyboardInterrupt:
+        _say("interrupted; the same command goes on where it can")
+        outcome.code = 130
+    except OSError as error:
+        if debug or (error.filename is None and error.errno is None):
+            raise
+        _say(f"{error.filename or 'disk'}: {error.strerror or error}; free space or mend the permissions")
+        outcome.code = 2
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"flywheel: error: {line.replace(chr(10), ' ')}\n")
+
+
+def set_up_logging() -> None:
+    """Send the package's log lines to standard error, bare; also called inside sweep workers."""
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+
+
+def keep_caches_writable() -> None:
+    """Give matplotlib (which torchmetrics imports) a folder of ours where the home folder cannot be written to."""
+    if not os.access(Path("~").expanduser(), os.W_OK):
+        from flywheel.params import state_dir
+
+        os.environ.setdefault("MPLCONFIGDIR", str(state_dir() / "matplotlib"))
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Give an empty folder beside `target` that takes its place when the block ends well, and goes when it fails.
+
+    A killed stage leaves the old target, or none, but never half of one under the target's name.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(target)
+    part = target.parent / f".{target.name}.{os.getpid()}.part"
+    part.mkdir()
+    try:
+        yield part
+        if target.exists():
+            shutil.rmtree(target)
+        part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def whole_file(target: Path) -> Iterator[Path]:
+    """Give a name beside `target` to write to; it takes the target's place when the block ends well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(target)
+    part = target.parent / f".{target.name}.{os.getpid()}.part"
+    try:
+        yield part
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_json(file: Path) -> Json:
+    """Read a stage's JSON output.
+
+    Raises:
+        DataError: It is missing or damaged.
+    """
+    try:
+        found: Any = json.loads(file.read_text())
+    except FileNotFoundError:
+        raise DataError(file, None, "missing", mend="run `dvc repro`") from None
+    except ValueError as error:
+        raise DataError(file, None, f"is no JSON: {error}", mend="run `dvc checkout`, or make it again") from None
+    if not isinstance(found, dict):
+        raise DataError(file, None, "holds no mapping", mend="run `dvc checkout`, or make it again")
+    return found
+
+
+def clear_leftovers(target: Path) -> None:
+    """Remove what killed processes left beside `target`; a living process keeps its own."""
+    for part in target.parent.glob(f".{target.name}.*.part"):
+        pid = part.name.rsplit(".", 2)[1]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,1 @@
+"""Multiruns: their parent run, and the table and picture at their end."""

@@ -1,0 +1,208 @@
+"""A sweep's parent run, and what it ends with: a table of jobs, best first, and a picture of them.
+
+Where configurations were trained over folds or seeds, there are a table and a picture of their means too, and it is
+the means that are compared: the luckiest fold or seed is not a better setting.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import yaml
+
+from flywheel.sweep import folds
+
+if TYPE_CHECKING:
+    from flywheel.tracking import TrackedRun
+
+log = logging.getLogger("flywheel")
+
+_PARENT = "parent.json"
+_failed: list[int] = []
+_open: dict[Path, str] = {}
+
+
+def num_failed() -> int:
+    """How many jobs failed in the multiruns that this process has closed."""
+    return sum(_failed)
+
+
+def open_parent(folder: Path, task: str, overrides: list[str]) -> str:
+    """Make the parent run and leave its id in the sweep's folder.
+
+    Args:
+        folder: The sweep's; made if it is missing.
+        task: The experiment.
+        overrides: The whole sweep's, as typed.
+    """
+    from flywheel.tracking import TrackedRun, experiment_id, prepare
+
+    client = prepare()
+    command = "python -m flywheel.train -m " + shlex.join(overrides)
+    tags = {"flywheel.task": task, "flywheel.sweep": folder.name, "flywheel.command": command}
+    name = "sweep " + " ".join(word for word in overrides if "=" in word and not word.startswith("task="))
+    made = client.create_run(experiment_id(client, task), run_name=name.strip()[:200], tags=tags)
+    run = TrackedRun(client, made.info.run_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _PARENT).write_text(json.dumps({"run_id": run.run_id, "command": command}) + "\n")
+    _open[folder] = task
+    return run.run_id
+
+
+def parent_of(folder: Path) -> str | None:
+    """The id of the sweep's parent run; None where none was opened."""
+    try:
+        return str(json.loads((folder / _PARENT).read_text())["run_id"])
+    except FileNotFoundError:
+        return None
+
+
+def close_left_open() -> None:
+    """End the sweeps that were interrupted: Hydra calls nothing back then."""
+    for folder, task in list(_open.items()):
+        close_parent(folder, task, status="KILLED")
+
+
+def close_parent(folder: Path, task: str, status: str | None = None) -> None:
+    """Print the table of jobs, put it and the picture into the parent run, and end it.
+
+    Args:
+        folder: The sweep's.
+        task: The experiment.
+        status: The run's; None: FINISHED, or FAILED where every job failed.
+    """
+    from flywheel.tracking import TrackedRun, prepare
+
+    parent = parent_of(folder)
+    _open.pop(folder, None)
+    if parent is None:
+        return
+    run = TrackedRun(prepare(), parent)
+    jobs = read_jobs(folder)
+    table = as_table(jobs)
+    table.to_csv(folder / "jobs.csv", index=False)
+    log.info("\n%s", table.to_string(index=False, na_rep="-"))
+    repeated = folds.repeated(jobs)
+    if any(one.scores for one in repeated):
+        _tell_means(run, repeated, folder)
+    elif not repeated:
+        _tell_best(run, jobs)
+    if any(not math.isnan(job["score"]) for job in jobs):
+        draw(table, folder / "jobs.png", next(iter(_monitors(jobs))))
+    num_bad = sum("error" in job for job in jobs)
+    _failed.append(num_bad)
+    run.log_files_named(folder, ("jobs.csv", "jobs.png", "folds.csv", "folds.png"))
+    run.end(status or ("FAILED" if num_bad == len(jobs) else "FINISHED"))
+
+
+def _tell_best(run: TrackedRun, jobs: list[dict[str, Any]]) -> None:
+    """Name the best job, for people and in the parent run."""
+    best = best_job(jobs)
+    if best is None:
+        return
+    words = shlex.join(best["overrides"])
+    log.info("best: %s %.4f with  python -m flywheel.train %s", best["monitor"], best["score"], words)
+    run.log_metrics({f"best/{best['monitor']}": best["score"]})
+    run.set_tags({"flywheel.best": words, "flywheel.best_model_sha256": best["model_sha256"]})
+
+
+def _tell_means(run: TrackedRun, repeated: list[folds.Repeated], folder: Path) -> None:
+    """Print the means over folds and seeds, put them and their picture into the parent run, and name the best."""
+    frame = folds.as_frame(repeated)
+    frame.to_csv(folder / "folds.csv", index=False)
+    log.info("\n%s", frame.to_string(index=False, na_rep="-", float_format="{:.4f}".format))
+    for sentence in folds.sentences(repeated):
+        log.info("%s", sentence)
+    best, words = repeated[0], shlex.join(repeated[0].overrides)
+    over = f"over {len(best.scores)} jobs"
+    log.info("best mean: %s %.4f %s with  python -m flywheel.train %s", best.monitor, best.mean, over, words)
+    run.log_metrics(folds.metrics_of(repeated))
+    run.set_tags({"flywheel.best": words})
+    folds.draw(repeated, folder / "folds.png")
+
+
+def read_jobs(folder: Path) -> list[dict[str, Any]]:
+    """Every job's result, in the jobs' order; one that left none (it was killed) counts as failed."""
+    jobs = []
+    for place in sorted((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name)):
+        try:
+            jobs.append(json.loads((place / "result.json").read_text()))
+        except FileNotFoundError:
+            jobs.append({"overrides": _overrides_of(place), "score": math.nan, "error": "ended without a result"})
+    return jobs
+
+
+def _overrides_of(place: Path) -> list[str]:
+    """What Hydra noted at a job's start; empty where it had not come so far."""
+    try:
+        return [str(word) for word in yaml.safe_load((place / ".hydra/overrides.yaml").read_text()) or []]
+    except FileNotFoundError:
+        return []
+
+
+def best_job(jobs: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The job with the best score; None where all failed."""
+    good = [job for job in jobs if not math.isnan(job["score"])]
+    if not good:
+        return None
+    return sorted(good, key=lambda job: job["score"], reverse=good[0]["mode"] == "max")[0]
+
+
+def as_table(jobs: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row a job, best first: a column for each override that differs between jobs, score, epoch, error."""
+    rows = []
+    for number, job in enumerate(jobs):
+        settings = dict(word.split("=", 1) for word in job["overrides"])
+        row = {"job": number, **settings, job.get("monitor", "score"): job["score"]}
+        row["epoch"] = job["epoch"] + 1 if "epoch" in job else None
+        rows.append(row | ({"error": job["error"]} if "error" in job else {}))
+    table = pd.DataFrame(rows)
+    if len(table) > 1:
+        same = [c for c in table.columns if "=" not in c and table[c].nunique(dropna=False) == 1]
+        table = table.drop(columns=[c for c in same if c not in ("job", "epoch", "error", *_monitors(jobs))])
+    monitor = next(iter(_monitors(jobs)), "score")
+    modes = {job["mode"] for job in jobs if "mode" in job}
+    if monitor in table:
+        table = table.sort_values(monitor, ascending=modes == {"min"}, na_position="last")
+    return table
+
+
+def _monitors(jobs: list[dict[str, Any]]) -> list[str]:
+    return sorted({job["monitor"] for job in jobs if "monitor" in job})
+
+
+def draw(table: pd.DataFrame, file: Path, monitor: str) -> None:
+    """Draw the jobs' scores as dots, best on top."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    good = table.dropna(subset=[monitor]).iloc[:30][::-1]
+    names = [c for c in good.columns if c not in ("job", "epoch", "error", monitor)]
+    labels = [
+        "  ".join(f"{c.split('.')[-1]}={row[c]}" for c in names) or f"job {row['job']}" for _, row in good.iterrows()
+    ]
+    figure = Figure(figsize=(8, 0.9 + 0.38 * len(good)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    colours = ["#7d93a8"] * (len(good) - 1) + ["#1f6fb2"]
+    # Dots, not bars: scores lie close together, and bars that do not start at zero mislead.
+    places = range(len(good))
+    axes.scatter(good[monitor], places, c=colours, s=60)
+    for place, score in zip(places, good[monitor], strict=True):
+        axes.annotate(f"{score:.4f}", (score, place), xytext=(8, 0), textcoords="offset points", va="center")
+    low, high = good[monitor].min(), good[monitor].max()
+    room = (high - low) or abs(high) or 1.0
+    axes.set_xlim(low - 0.1 * room, high + 0.25 * room)
+    axes.set_ylim(-0.6, len(good) - 0.4)
+    axes.set_yticks(places, labels)
+    axes.grid(axis="y", color="#e6eaee")
+    axes.set_axisbelow(True)
+    axes.set_xlabel(f"validation {monitor}")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    figure.savefig(file, dpi=130, metadata={"Software": None})

@@ -1,0 +1,260 @@
+"""MLflow as Flywheel uses it: where the store is, one run a training, found again by the model's sha256.
+
+Everything goes through `MlflowClient`: no global state, no autolog. A fresh sqlite store is made once, under a file
+lock, because processes that open one at the same time break its schema migration.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flywheel.errors import ConfigError
+from flywheel.params import home_root, state_dir
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+MODEL_TAG = "model_sha256"
+RESUME_TAG = "flywheel.resume_key"
+_BATCH = 100  # parameters per request: the REST API's limit
+
+
+def tracking_uri() -> str:
+    """Where runs go: `MLFLOW_TRACKING_URI`, or `mlflow.db` in the main checkout (absolute: tools change folders)."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home_root() / 'mlflow.db'}"
+
+
+def artifact_root() -> str | None:
+    """Where files of runs go: `mlartifacts/` beside a sqlite store; None where a server decides."""
+    uri = tracking_uri()
+    if not uri.startswith("sqlite:///"):
+        return None
+    return (Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts").resolve().as_uri()
+
+
+def set_environment() -> None:
+    """Set what MLflow reads from the environment; done before it is imported, and for programs started from here."""
+    os.environ["MLFLOW_TRACKING_URI"] = tracking_uri()
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    for name in ("alembic", "mlflow.store.db.utils", "mlflow.utils.environment"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def store_errors() -> tuple[type[Exception], ...]:
+    """What MLflow raises when its store cannot be read or written."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return (MlflowException, SQLAlchemyError)
+
+
+@contextlib.contextmanager
+def store_must_work() -> Iterator[None]:
+    """Turn a store that fails in the middle of the work (a full disk, a server gone) into one line.
+
+    Raises:
+        ConfigError: Instead of MLflow's own error.
+    """
+    try:
+        yield
+    except store_errors() as error:
+        why = str(error).splitlines()[0][:300]
+        mend = "free some space, or check MLFLOW_TRACKING_URI"
+        raise ConfigError(f"MLflow's store cannot be used: {why}", where=tracking_uri(), mend=mend) from error
+
+
+def prepare() -> MlflowClient:
+    """Open the store, making it first where there is none.
+
+    Raises:
+        ConfigError: The store cannot be reached or opened.
+    """
+    set_environment()
+    from filelock import FileLock
+    from mlflow import MlflowClient
+
+    uri = tracking_uri()
+    guard: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+    if uri.startswith("sqlite:"):
+        state_dir().mkdir(parents=True, exist_ok=True)
+        guard = FileLock(state_dir() / "mlflow.lock")
+    errors: tuple[type[Exception], ...] = (*store_errors(), OSError)
+    try:
+        with guard:  # the client's making opens the store too
+            client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI", uri))
+            client.search_experiments(max_results=1)
+    except errors as error:
+        why = str(error).splitlines()[0][:300]
+        raise ConfigError(
+            f"MLflow's store cannot be opened: {why}", where=uri, mend="check MLFLOW_TRACKING_URI, or unset it"
+        ) from None
+    return client
+
+
+def experiment_id(client: MlflowClient, task: str) -> str:
+    """The task's experiment, made with an explicit place for its files where it is missing."""
+    from filelock import FileLock
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(task)
+    if found is None:
+        state_dir().mkdir(parents=True, exist_ok=True)
+        with FileLock(state_dir() / "mlflow.lock"):
+            found = client.get_experiment_by_name(task)
+            if found is None:
+                root = artifact_root()
+                try:
+                    return str(client.create_experiment(task, artifact_location=root and f"{root}/{task}"))
+                except MlflowException:  # another machine made it on the same server just now
+                    found = client.get_experiment_by_name(task)
+                    if found is None:
+                        raise
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def find_run(task: str, model_sha256: str, client: MlflowClient | None = None) -> str | None:
+    """The newest training run of these weights; None where this store has none."""
+    client = client or prepare()
+    experiment = client.get_experiment_by_name(task)
+    if experiment is None:
+        return None
+    query = f"tags.{MODEL_TAG} = '{model_sha256}'"
+    runs = client.search_runs([experiment.experiment_id], query, max_results=1, order_by=["attributes.start_time DESC"])
+    return runs[0].info.run_id if runs else None
+
+
+@contextlib.contextmanager
+def open_run(task: str, model_sha256: str, client: MlflowClient | None = None) -> Iterator[str]:
+    """Give the id of the run that trained these weights, to add to.
+
+    Weights that came from DVC's cache or remote may have no run in this store: then one is made and tagged with them.
+    """
+    client = client or prepare()
+    run_id = find_run(task, model_sha256, client)
+    if run_id is None:
+        tags = {MODEL_TAG: model_sha256, "flywheel.origin": "weights from the DVC cache"}
+        run = client.create_run(experiment_id(client, task), run_name=f"{task}-{model_sha256[:8]}", tags=tags)
+        run_id = str(run.info.run_id)
+        client.set_terminated(run_id)
+    yield run_id
+
+
+class TrackedRun:
+    """One run that is being written: parameters once, metrics once an epoch, tags, files, an end.
+
+    Args:
+        client: Of the store.
+        run_id: An existing run.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str) -> None:
+        self.client = client
+        self.run_id = run_id
+
+    def log_settings(self, settings: Mapping[str, Any]) -> None:
+        """Log nested settings as parameters with dotted names."""
+        from mlflow.entities import Param
+
+        flat = [Param(key, str(value)) for key, value in flatten(settings).items()]
+        for start in range(0, len(flat), _BATCH):
+            self.client.log_batch(self.run_id, params=flat[start : start + _BATCH])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log many metrics in one request (a request costs as much for one as for many)."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self.client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, step) for k, v in metrics.items()])
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set many tags in one request."""
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(self.run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+
+    def log_text(self, text: str, name: str) -> None:
+        """Store a text as a file of the run."""
+        self.client.log_text(self.run_id, text, name)
+
+    def log_files(self, folder: Path, name: str) -> None:
+        """Store a folder's files under `name` in the run."""
+        self.client.log_artifacts(self.run_id, str(folder), name)
+
+    def log_files_named(self, folder: Path, names: tuple[str, ...]) -> None:
+        """Store those of a folder's files that exist, at the top of the run."""
+        for name in names:
+            if (folder / name).is_file():
+                self.client.log_artifact(self.run_id, str(folder / name))
+
+    def log_data(self, name: str, digest: str, source: Mapping[str, Any], context: str) -> None:
+        """Record a data set as an input of the run, with its hash and where it came from."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(
+            name=name, digest=digest[:36], source_type="code", source=json.dumps({"tags": dict(source)}, sort_keys=True)
+        )
+        tags = [InputTag("mlflow.data.context", context)]
+        self.client.log_inputs(self.run_id, [DatasetInput(dataset=dataset, tags=tags)])
+
+    def end(self, status: str = "FINISHED") -> None:
+        """Close the run as FINISHED, FAILED or KILLED."""
+        self.client.set_terminated(self.run_id, status=status)
+
+
+def start_run(task: str, *, name: str, resume_key: str, resume: bool, tags: Mapping[str, str]) -> TrackedRun:
+    """Start a training's run, or go on with the one that a killed process left.
+
+    Args:
+        task: The experiment.
+        name: The run's name (given, or `seed_everything` would make the random ones equal).
+        resume_key: Hash of settings, data and code: equal for a training and its continuation.
+        resume: Whether there is a checkpoint to go on from.
+        tags: For a new run.
+    """
+    client = prepare()
+    experiment = experiment_id(client, task)
+    left = _unfinished(client, experiment, resume_key)
+    keep = left[0] if left and resume else None
+    for run in left:
+        if run is not keep and run.info.status in ("RUNNING", "SCHEDULED"):  # one that FAILED stays so
+            client.set_terminated(run.info.run_id, status="KILLED")
+    if keep is not None:
+        client.set_tag(keep.info.run_id, "flywheel.resumed", "true")
+        client.update_run(keep.info.run_id, status="RUNNING")
+        return TrackedRun(client, keep.info.run_id)
+    run = client.create_run(experiment, run_name=name, tags={RESUME_TAG: resume_key, **tags})
+    return TrackedRun(client, run.info.run_id)
+
+
+def _unfinished(client: MlflowClient, experiment: str, resume_key: str) -> list[Run]:
+    """Runs of the same training that did not finish, newest first."""
+    query = f"tags.`{RESUME_TAG}` = '{resume_key}' and attributes.status != 'FINISHED'"
+    return list(client.search_runs([experiment], query, order_by=["attributes.start_time DESC"], max_results=50))
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested mappings into dotted keys; a `_target_` becomes its node's own key (`optimizer: torch.optim.Adam`).
+
+    Lists stay whole: they read better as one value than as ten.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = prefix if key == "_target_" else f"{prefix}.{key}" if prefix else str(key)
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, name))
+        else:
+            flat[name] = value
+    return flat

@@ -1,0 +1,84 @@
+"""Words that several packages share: what a split, a reading and a preview are. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    import pandas as pd
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set, read in chunks so that memory does not grow with its size.
+
+    Attributes:
+        num_rows: How many rows the split has, bad ones included.
+        chunks: Called with a number of rows, yields frames of at most so many rows, in the file's order, a new
+            pass at each call. One row an example; the index is the row's number in the split's own files.
+        file: The file to name when a row is bad.
+    """
+
+    num_rows: int
+    chunks: Callable[[int], Iterator[pd.DataFrame]]
+    file: str
+
+
+Splits = dict[str, Split]
+"""`train` always, `test` where the data set has an official one, `validation` likewise."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A row that cleaning left out, and why: it is counted and named in `profile.json`."""
+
+    row: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Preview:
+    """How one example looks to a person: a picture, a text, or both.
+
+    Attributes:
+        image: uint8, [H, W] or [H, W, 3]; None where the example is no picture.
+        text: A short text; None where a picture says it all.
+    """
+
+    image: np.ndarray[Any, Any] | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Rot:
+    """A stored file whose bytes are no longer those of its hash.
+
+    Attributes:
+        file: Where it is stored.
+        belongs_to: What it is the content of, as far as `dvc.lock` knows.
+        mended: What was done.
+    """
+
+    file: Path
+    belongs_to: str
+    mended: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """How many files and bytes of one store were read, and what was wrong."""
+
+    store: str
+    num_files: int
+    num_bytes: int
+    rotten: list[Rot]

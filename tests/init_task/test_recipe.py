@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flywheel.errors import DataError
+from flywheel.init_task.guess import CLASS, ITEM, NUMBER, Guess
+from flywheel.init_task.recipe import RECIPES, check, groups, settings
+
+
+def test_every_recipe_has_its_parts(root: Path) -> None:
+    assert {target for _, target in RECIPES} == {CLASS, NUMBER, ITEM}
+    for modality, target in RECIPES:
+        for group, option in groups(Guess(modality, target, {})).items():
+            assert (root / "conf" / group / f"{option}.yaml").is_file(), (group, option)
+
+
+def test_training_fits_the_number_of_rows() -> None:
+    trainers = [settings(Guess("tabular", CLASS, {}, num_rows=number))["trainer"] for number in (100, 3000, 10**6)]
+    assert [trainer["max_epochs"] for trainer in trainers] == [40, 20, 5]
+    assert [trainer["batch_size"] for trainer in trainers] == [32, 128, 512]
+
+
+def test_the_margin_is_what_chance_makes_of_so_few_test_rows() -> None:
+    assert settings(Guess("tabular", CLASS, {}, num_rows=500))["register"] == {"margin": 0.07}
+    assert "register" not in settings(Guess("tabular", CLASS, {}, num_rows=10**6))
+    assert settings(Guess("tabular", NUMBER, {}, num_rows=500, spread=77.0))["register"] == {"margin": 3.1}
+    assert settings(Guess("interactions", ITEM, {}, num_rows=10**5, num_test=943))["register"] == {"margin": 0.03}
+
+
+def test_a_quantity_cannot_be_told_from_text() -> None:
+    with pytest.raises(DataError, match="text is learnt with classes, and the target is a number; say --kind class"):
+        check(Guess("text", NUMBER, {}), Path("a.csv"))

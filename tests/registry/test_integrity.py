@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flywheel.registry import versions
+from flywheel.registry.integrity import verify_registry
+from flywheel.tracking import prepare
+
+
+@pytest.fixture
+def folder(project: Path, registered: Callable[..., Any]) -> Path:
+    registered("good")
+    client = prepare()
+    return versions.files_of(client, versions.versions_of(client, "digits")[0])
+
+
+def test_sound_versions_are_counted(folder: Path) -> None:
+    found = verify_registry(mend=True)
+    assert not found.rotten
+    assert found.num_files > 20
+    assert found.num_bytes > 10_000
+
+
+def test_what_rotted_is_named_and_put_back_from_the_projects_folders(folder: Path) -> None:
+    model, code = folder / "artifacts/model.onnx", folder / "code/flywheel/errors.py"
+    good = model.read_bytes()
+    model.write_bytes(good[:-1] + b"?")
+    code.unlink()
+    found = verify_registry(mend=False)
+    assert [(rot.file, rot.belongs_to, rot.mended) for rot in found.rotten] == [
+        (model, "digits/1", ""), (code, "digits/1", ""),
+    ]  # fmt: skip
+    found = verify_registry(mend=True)
+    assert all(rot.mended.startswith("put back from") for rot in found.rotten)
+    assert model.read_bytes() == good
+    assert not verify_registry(mend=True).rotten
+
+
+def test_what_has_no_copy_is_told_as_lost(folder: Path) -> None:
+    (folder / "input_example.json").write_text("{}")
+    found = verify_registry(mend=True)
+    assert [(rot.file.name, rot.mended) for rot in found.rotten] == [("input_example.json", "")]
+
+
+def test_versions_without_files_are_told_as_lost(folder: Path) -> None:
+    shutil.rmtree(folder)
+    found = verify_registry(mend=True)
+    assert [(rot.belongs_to, rot.mended) for rot in found.rotten] == [("digits/1: its files are gone", "")]
+    assert found.num_files == 0

@@ -1,0 +1,122 @@
+import json
+import math
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from flywheel.sweep.summary import as_table, best_job, close_parent, draw, open_parent, read_jobs
+from flywheel.tracking import prepare
+
+
+def result(score: float, *overrides: str, mode: str = "max") -> dict[str, object]:
+    return {
+        "overrides": list(overrides), "monitor": "accuracy", "mode": mode, "score": score, "epoch": 1,
+        "model_sha256": "a" * 64,
+    }  # fmt: skip
+
+
+def test_best_first_with_the_settings_that_differ() -> None:
+    jobs = [result(0.5, "task=t", "lr=1", "model=a"), result(0.9, "task=t", "lr=2", "model=a")]
+    table = as_table(jobs)
+    assert list(table.columns) == ["job", "lr", "accuracy", "epoch"]
+    assert list(table["job"]) == [1, 0]
+    assert best_job(jobs) == jobs[1]
+
+
+def test_a_metric_to_be_small_is_best_when_small() -> None:
+    jobs = [result(0.5, "lr=1", mode="min"), result(0.9, "lr=2", mode="min")]
+    assert best_job(jobs) == jobs[0]
+    assert list(as_table(jobs)["job"]) == [0, 1]
+
+
+def test_failed_jobs_stand_last_with_their_reason_and_are_never_best() -> None:
+    failed = {"overrides": ["lr=3"], "score": math.nan, "error": "no longer finite"}
+    jobs = [failed, result(0.5, "lr=1")]
+    table = as_table(jobs)
+    assert list(table["job"]) == [1, 0]
+    assert table["error"].iloc[1] == "no longer finite"
+    assert best_job(jobs) == jobs[1]
+    assert best_job([failed]) is None
+
+
+def test_a_job_that_left_no_result_counts_as_failed(tmp_path: Path) -> None:
+    for number in (0, 10, 2):
+        (tmp_path / str(number)).mkdir()
+    (tmp_path / "0/result.json").write_text(json.dumps(result(0.5, "lr=1")))
+    (tmp_path / "10/result.json").write_text(json.dumps(result(0.7, "lr=3")))
+    jobs = read_jobs(tmp_path)
+    assert [job["score"] for job in jobs if "error" not in job] == [0.5, 0.7]
+    assert jobs[1]["error"] == "ended without a result"
+
+
+def test_the_picture_is_a_picture(tmp_path: Path) -> None:
+    draw(as_table([result(0.5, "lr=1"), result(0.9, "lr=2")]), tmp_path / "jobs.png", "accuracy")
+    assert (tmp_path / "jobs.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_job_that_was_killed_is_named_by_what_hydra_noted(tmp_path: Path) -> None:
+    (tmp_path / "0/.hydra").mkdir(parents=True)
+    (tmp_path / "0/.hydra/overrides.yaml").write_text("- task=t\n- fold=3\n")
+    assert read_jobs(tmp_path)[0]["overrides"] == ["task=t", "fold=3"]
+
+
+def sweep(folder: Path, results: list[dict[str, object]]) -> Any:
+    """Close a sweep with these results, in a store of its own; the parent run."""
+    open_parent(folder, "digits", ["task=digits"])
+    for number, one in enumerate(results):
+        (folder / str(number)).mkdir()
+        (folder / str(number) / "result.json").write_text(json.dumps(one))
+    close_parent(folder, "digits")
+    client = prepare()
+    run = client.search_runs([client.get_experiment_by_name("digits").experiment_id])[0]
+    return run, {file.path for file in client.list_artifacts(run.info.run_id)}
+
+
+def test_folds_end_in_means_and_not_in_the_luckiest_fold(project: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "flywheel")
+    failed: dict[str, object] = {"overrides": ["task=digits", "fold=2"], "score": math.nan, "error": "no longer finite"}
+    run, files = sweep(
+        project / "sweep", [result(0.5, "task=digits", "fold=0"), result(0.7, "task=digits", "fold=1"), failed]
+    )  # fmt: skip
+    assert files == {"jobs.csv", "jobs.png", "folds.csv", "folds.png"}
+    assert run.data.metrics["folds/accuracy_mean"] == pytest.approx(0.6)
+    assert run.data.metrics["folds/accuracy_low"] < 0.5 < 0.7 < run.data.metrics["folds/accuracy_high"]
+    assert "best/accuracy" not in run.data.metrics
+    assert run.data.tags["flywheel.best"] == "task=digits"
+    assert "job 2 (fold=2 failed: no longer finite)" in caplog.text
+    assert "the mean is over 2 of 3 jobs" in caplog.text
+    assert run.info.status == "FINISHED"
+
+
+def test_a_sweep_of_settings_ends_in_the_best_job(project: Path) -> None:
+    run, files = sweep(project / "sweep", [result(0.5, "lr=1"), result(0.7, "lr=2")])
+    assert files == {"jobs.csv", "jobs.png"}
+    assert run.data.metrics == {"best/accuracy": 0.7}
+
+
+def test_folds_that_all_failed_are_a_failed_sweep(project: Path) -> None:
+    bad = [{"overrides": [f"fold={k}"], "score": math.nan, "error": "no longer finite"} for k in range(2)]
+    run, files = sweep(project / "sweep", bad)
+    assert (run.info.status, run.data.metrics, files) == ("FAILED", {}, {"jobs.csv"})
+
+
+@pytest.mark.slow
+def test_folds_as_typed(project: Path, run_flywheel: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    words = ("task=digits", "fold=range(0,3)", "preprocess.num_folds=3", "trainer.max_epochs=1")
+    done = run_flywheel("train", "-m", *words)
+    assert done.returncode == 0, done.stderr
+    assert "best mean: accuracy" in done.stderr
+    (folder,) = (project / ".flywheel/sweeps/digits").iterdir()
+    (row,) = pd.read_csv(folder / "folds.csv").to_dict("records")
+    scores = [json.loads((folder / str(job) / "result.json").read_text())["score"] for job in range(3)]
+    assert row["mean"] == pytest.approx(sum(scores) / 3)
+    assert (row["over"], row["jobs"], row["failed"]) == ("fold", 3, 0)
+    assert row["corrected_low"] < row["low"] < row["mean"] < row["high"] < row["corrected_high"]
+    client = prepare()
+    runs = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert parent.data.metrics["folds/accuracy_mean"] == pytest.approx(row["mean"])

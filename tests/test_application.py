@@ -1,0 +1,119 @@
+"""The Hydra application, as typed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flywheel.tracking import prepare
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+SMALL = ("task=digits", "trainer.max_epochs=1")
+
+
+@pytest.mark.parametrize("words", [["modle=cnn"], ["-m", "model=mlp,cn"], ["optimizer.lrr=1", "-m"]])
+def test_a_mistake_is_one_line_and_starts_nothing(project: Path, run_flywheel: Run, words: list[str]) -> None:
+    done = run_flywheel("train", "task=digits", *words)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "did you mean" in done.stderr
+    assert not (project / ".flywheel/runs").exists()
+    assert not (project / ".flywheel/sweeps").exists()
+
+
+@pytest.mark.slow
+def test_one_training(project: Path, run_flywheel: Run) -> None:
+    done = run_flywheel("train", *SMALL, "model=cnn")
+    assert done.returncode == 0, done.stderr
+    (result,) = (project / ".flywheel/runs/digits").glob("*/result.json")
+    assert json.loads(result.read_text())["score"] > 0.5
+    assert (result.parent / "model/model.safetensors").exists()
+    assert not (project / "artifacts").exists()  # DVC's outputs are DVC's
+
+
+@pytest.mark.slow
+def test_a_multirun_has_a_parent_children_a_table_and_goes_on_after_a_failure(project: Path, run_flywheel: Run) -> None:
+    done = run_flywheel("train", "-m", *SMALL, "optimizer=sgd", "optimizer.lr=0.01,1e30,0.1")
+    assert done.returncode == 1
+    assert "job 1 failed: the training loss is no longer finite" in done.stderr
+    assert "best: accuracy" in done.stderr
+    assert "Traceback" not in done.stderr
+    client = prepare()
+    runs = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert sorted(run.info.status for run in children) == ["FAILED", "FINISHED", "FINISHED"]
+    assert parent.info.status == "FINISHED"
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {"jobs.csv", "jobs.png"}
+    best = max(run.data.metrics["best/accuracy"] for run in children if run.info.status == "FINISHED")
+    assert parent.data.metrics["best/accuracy"] == best
+
+
+@pytest.mark.slow
+def test_swept_preprocess_settings_are_made_once_by_jobs_at_the_same_time(project: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(project / "src")}
+    command = [
+        sys.executable,
+        "-m",
+        "flywheel.train",
+        *SMALL,
+        "preprocess.inputs.image_size=[12,12]",
+        "seed=range(0,2)",
+    ]
+    both = [
+        subprocess.Popen([*command, "-m"], cwd=project, env=env, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    texts = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], texts
+    assert "".join(texts).count("preprocessing digits for these settings") == 1
+    assert len([p for p in (project / ".flywheel/cache/processed").iterdir() if p.is_dir()]) == 1
+
+
+@pytest.mark.slow
+def test_what_the_preprocess_stage_made_is_used(
+    project: Path, run_flywheel: Run, with_tasks: Callable[..., None]
+) -> None:
+    with_tasks("digits")
+    for verb in ("download", "preprocess"):
+        assert run_flywheel(verb, "--task", "digits").returncode == 0
+    done = run_flywheel("train", *SMALL)
+    assert done.returncode == 0
+    assert "preprocessing digits" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_job_s_own_bug_does_not_end_the_sweep(project: Path, run_flywheel: Run) -> None:
+    done = run_flywheel("train", "-m", *SMALL, "model.net.hidden=[-3],[16]")
+    assert done.returncode == 1
+    assert "job 0 failed" in done.stderr
+    assert "best: accuracy" in done.stderr
+
+
+@pytest.mark.slow
+def test_an_interrupted_sweep_is_closed_with_its_table(project: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(project / "src")}
+    words = ["-m", "task=digits", "trainer.max_epochs=1,5000"]
+    # A shell that runs the tests in the background makes its children ignore Ctrl+C; a person's terminal does not.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program = heed + "import runpy; runpy.run_module('flywheel.train', run_name='__main__', alter_sys=True)"
+    command = [sys.executable, "-c", program, *words]
+    process = subprocess.Popen(command, cwd=project, env=env, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch 3/5000"):
+            process.send_signal(signal.SIGINT)
+            break
+    rest = process.stderr.read()
+    assert process.wait() == 130
+    process.stderr.close()
+    assert "best: accuracy" in rest
+    assert rest.strip().endswith("interrupted; the same command goes on where it can")
+    assert "Traceback" not in rest
+    client = prepare()
+    runs = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
+    assert sorted(run.info.status for run in runs) == ["FINISHED", "KILLED", "KILLED"]

@@ -1,0 +1,118 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flywheel.compose import check_overrides, compose_params, compose_task, is_stale, write_params
+from flywheel.errors import ConfigError
+from flywheel.instantiate import check_node
+
+
+def test_committed_params_are_what_conf_composes_to(root: Path) -> None:
+    assert (root / "params.yaml").read_text() == compose_params(root, check=False), "run `make params`"
+
+
+def test_params_are_byte_for_byte_what_dvc_writes(project: Path) -> None:
+    from dvc.utils.hydra import compose_and_dump
+
+    compose_and_dump(project / "by_dvc.yaml", str(project / "conf"), None, "config", None, [])
+    assert (project / "by_dvc.yaml").read_text() == compose_params(project, check=False)
+
+
+@pytest.mark.parametrize(
+    "group", ["model", "augment", "loss", "optimizer", "scheduler", "metric", "preprocess", "data"]
+)
+def test_every_option_of_every_group_names_things_that_exist(root: Path, group: str) -> None:
+    options = sorted((root / "conf" / group).glob("*.yaml"))
+    assert options
+    for option in options:
+        check_node(yaml.safe_load(option.read_text()), f"{group}.{option.stem}")
+
+
+def test_every_task_composes(root: Path) -> None:
+    for task in sorted((root / "conf/task").glob("*.yaml")):
+        assert compose_task(root, [f"task={task.stem}"])["name"] == task.stem
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("optimizer.lrr=1", "no key or group 'optimizer.lrr'; did you mean 'optimizer.lr'?"),
+        ("modle=cnn", "no key or group 'modle'; did you mean 'model'?"),
+        ("model=cn", "no 'cn' in conf/model/; did you mean 'cnn'?"),
+        ("task=fashon", "no 'fashon' in conf/task/; did you mean 'fashion'?"),
+        ("+trainer.max_epoch=3", "unknown key 'max_epoch'; did you mean 'max_epochs'?"),
+        ("+model.net.droput=0.1", "unknown key 'droput'; did you mean 'dropout'?"),
+        ("trainer.max_epochs=many", "'many' is not a whole number"),
+        ("model.net._target_=os.system", "target 'os.system' is not allowed"),
+        ("model.net._target_=flywheel.model.network.Path", "belongs to 'pathlib"),
+        ("model.net._target_=flywheel.model.mlp.MPL", "has no 'MPL'; did you mean 'MLP'?"),
+        ("model=mlp,cn", "no 'cn' in conf/model/"),
+        ("optimizer.lr=[", "command line"),
+        (
+            "optimizer={_target_: torch.optim.SGD, lr: 0.1, momentum: 0.9}",
+            "'optimizer' is a group, not a value; pick a file (optimizer=NAME)",
+        ),
+        ("name=a/../../b", "name: 'a/../../b' cannot name a task; use letters, digits, _ and -"),
+        ("optimizer.lr=${nope}", "nope"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_one_clear_line(project: Path, override: str, said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        check_overrides(["task=digits", override])
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_sweeps_pass_the_check(project: Path) -> None:
+    check_overrides(["task=digits", "model=mlp,cnn", "optimizer.lr=1e-3,3e-3", "hydra.verbose=true"])
+
+
+def test_unknown_key_in_a_task_file_is_refused_with_the_nearest(project: Path) -> None:
+    task = project / "conf/task/digits.yaml"
+    task.write_text(task.read_text() + "\ntrainr:\n  max_epochs: 3\n")
+    with pytest.raises(ConfigError, match="unknown key 'trainr'; did you mean 'trainer'"):
+        compose_task(project, ["task=digits"])
+
+
+def test_a_task_file_whose_first_line_is_not_the_package_says_so(project: Path) -> None:
+    task = project / "conf/task/digits.yaml"
+    task.write_text("# my task\n" + task.read_text())
+    with pytest.raises(ConfigError, match="make `# @package _global_` its very first line"):
+        compose_task(project, ["task=digits"])
+
+
+def test_broken_yaml_is_one_line(project: Path) -> None:
+    (project / "conf/model/cnn.yaml").write_text("name: [cnn\n")
+    with pytest.raises(ConfigError) as error:
+        compose_params(project)
+    assert "\n" not in str(error.value)
+
+
+def test_write_params_writes_only_what_changed(project: Path) -> None:
+    assert not write_params(project)
+    before = (project / "params.yaml").stat().st_mtime_ns
+    (project / "conf/task/fashion.yaml").write_text(
+        (project / "conf/task/fashion.yaml").read_text().replace("max_epochs: 5", "max_epochs: 2")
+    )
+    assert is_stale(project)
+    assert write_params(project)
+    assert (project / "params.yaml").stat().st_mtime_ns > before
+    assert not is_stale(project)
+    assert yaml.safe_load((project / "params.yaml").read_text())["tasks"]["fashion"]["trainer"]["max_epochs"] == 2
+
+
+def test_hand_edited_params_are_stale(project: Path) -> None:
+    assert not is_stale(project)
+    (project / "params.yaml").write_text((project / "params.yaml").read_text().replace("seed: 0", "seed: 1", 1))
+    assert is_stale(project)
+
+
+def test_params_check_says_so_with_exit_code_1(project: Path, run_flywheel) -> None:
+    good: subprocess.CompletedProcess[str] = run_flywheel("cli", "params", "--check")
+    assert good.returncode == 0, good.stderr
+    (project / "params.yaml").write_text("tasks: {}\n")
+    stale = run_flywheel("cli", "params", "--check")
+    assert stale.returncode == 1
+    assert "run `make params`" in stale.stderr

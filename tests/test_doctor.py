@@ -1,0 +1,52 @@
+from pathlib import Path
+
+from flywheel.doctor import Finding, examine
+
+
+def findings(what: str) -> list[Finding]:
+    return [finding for finding in examine() if finding.what.startswith(what)]
+
+
+def test_a_sound_project_has_nothing_bad_but_maybe_its_network(project: Path, with_tasks, root: Path) -> None:
+    with_tasks("digits")
+    (project / "constraints.txt").write_text((root / "constraints.txt").read_text())
+    found = list(examine())
+    assert {
+        "python",
+        "packages",
+        "disk",
+        "git",
+        "dvc",
+        "params",
+        "torch",
+        "mlflow",
+        "port 5000",
+        "source of digits",
+    } <= {finding.what for finding in found}
+    assert [finding for finding in found if finding.state == "bad"] == []
+
+
+def test_each_trouble_is_named_with_its_mend(project: Path) -> None:
+    (project / "constraints.txt").write_text("torch==1.0\n")
+    (project / ".dvc/config").unlink()
+    (project / "params.yaml").write_text("tasks: {}\n")
+    (project / "mlflow.db").write_bytes(b"no database" * 1000)
+    found = {finding.what: finding for finding in examine()}
+    assert found["packages"].state == "warn"
+    assert "not 1.0" in found["packages"].said
+    assert found["dvc"].state == "bad"
+    assert found["params"].mend == "run `make params`"
+    assert found["mlflow"].state == "bad"
+    assert all(finding.mend for finding in found.values() if finding.state != "ok")
+
+
+def test_a_registry_that_was_lost_is_named(project: Path) -> None:
+    (project / "artifacts/digits").mkdir(parents=True)
+    (project / "artifacts/digits/registered.json").write_text("{}")
+    (found,) = findings("registry")
+    assert (found.state, found.mend) == ("warn", "run `dvc repro -f -s register@digits`")
+
+
+def test_a_missing_params_file_is_a_finding_not_a_crash(project: Path) -> None:
+    (project / "params.yaml").unlink()
+    assert any(finding.state == "bad" and "make params" in finding.mend for finding in findings("params"))

@@ -1,0 +1,313 @@
+"""The whole pipeline on scikit-learn's digits, through DVC: what re-runs, what does not, and what a kill leaves."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+STAGES = ("download", "preprocess", "train", "evaluate", "export", "register")
+TASKS = ("digits", "digits_cnn")
+# Modules that carry nothing into an output; dvc.yaml leaves them out (ARCHITECTURE.md, "What makes a stage run again").
+INFRASTRUCTURE = {
+    "cli", "compose", "config", "digest", "errors", "instantiate", "lineage", "params", "prepare", "stage",
+    "staleness", "tracking", "types",
+}  # fmt: skip
+LINK = "model/link.py"  # imported by the tasks whose loss names one of its links
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline"), pytest.mark.timeout(1800)]
+
+
+class Project:
+    """A project in a folder of its own, run as a person would, with no writable home."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "DVC", "PYTEST", "FLYWHEEL"))},
+            "HOME": "/proc/nowhere",
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+        }
+        for name in ("AUTHOR", "COMMITTER"):
+            self.environment |= {f"GIT_{name}_NAME": "test", f"GIT_{name}_EMAIL": "test@localhost"}
+
+    def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=900, check=False
+        )
+        assert done.returncode == 0 or not check, f"{words}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    def dvc(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "dvc", *words, check=check)
+
+    def changed_stages(self) -> set[str]:
+        status = json.loads(self.dvc("status", "--json").stdout)
+        return {stage for stage in status if status[stage] != ["frozen"]}
+
+    def stages_run(self, text: str) -> list[str]:
+        return [line.split("'")[1] for line in text.splitlines() if line.startswith("Running stage")]
+
+    def hashes(self) -> dict[str, str]:
+        lock = yaml.safe_load((self.folder / "dvc.lock").read_text())
+        return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
+
+    def edit(self, path: str, change: Callable[[str], str]) -> None:
+        file = self.folder / path
+        changed = change(file.read_text())
+        assert changed != file.read_text()
+        file.write_text(changed)
+
+
+def make_project(root: Path, folder: Path) -> Project:
+    folder.mkdir(parents=True)
+    ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "tmp", "cache", "config.local")
+    for name in ("src", "conf", ".dvc"):
+        shutil.copytree(root / name, folder / name, ignore=ignore)
+    for name in (".gitignore", ".dvcignore", "constraints.txt", "dvc.yaml"):
+        shutil.copy(root / name, folder / name)
+    (folder / ".venv").symlink_to(sys.prefix)
+    task = (folder / "conf/task/digits.yaml").read_text() + "trainer:\n  max_epochs: 12\n"
+    (folder / "conf/task/digits.yaml").write_text(task)
+    (folder / "conf/task/digits_cnn.yaml").write_text(
+        task.replace("/model: mlp", "/model: cnn").replace("name: digits", "name: digits_cnn").replace(": 12", ": 1")
+    )
+    lines = "".join(f"  - task@tasks.{name}: {name}\n" for name in TASKS)
+    (folder / "conf/config.yaml").write_text(f"defaults:\n{lines}  - _self_\n")
+    # The plots of dvc.yaml are the default tasks'.
+    (folder / "dvc.yaml").write_text((folder / "dvc.yaml").read_text().split("\nplots:")[0].rsplit("\n#", 1)[0] + "\n")
+    project = Project(folder)
+    project.run(sys.executable, "-m", "flywheel.cli", "params")
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
+        project.run("git", *words)
+    return project
+
+
+@pytest.fixture(scope="module")
+def built(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose every stage has run once, in a folder with a space in its name."""
+    project = make_project(root, tmp_path_factory.mktemp("pipeline") / "a project")
+    done = project.dvc("repro")
+    assert set(project.stages_run(done.stdout)) == {f"{stage}@{task}" for stage in STAGES for task in TASKS}
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-qm", "built")
+    return project
+
+
+@pytest.fixture
+def restored(built: Project) -> Iterator[Project]:
+    """The built project; what a test changes is taken back."""
+    yield built
+    built.run("git", "checkout", "-q", "--", ".")
+    built.run("git", "clean", "-qfd")
+    built.dvc("checkout", "-q", check=False)
+    built.dvc("repro", "-q")
+    assert built.changed_stages() == set()
+
+
+def test_a_second_repro_does_nothing(built: Project) -> None:
+    done = built.dvc("repro")
+    assert built.stages_run(done.stdout) == []
+    assert "up to date" in done.stdout
+
+
+def test_outputs_are_whole_and_hold_no_pickle(built: Project) -> None:
+    for task in TASKS:
+        folder = built.folder / "artifacts" / task
+        metrics = json.loads((folder / "metrics.json").read_text())
+        assert metrics["accuracy"] > 0.8
+        assert json.loads((folder / "decision.json").read_text())["promoted"] is True
+        assert (folder / "report/report.html").stat().st_size > 20_000
+    outs = [path for place in ("artifacts", "data", "mlartifacts") for path in (built.folder / place).rglob("*")]
+    assert not [path for path in outs if path.suffix in (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib")]
+    assert not list(built.folder.rglob("*.part"))
+
+
+def test_git_sees_only_metrics_decisions_and_the_lock(built: Project) -> None:
+    tracked = built.run("git", "ls-files", "artifacts", "data").stdout.split()
+    kept = [f"data/feedback/{task}/.gitkeep" for task in TASKS]
+    assert sorted(tracked) == sorted([f"artifacts/{t}/{n}.json" for t in TASKS for n in ("decision", "metrics")] + kept)
+    assert built.run("git", "status", "--porcelain").stdout == ""
+
+
+def lr(text: str) -> str:
+    return text.replace("lr: 0.001", "lr: 0.002", 1)
+
+
+def comment(text: str) -> str:
+    return text + "\n# a comment\n"
+
+
+DIGITS = {f"{stage}@digits" for stage in STAGES}
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "expected"),
+    [
+        ("params.yaml", lr, {"train@digits"}),
+        ("params.yaml", lambda t: t.replace("batch_size: 32", "batch_size: 64", 1), {"train@digits"}),
+        ("params.yaml", lambda t: t.replace("num_bootstrap: 1000", "num_bootstrap: 900", 1), {"evaluate@digits"}),
+        ("params.yaml", lambda t: t.replace("max_difference: 0.0001", "max_difference: 0.001", 1), {"export@digits"}),
+        ("params.yaml", lambda t: t.replace("margin: 0.01", "margin: 0.015", 1), {"register@digits"}),
+        ("params.yaml", lambda t: t.replace("validation: 0.2", "validation: 0.1", 1), {"preprocess@digits"}),
+        (
+            "src/flywheel/model/cnn.py",
+            comment,
+            {"train@digits_cnn", "evaluate@digits_cnn", "export@digits_cnn"},
+        ),
+        ("src/flywheel/model/mlp.py", comment, {"train@digits", "evaluate@digits", "export@digits"}),
+        ("src/flywheel/reader/idx.py", comment, set()),
+        ("src/flywheel/learner/scheduler.py", comment, {f"train@{task}" for task in TASKS}),
+        ("src/flywheel/registry/gate.py", comment, {f"register@{task}" for task in TASKS}),
+        ("src/flywheel/errors.py", comment, set()),
+        ("src/flywheel/cli.py", comment, set()),
+        ("README.md", lambda t: t + "x", set()),
+    ],
+)
+def test_a_change_runs_what_depends_on_it(
+    built: Project, path: str, change: Callable[[str], str], expected: set[str]
+) -> None:
+    file = built.folder / path
+    before = file.read_text() if file.exists() else ""
+    file.write_text(change(before))
+    try:
+        assert built.changed_stages() == expected
+    finally:
+        built.run("git", "checkout", "-q", "--", ".")
+        built.run("git", "clean", "-qfd")
+
+
+def test_touch_changes_nothing(built: Project) -> None:
+    for place in ("src", "conf", "data", "artifacts", "params.yaml"):
+        for file in (built.folder / place).rglob("*"):
+            os.utime(file)
+    assert built.changed_stages() == set()
+
+
+def test_a_new_learning_rate_runs_train_and_what_follows(restored: Project) -> None:
+    restored.edit("conf/task/digits.yaml", lambda text: text + "optimizer:\n  lr: 5e-3\n")
+    restored.run(sys.executable, "-m", "flywheel.cli", "params")
+    done = restored.dvc("repro")
+    assert restored.stages_run(done.stdout) == [f"{s}@digits" for s in ("train", "evaluate", "export", "register")]
+
+
+def test_stages_name_the_code_they_import(built: Project) -> None:
+    """Every module that a stage loads is one of its deps or carries nothing into its output; no dep is for nothing."""
+    program = (
+        "import runpy, sys\nverb, task = sys.argv[1:3]\nsys.argv = [verb, '--task', task]\n"
+        "try:\n    runpy.run_module(f'flywheel.{verb}', run_name='__main__')\n"
+        "except SystemExit as stop:\n    assert not stop.code\n"
+        "print('LOADED', *sorted(m for m in sys.modules if m.startswith('flywheel.')))"
+    )
+    spec = yaml.safe_load((built.folder / "dvc.yaml").read_text())["stages"]
+    item = yaml.safe_load((built.folder / "params.yaml").read_text())["tasks"]["digits"]
+    names = {
+        "${item.data.reader.name}": item["data"]["reader"]["name"],
+        "${item.model.name}": item["model"]["name"],
+        "${item.model.watch}": item["model"]["watch"],
+        "${item.data.watch}": item["data"]["watch"],
+    }
+    for verb in STAGES:
+        deps = spec[verb]["do"]["deps"]
+        for name, value in names.items():
+            deps = [dep.replace(name, value) for dep in deps]
+        deps = [dep.removeprefix("src/flywheel/") for dep in deps if dep.startswith("src/")]
+        built.environment["PYTHONPATH"] = str(built.folder / "src")
+        done = built.run(sys.executable, "-c", program, verb, "digits")
+        del built.environment["PYTHONPATH"]
+        modules = done.stdout.split("LOADED ")[1].split()
+        files = [name.removeprefix("flywheel.").replace(".", "/") for name in modules]
+        files = [
+            f"{file}/__init__.py" if (built.folder / "src/flywheel" / file).is_dir() else f"{file}.py" for file in files
+        ]
+        code = {file for file in files if file.split(".")[0] not in INFRASTRUCTURE and not file.endswith("__init__.py")}
+        uncovered = {file for file in code if not any(file == dep or file.startswith(f"{dep}/") for dep in deps)}
+        assert not uncovered, f"{verb} imports what dvc.yaml does not name: {sorted(uncovered)}"
+        useless = [
+            d
+            for d in deps
+            if not d.endswith("__init__.py")
+            and d not in (f"{verb}.py", LINK)
+            and not any(f == d or f.startswith(f"{d}/") for f in code)
+        ]
+        assert not useless, f"{verb} names what it does not import: {useless}"
+    assert built.dvc("repro").returncode == 0
+
+
+def test_a_kill_at_a_random_moment_of_any_stage_changes_nothing_in_the_end(built: Project) -> None:
+    expected = built.hashes()
+    generator = random.Random(20261122)
+    for stage in (*STAGES, "train", "train", "preprocess", "evaluate"):
+        command = [sys.executable, "-m", "dvc", "repro", "-f", "-s", f"{stage}@digits"]
+        process = subprocess.Popen(
+            command, cwd=built.folder, env=built.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, start_new_session=True,
+        )  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("> sh"):
+                break
+        time.sleep(generator.uniform(0.05, 5.0 if stage in ("train", "evaluate", "register") else 1.5))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        done = built.dvc("repro")
+        assert built.hashes() == expected, f"after a kill in {stage}: {done.stdout[-2000:]}"
+        assert not list((built.folder / "artifacts").rglob("*.part"))
+    assert built.changed_stages() == set()
+    assert built.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_an_experiment_with_a_value_and_one_with_a_group(restored: Project) -> None:
+    done = restored.dvc("exp", "run", "-q", "-S", "tasks.digits.optimizer.lr=3e-3", "evaluate@digits")
+    assert "differs from what conf/" not in done.stderr + done.stdout
+    params = yaml.safe_load((restored.folder / "params.yaml").read_text())
+    assert params["tasks"]["digits"]["optimizer"]["lr"] == 0.003
+    restored.dvc("exp", "run", "-q", "-S", "model@tasks.digits.model=cnn", "evaluate@digits")
+    params = yaml.safe_load((restored.folder / "params.yaml").read_text())
+    assert params["tasks"]["digits"]["model"]["name"] == "cnn"
+    shown = restored.dvc("exp", "show", "--csv").stdout
+    assert "artifacts/digits/metrics.json:accuracy" in shown or "accuracy" in shown
+
+
+def test_an_experiment_in_a_copy_uses_the_copy_s_code_and_the_main_store(restored: Project) -> None:
+    restored.edit(
+        "src/flywheel/train.py",
+        lambda text: text.replace('"mlflow.source.name": "flywheel.train"', '"mlflow.source.name": "edited"'),
+    )
+    restored.dvc("exp", "run", "-q", "--temp", "-S", "tasks.digits.seed=7", "train@digits")
+    program = (
+        "from flywheel.tracking import prepare\nclient = prepare()\n"
+        "ids = [e.experiment_id for e in client.search_experiments()]\n"
+        "runs = [run for run in client.search_runs(ids) if run.data.params.get('seed') == '7']\n"
+        "print([run.data.tags['mlflow.source.name'] for run in runs])"
+    )
+    assert "edited" in restored.run(sys.executable, "-c", program).stdout
+
+
+def test_a_rotten_cache_is_found_and_mended(restored: Project) -> None:
+    cached = max((restored.folder / ".dvc/cache/files/md5").glob("??/*"), key=lambda file: file.stat().st_size)
+    content = bytearray(cached.read_bytes())
+    content[len(content) // 2] ^= 1
+    cached.chmod(0o644)
+    cached.write_bytes(content)
+    cached.chmod(0o444)
+    done = restored.run(sys.executable, "-m", "flywheel.cli", "verify", "--no-mend", check=False)
+    assert done.returncode == 1
+    assert "1 rotten" in done.stdout
+    done = restored.run(sys.executable, "-m", "flywheel.cli", "verify")
+    assert "put back from" in done.stdout or "removed; `dvc repro` makes it again" in done.stdout
+    assert "0 rotten" in restored.run(sys.executable, "-m", "flywheel.cli", "verify").stdout.splitlines()[0]
+
+
+def test_metrics_and_plots_are_dvc_s(built: Project) -> None:
+    assert "accuracy" in built.dvc("metrics", "show").stdout
+    assert json.loads(built.dvc("metrics", "diff", "--json").stdout or "{}") == {}

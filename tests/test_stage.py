@@ -1,0 +1,126 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flywheel.errors import DataError, FlywheelError
+from flywheel.stage import explained, read_json, run_stage, whole_file, whole_folder
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").write_text("old")
+    with whole_folder(target) as part:
+        (part / "new").write_text("new")
+        assert (target / "old").exists()
+    assert [file.name for file in target.iterdir()] == ["new"]
+
+
+def test_a_failure_leaves_the_old_folder_and_no_litter(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").write_text("old")
+    with pytest.raises(ZeroDivisionError), whole_folder(target) as part:
+        (part / "new").write_text("half")
+        raise ZeroDivisionError
+    assert [file.name for file in tmp_path.rglob("*")] == ["out", "old"]
+
+
+def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "out.json"
+    target.write_text("old")
+    with pytest.raises(ZeroDivisionError), whole_file(target) as part:
+        part.write_text("half")
+        raise ZeroDivisionError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_killed_process_left_is_cleared_at_the_next_start(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from flywheel.stage import whole_folder\n"
+        "with whole_folder(Path(sys.argv[1])) as part:\n"
+        "    (part / 'half').write_text('half'); print('ready', flush=True); time.sleep(60)\n"
+    )
+    target = tmp_path / "out"
+    process = subprocess.Popen([sys.executable, "-c", program, str(target)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert not target.exists()
+    assert len(list(tmp_path.iterdir())) == 1
+    with whole_folder(target) as part:
+        (part / "whole").write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_errors_are_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with explained() as outcome:
+        raise DataError("a.csv", 7, "two\nlines", mend="mend it")
+    assert outcome.code == 2
+    assert capsys.readouterr().err == "flywheel: error: a.csv, row 7: two lines; mend it\n"
+
+
+def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with explained() as outcome:
+        raise OSError(28, "No space left on device", "/data/x")
+    assert outcome.code == 2
+    assert "/data/x: No space left on device; free space" in capsys.readouterr().err
+
+
+def test_bugs_keep_their_traceback() -> None:
+    with pytest.raises(ZeroDivisionError), explained():
+        raise ZeroDivisionError
+
+
+def test_debug_shows_the_traceback_of_an_error() -> None:
+    with pytest.raises(FlywheelError), explained(debug=True):
+        raise FlywheelError("wrong")
+
+
+def test_a_stage_runs_in_the_project_s_root(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project / "conf")
+    seen: list[tuple[str, Path]] = []
+    assert run_stage("train", lambda task: seen.append((task.name, Path.cwd())), ["--task", "fashion"]) == 0
+    assert seen == [("fashion", project)]
+
+
+def test_a_stage_on_stale_params_warns_once_a_repro(project: Path, run_flywheel) -> None:
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("max_epochs: 5", "max_epochs: 6"))
+    first = run_flywheel("evaluate", "--task", "fashion")
+    assert "params.yaml differs from what conf/ composes to; run `make params`" in first.stderr
+    second = run_flywheel("evaluate", "--task", "fashion")
+    assert "differs" not in second.stderr  # the same parent process: the same repro
+    in_experiment = run_flywheel("evaluate", "--task", "fashion", DVC_EXP_NAME="x")
+    assert "differs" not in in_experiment.stderr
+
+
+def test_a_living_process_keeps_its_part(tmp_path: Path) -> None:
+    alive = tmp_path / f".out.{os.getpid()}.part"
+    alive.mkdir()
+    other = tmp_path / ".out.999999999.part"
+    other.mkdir()
+    from flywheel.stage import clear_leftovers
+
+    clear_leftovers(tmp_path / "out")
+    assert alive.exists()
+    assert not other.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(None, "missing; run `dvc repro`"), ('{"a": ', "is no JSON"), ("[1]", "holds no mapping"), ("\xff", "is no JSON")],
+)
+def test_a_stage_s_json_that_cannot_be_read_is_one_line(tmp_path: Path, content: str | None, why: str) -> None:
+    file = tmp_path / "meta.json"
+    if content is not None:
+        file.write_bytes(content.encode("latin-1"))
+    with pytest.raises(DataError, match=why):
+        read_json(file)

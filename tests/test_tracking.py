@@ -1,0 +1,114 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flywheel.errors import ConfigError
+from flywheel.tracking import (
+    artifact_root,
+    experiment_id,
+    find_run,
+    flatten,
+    open_run,
+    prepare,
+    start_run,
+    tracking_uri,
+)
+
+
+def test_settings_flatten_to_readable_names() -> None:
+    settings = {
+        "optimizer": {"_target_": "torch.optim.Adam", "lr": 0.1, "betas": [0.9, 0.99]},
+        "model": {"name": "mlp", "net": {"_target_": "flywheel.model.mlp.MLP", "hidden": [64]}},
+        "empty": {},
+    }
+    assert flatten(settings) == {
+        "optimizer": "torch.optim.Adam",
+        "optimizer.lr": 0.1,
+        "optimizer.betas": [0.9, 0.99],
+        "model.name": "mlp",
+        "model.net": "flywheel.model.mlp.MLP",
+        "model.net.hidden": [64],
+        "empty": {},
+    }
+
+
+def test_the_store_is_the_main_checkout_s_and_absolute(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tracking_uri() == f"sqlite:///{project / 'mlflow.db'}"
+    monkeypatch.chdir(project / "conf")
+    assert tracking_uri() == f"sqlite:///{project / 'mlflow.db'}"
+    assert artifact_root() == (project / "mlartifacts").as_uri()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    assert tracking_uri() == "http://127.0.0.1:1"
+    assert artifact_root() is None
+
+
+def test_a_killed_run_is_gone_on_with_and_older_ones_are_closed(project: Path) -> None:
+    first = start_run("t", name="a", resume_key="k", resume=False, tags={})
+    second = start_run("t", name="b", resume_key="k", resume=False, tags={})
+    other = start_run("t", name="c", resume_key="other", resume=False, tags={})
+    assert first.client.get_run(first.run_id).info.status == "KILLED"
+    resumed = start_run("t", name="d", resume_key="k", resume=True, tags={})
+    assert resumed.run_id == second.run_id
+    assert resumed.client.get_run(other.run_id).info.status == "RUNNING"
+    resumed.end()
+    other.end("FAILED")
+    start_run("t", name="f", resume_key="other", resume=False, tags={})
+    assert resumed.client.get_run(other.run_id).info.status == "FAILED"
+    afresh = start_run("t", name="e", resume_key="k", resume=False, tags={})
+    assert afresh.run_id not in (first.run_id, second.run_id)
+
+
+def test_a_run_is_found_by_the_weights_it_made(project: Path) -> None:
+    assert find_run("t", "a" * 64) is None
+    with open_run("t", "a" * 64) as made:
+        pass
+    assert find_run("t", "a" * 64) == made
+    with open_run("t", "a" * 64) as again:
+        assert again == made
+    assert prepare().get_run(made).info.status == "FINISHED"
+
+
+def test_a_deleted_experiment_comes_back(project: Path) -> None:
+    client = prepare()
+    made = experiment_id(client, "t")
+    client.delete_experiment(made)
+    assert experiment_id(client, "t") == made
+    assert client.get_experiment(made).lifecycle_stage == "active"
+
+
+def test_a_store_that_cannot_be_opened_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "mlflow.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(ConfigError) as error:
+        prepare()
+    assert "MLflow's store cannot be opened" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_server_that_is_not_there_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(ConfigError, match="check MLFLOW_TRACKING_URI"):
+        prepare()
+
+
+@pytest.mark.slow
+def test_processes_that_open_a_fresh_store_at_once_do_not_break_it(project: Path) -> None:
+    (project / "mlflow.db").unlink()
+    program = (
+        "from flywheel.tracking import start_run\nimport sys\n"
+        "start_run('t', name=sys.argv[1], resume_key=sys.argv[1], resume=False, tags={}).end()"
+    )
+    env = {**os.environ, "PYTHONPATH": str(project / "src")}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(i)], cwd=project, env=env, stderr=subprocess.PIPE, text=True
+        )
+        for i in range(4)
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, errors
+    client = prepare()
+    assert len(client.search_runs([experiment_id(client, "t")])) == 4
