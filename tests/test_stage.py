@@ -2,12 +2,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from flywheel.errors import DataError, FlywheelError
-from flywheel.stage import explained, read_json, run_stage, whole_file, whole_folder
+from flywheel.stage import clear_leftovers, explained, read_json, run_stage, whole_file, whole_folder
 
 
 def test_a_folder_appears_whole(tmp_path: Path) -> None:
@@ -102,16 +103,30 @@ def test_a_stage_on_stale_params_warns_once_a_repro(project: Path, run_flywheel)
     assert "differs" not in in_experiment.stderr
 
 
-def test_a_living_process_keeps_its_part(tmp_path: Path) -> None:
+def test_a_living_process_keeps_its_part_and_any_dead_one_s_goes(tmp_path: Path) -> None:
     alive = tmp_path / f".out.{os.getpid()}.part"
     alive.mkdir()
-    other = tmp_path / ".out.999999999.part"
-    other.mkdir()
-    from flywheel.stage import clear_leftovers
+    for name in (".out.999999999.part", ".report.999999998.part"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").touch()
+    (tmp_path / ".decision.json.999999997.part").touch()
+    clear_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == [alive]
 
-    clear_leftovers(tmp_path / "out")
-    assert alive.exists()
-    assert not other.exists()
+
+def test_a_dead_process_that_nobody_waited_for_keeps_nothing(tmp_path: Path) -> None:
+    """In a container whose first process never waits, every killed stage stays as a zombie."""
+    process = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.read() == b""  # it has ended, and is not waited for
+    (tmp_path / f".out.{process.pid}.part").mkdir()
+    deadline = time.monotonic() + 30
+    while list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        clear_leftovers(tmp_path)
+        time.sleep(0.01)
+    assert not list(tmp_path.iterdir())
+    process.stdout.close()
+    process.wait()
 
 
 @pytest.mark.parametrize(

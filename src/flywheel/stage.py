@@ -104,7 +104,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     A killed stage leaves the old target, or none, but never half of one under the target's name.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    clear_leftovers(target)
+    clear_leftovers(target.parent)
     part = target.parent / f".{target.name}.{os.getpid()}.part"
     part.mkdir()
     try:
@@ -120,7 +120,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 def whole_file(target: Path) -> Iterator[Path]:
     """Give a name beside `target` to write to; it takes the target's place when the block ends well."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    clear_leftovers(target)
+    clear_leftovers(target.parent)
     part = target.parent / f".{target.name}.{os.getpid()}.part"
     try:
         yield part
@@ -146,12 +146,15 @@ def read_json(file: Path) -> Json:
     return found
 
 
-def clear_leftovers(target: Path) -> None:
-    """Remove what killed processes left beside `target`; a living process keeps its own."""
-    for part in target.parent.glob(f".{target.name}.*.part"):
+def clear_leftovers(folder: Path) -> None:
+    """Remove what killed processes left in a folder, of any stage's; a living process keeps its own.
+
+    Of any stage's, because DVC may restore the killed stage's output from its cache and never start it again.
+    """
+    for part in folder.glob(".*.*.part"):
         pid = part.name.rsplit(".", 2)[1]
         if pid.isdigit() and not _alive(int(pid)):
-            shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+            shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:
@@ -161,4 +164,12 @@ def _alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process is dead and only not yet waited for, as in containers whose first process never waits."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (OSError, IndexError):
+        return False
