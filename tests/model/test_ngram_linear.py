@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from flywheel.errors import ModelError
 from flywheel.model.ngram_linear import NgramLinear
 
 
@@ -53,3 +54,31 @@ def test_it_begins_knowing_nothing_and_a_narrow_one_must_not_begin_at_zero() -> 
         NgramLinear(9, 3, width=4)
     with pytest.raises(ValueError, match="ngrams and buckets"):
         NgramLinear(9, 3, ngrams=0)
+
+
+def test_pieces_of_words_are_features_with_a_sum_of_their_own() -> None:
+    net = NgramLinear(9, 3, ngrams=1, character_ngrams=3, character_buckets=1000)
+    assert net.pieces is not None
+    text = torch.tensor([[*b"abcab", 0, 0]], dtype=torch.uint8)
+    features = net.character_features(text)[0]
+    pairs, triples = features[:7].tolist(), features[7:].tolist()
+    assert pairs[0] == 0, "no pair ends at the first character"
+    assert pairs[1] == pairs[4], "the pair (a, b) has one row wherever it stands"
+    assert pairs[5:] == triples[5:] == [0, 0], "padding is no feature"
+    assert all(0 < row <= 1000 for row in (*pairs[1:5], *triples[2:5]))
+    torch.nn.init.ones_(net.pieces.weight[1:])
+    none = torch.zeros_like(text)
+    unknown = torch.tensor([[1]])  # out of the vocabulary: the token tells nothing, its characters do
+    assert net(unknown, none).tolist() == [[0.0, 0.0, 0.0]]
+    assert net(unknown, text).tolist()[0] == pytest.approx([7**0.5] * 3)
+    assert torch.equal(net(unknown, text), net(unknown, text[:, :5])), "padding on the right changes nothing"
+
+
+def test_pieces_need_characters() -> None:
+    net = NgramLinear(9, 3, character_ngrams=3)
+    with pytest.raises(ModelError, match="num_characters"):
+        net(torch.tensor([[2]]))
+    for number in (1, 9):
+        with pytest.raises(ValueError, match="character_ngrams must be 0 or 2 to 8"):
+            NgramLinear(9, 3, character_ngrams=number)
+    assert NgramLinear(9, 3)(torch.tensor([[2]]), torch.tensor([[7]])).shape == (1, 3), "and are ignored where none are"

@@ -164,3 +164,22 @@ def test_words_are_shared_with_nets_that_bring_their_own_vectors() -> None:
     assert TextPreprocessor.from_json(made.to_json()).meta() == made.meta()
     with pytest.raises(ValueError, match="share_vocabulary needs a WordTokeniser"):
         TextPreprocessor(BpeTokeniser(), share_vocabulary=True)
+
+
+def test_characters_are_the_first_bytes_in_lower_case() -> None:
+    made = TextPreprocessor(WordTokeniser(), num_characters=6)
+    made.fit([frame(["Ab\0c", "naïve text"])])
+    characters = made.transform(frame(["Ab c", "naïve text"]))["characters"]
+    assert characters.dtype == np.uint8
+    assert [bytes(row) for row in characters] == [b"ab c\0\0", "naïve".encode()]
+    assert made.meta()["inputs"]["characters"] == {"dtype": "uint8", "shape": [6], "padding": 0}
+    assert TextPreprocessor.from_json(made.to_json()).meta() == made.meta()
+    assert "characters" not in fitted().transform(frame(["a"]))
+    with pytest.raises(ValueError, match="num_characters must be 0 or more"):
+        TextPreprocessor(WordTokeniser(), num_characters=-1)
+
+
+def test_a_version_from_before_there_were_characters_is_still_read() -> None:
+    state = fitted().to_json()
+    del state["num_characters"]
+    assert TextPreprocessor.from_json(state).meta() == fitted().meta()

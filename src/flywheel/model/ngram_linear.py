@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
+from flywheel.errors import ModelError
+
 PADDING_ID = 0
 MULTIPLIER = 2_654_435_761  # 2**32 divided by the golden ratio: neighbouring ids land far apart (Knuth, TAOCP 3, 6.4)
+MAX_CHARACTERS = 8
 
 
 class NgramLinear(nn.Module):
@@ -16,6 +21,9 @@ class NgramLinear(nn.Module):
     narrow one. An n-gram is hashed from its tokens' ids into one of `buckets` rows; those that collide share it.
     The sum is divided by a power of the number of features, by default the square root, between fastText's mean (1) and
     a plain linear model's sum (0): long texts are surer than short ones, but not without bounds.
+
+    Where the preprocessor gives `characters` too, their n-grams are features as well, with a sum of their own: words
+    that train never had are told by their parts (Bojanowski et al. 2017, arXiv:1607.04606).
 
     Args:
         vocabulary_size: Ids there are, padding (0) included.
@@ -28,6 +36,8 @@ class NgramLinear(nn.Module):
             presence says more than counts).
         length_power: Power of the number of features that divides their sum, in [0, 1].
         init_std: Of the first weights; 0: all begin at zero, which suits `width: 0`.
+        character_ngrams: Longest n-gram of bytes, from 2 on; needs the input `characters`. 0: there is none.
+        character_buckets: Rows for them.
     """
 
     def __init__(
@@ -41,6 +51,8 @@ class NgramLinear(nn.Module):
         distinct: bool = False,
         length_power: float = 0.5,
         init_std: float = 0.0,
+        character_ngrams: int = 0,
+        character_buckets: int = 200_000,
     ) -> None:
         super().__init__()
         if ngrams < 1 or buckets < 1:
@@ -50,45 +62,84 @@ class NgramLinear(nn.Module):
         if width and not init_std:
             raise ValueError("init_std must be above 0 where there is a width: zeros behind zeros learn nothing")
         self.ngrams, self.buckets, self.dropout, self.distinct = ngrams, buckets, dropout, distinct
-        self.length_power = length_power
+        if character_ngrams not in range(MAX_CHARACTERS + 1) or character_ngrams == 1 or character_buckets < 1:
+            what = f"character_ngrams must be 0 or 2 to {MAX_CHARACTERS}, and character_buckets above 0"
+            raise ValueError(f"{what}, not {character_ngrams} and {character_buckets}")
+        self.length_power, self.character_ngrams = length_power, character_ngrams
         rows = vocabulary_size + (buckets if ngrams > 1 else 0)
         self.vocabulary_size = vocabulary_size
         self.table = nn.Embedding(rows, width or num_outputs, padding_idx=PADDING_ID)
         nn.init.normal_(self.table.weight, std=init_std)
         with torch.no_grad():
             self.table.weight[PADDING_ID].zero_()
+        self.pieces: nn.Embedding | None = None
+        if character_ngrams:
+            self.pieces = nn.Embedding(character_buckets + 1, width or num_outputs, padding_idx=PADDING_ID)
+            nn.init.normal_(self.pieces.weight, std=init_std)
+            with torch.no_grad():
+                self.pieces.weight[PADDING_ID].zero_()
         self.bias = nn.Parameter(torch.zeros(width or num_outputs))
         self.head = nn.Linear(width, num_outputs) if width else nn.Identity()
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Map token ids, int32 [B, L], to logits [B, num_outputs], or [B] where there is one output."""
-        features_BF = self.features(tokens)
-        if self.training and self.dropout:
-            left_out = torch.rand(features_BF.shape, device=tokens.device) < self.dropout
-            features_BF = features_BF.masked_fill(left_out, PADDING_ID)
-        number_B1 = (features_BF != PADDING_ID).sum(dim=1, keepdim=True).clamp(min=1)
-        summed_BO = self.table(features_BF).sum(dim=1) * number_B1.to(self.bias.dtype) ** -self.length_power
+    def forward(self, tokens: Tensor, characters: Tensor | None = None) -> Tensor:
+        """Map a batch to logits [B, num_outputs], or [B] where there is one output.
+
+        Args:
+            tokens: Ids, int32 [B, L].
+            characters: Bytes, uint8 [B, C]; needed where there are `character_ngrams`, unused elsewhere.
+
+        Raises:
+            ModelError: The characters are missing.
+        """
+        summed_BO = self._sum(self.table, self.features(tokens))
+        if self.pieces is not None:
+            if characters is None:
+                mend = "set preprocess.inputs.num_characters, or model.net.character_ngrams to 0"
+                raise ModelError("needs the input 'characters'", where="model.net", mend=mend)
+            summed_BO = summed_BO + self._sum(self.pieces, self.character_features(characters))
         logits: Tensor = self.head(summed_BO + self.bias)
         return logits.squeeze(1) if logits.shape[1] == 1 else logits
+
+    def _sum(self, table: nn.Embedding, features_BF: Tensor) -> Tensor:
+        """Sum the rows of features, over a power of their number; some are left out in training."""
+        if self.training and self.dropout:
+            left_out = torch.rand(features_BF.shape, device=features_BF.device) < self.dropout
+            features_BF = features_BF.masked_fill(left_out, PADDING_ID)
+        number_B1 = (features_BF != PADDING_ID).sum(dim=1, keepdim=True).clamp(min=1)
+        summed_BO: Tensor = table(features_BF).sum(dim=1) * number_B1.to(self.bias.dtype) ** -self.length_power
+        return summed_BO
 
     def features(self, tokens: Tensor) -> Tensor:
         """Give rows of the table, int64 [B, ngrams * L]; 0 where none is.
 
         Tokens, then n-grams by their last token; `distinct` ones ascending, with 0 in place of repetitions.
         """
-        ids_BL = tokens.long()
-        real_BL = ids_BL != PADDING_ID
-        found, hashed_BL = [ids_BL], ids_BL
-        for order in range(2, self.ngrams + 1):
-            earlier = nn.functional.pad(ids_BL, (order - 1, 0))[:, : ids_BL.shape[1]]
-            # Within 63 bits: the remainder below 2**31, times a number below 2**32.
-            hashed_BL = (hashed_BL * MULTIPLIER + earlier) % 2_147_483_647
-            there = real_BL & (earlier != PADDING_ID)
-            found.append(torch.where(there, hashed_BL % self.buckets + self.vocabulary_size, PADDING_ID))
-        features_BF = torch.cat(found, dim=1)
+        found = [tokens.long(), *_hashed(tokens, self.ngrams, self.buckets, first=self.vocabulary_size)]
+        return self._once(torch.cat(found, dim=1))
+
+    def character_features(self, characters: Tensor) -> Tensor:
+        """Give rows of the pieces' table, int64 [B, (character_ngrams - 1) * C]; 0 where none is."""
+        assert self.pieces is not None
+        found = _hashed(characters, self.character_ngrams, self.pieces.num_embeddings - 1, first=1)
+        return self._once(torch.cat(list(found), dim=1))
+
+    def _once(self, features_BF: Tensor) -> Tensor:
         if not self.distinct:
             return features_BF
         # As int32: its sort takes half the time, and no table is that long.
         features_BF = features_BF.int().sort(dim=1).values.long()
         before_BF = nn.functional.pad(features_BF, (1, 0), value=-1)[:, :-1]
         return features_BF.masked_fill(features_BF == before_BF, PADDING_ID)
+
+
+def _hashed(ids: Tensor, longest: int, buckets: int, first: int) -> Iterator[Tensor]:
+    """Hash the n-grams that end at each place into `buckets` rows from `first` on, one int64 [B, L] for each length."""
+    ids_BL = ids.long()
+    real_BL = ids_BL != PADDING_ID
+    hashed_BL = ids_BL
+    for order in range(2, longest + 1):
+        earlier = nn.functional.pad(ids_BL, (order - 1, 0))[:, : ids_BL.shape[1]]
+        # Within 63 bits: the remainder below 2**31, times a number below 2**32.
+        hashed_BL = (hashed_BL * MULTIPLIER + earlier) % 2_147_483_647
+        there = real_BL & (earlier != PADDING_ID)
+        yield torch.where(there, hashed_BL % buckets + first, PADDING_ID)

@@ -21,6 +21,7 @@ from flywheel.preprocessor.tokeniser.word import WordTokeniser
 from flywheel.types import Dropped, Json, Preview
 
 INPUT = "tokens"
+CHARACTERS = "characters"
 PREVIEW_CHARACTERS = 400
 OPTIONS = ("column", "cleaning", "max_length", "truncate", "share_vocabulary")
 NEAR_BYTES = 8
@@ -37,6 +38,8 @@ class TextPreprocessor(Preprocessor):
         truncate: Which part of a longer text is kept: `head`, `tail` or `head_tail`.
         share_vocabulary: Whether `meta.json` lists the words, for nets that bring vectors of their own
             (`flywheel.model.word_vectors`); a word tokeniser is needed.
+        num_characters: Bytes of the lower-case text that nets get as well, in `characters`
+            (`flywheel.model.ngram_linear`): they tell something of words that the tokeniser does not know. 0: none.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class TextPreprocessor(Preprocessor):
         max_length: int = 128,
         truncate: str = "head",
         share_vocabulary: bool = False,
+        num_characters: int = 0,
     ) -> None:
         if not isinstance(tokeniser, Tokeniser):
             raise ValueError(f"tokeniser is no Tokeniser but a {type(tokeniser).__name__}: name its _target_")
@@ -61,7 +65,9 @@ class TextPreprocessor(Preprocessor):
         self.cleaning = TextCleaning(**(cleaning or {}))
         if share_vocabulary and not isinstance(tokeniser, WordTokeniser):
             raise ValueError("share_vocabulary needs a WordTokeniser: others know no words")
-        self.share_vocabulary = share_vocabulary
+        if num_characters < 0:
+            raise ValueError(f"num_characters must be 0 or more, not {num_characters}")
+        self.share_vocabulary, self.num_characters = share_vocabulary, num_characters
 
     def fit(self, chunks: Iterable[pd.DataFrame]) -> None:
         """Let the tokeniser learn from the cleaned texts."""
@@ -84,8 +90,10 @@ class TextPreprocessor(Preprocessor):
         return kept.drop(columns="error", errors="ignore").assign(**{self.column: column}), dropped
 
     def transform(self, frame: pd.DataFrame) -> dict[str, np.ndarray[Any, Any]]:
-        """Give `tokens`: int32 [N, max_length]."""
-        return {INPUT: self.tokeniser.encode(self._texts(frame), self.max_length, self.truncate)}
+        """Give `tokens`, int32 [N, max_length], and where asked for `characters`, uint8 [N, num_characters]."""
+        texts = self._texts(frame)
+        inputs = {INPUT: self.tokeniser.encode(texts, self.max_length, self.truncate)}
+        return inputs | ({CHARACTERS: _bytes(texts, self.num_characters)} if self.num_characters else {})
 
     def digest(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
         """Hash the cleaned text alone: other columns are no inputs."""
@@ -114,12 +122,14 @@ class TextPreprocessor(Preprocessor):
         return {"vocabulary_size": self.tokeniser.vocabulary_size, "sequence_length": self.max_length}
 
     def meta(self) -> Json:
-        """`inputs.tokens` with its padding, `vocabulary_size`, `sequence_length`; `vocabulary` where it is shared."""
-        tokens: Json = {"dtype": "int32", "shape": [self.max_length], "padding": PADDING_ID}
+        """`inputs` with their padding, `vocabulary_size`, `sequence_length`; `vocabulary` where it is shared."""
+        inputs: Json = {INPUT: {"dtype": "int32", "shape": [self.max_length], "padding": PADDING_ID}}
+        if self.num_characters:
+            inputs[CHARACTERS] = {"dtype": "uint8", "shape": [self.num_characters], "padding": PADDING_ID}
         shared = self.tokeniser.vocabulary if isinstance(self.tokeniser, WordTokeniser) else []
         return {
             **({"vocabulary": shared} if self.share_vocabulary else {}),
-            "inputs": {INPUT: tokens},
+            "inputs": inputs,
             "vocabulary_size": self.tokeniser.vocabulary_size,
             "sequence_length": self.max_length,
         }
@@ -151,6 +161,7 @@ class TextPreprocessor(Preprocessor):
             "max_length": self.max_length,
             "truncate": self.truncate,
             "share_vocabulary": self.share_vocabulary,
+            "num_characters": self.num_characters,
             "tokeniser": self.tokeniser.to_json(),
         }
 
@@ -167,7 +178,9 @@ class TextPreprocessor(Preprocessor):
             if not (isinstance(kind, type) and issubclass(kind, Tokeniser)):
                 raise ValueError(f"{kind} is no Tokeniser")
             tokeniser = kind.from_json(state["tokeniser"])
-            return cls(tokeniser, *(state[key] for key in OPTIONS))
+            # Versions that were registered before there were characters have no number of them.
+            number = state.get("num_characters", 0)
+            return cls(tokeniser, **{key: state[key] for key in OPTIONS}, num_characters=number)
         except (KeyError, TypeError, ValueError) as error:
             why = f"its inputs are no TextPreprocessor's: {error!r}"
             raise DataError("preprocessor.json", None, why, mend="run the preprocess stage again") from None
@@ -204,6 +217,13 @@ class TextPreprocessor(Preprocessor):
                 row = frame["row"].iloc[position] if "row" in frame.columns else frame.index[position]
                 raise DataError(file, int(row), str(problem)) from None
         return texts
+
+
+def _bytes(texts: Sequence[str], width: int) -> np.ndarray[Any, Any]:
+    """Lay out each text's first bytes (UTF-8, lower case), uint8 [N, width], with 0 on the right."""
+    rows = (text.lower().encode()[:width].replace(b"\0", b" ") for text in texts)
+    flat = b"".join(row.ljust(width, b"\0") for row in rows)
+    return np.frombuffer(flat, dtype=np.uint8).reshape(len(texts), width)
 
 
 class _TextError(ValueError):
