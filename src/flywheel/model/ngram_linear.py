@@ -65,7 +65,8 @@ class NgramLinear(nn.Module):
         if character_ngrams not in range(MAX_CHARACTERS + 1) or character_ngrams == 1 or character_buckets < 1:
             what = f"character_ngrams must be 0 or 2 to {MAX_CHARACTERS}, and character_buckets above 0"
             raise ValueError(f"{what}, not {character_ngrams} and {character_buckets}")
-        self.length_power, self.character_ngrams = length_power, character_ngrams
+        self.length_power = length_power
+        self.character_ngrams, self.character_buckets = character_ngrams, character_buckets
         rows = vocabulary_size + (buckets if ngrams > 1 else 0)
         self.vocabulary_size = vocabulary_size
         self.table = nn.Embedding(rows, width or num_outputs, padding_idx=PADDING_ID)
@@ -119,8 +120,7 @@ class NgramLinear(nn.Module):
 
     def character_features(self, characters: Tensor) -> Tensor:
         """Give rows of the pieces' table, int64 [B, (character_ngrams - 1) * C]; 0 where none is."""
-        assert self.pieces is not None
-        found = _hashed(characters, self.character_ngrams, self.pieces.num_embeddings - 1, first=1)
+        found = _hashed(characters, self.character_ngrams, self.character_buckets, first=1)
         return self._once(torch.cat(list(found), dim=1))
 
     def _once(self, features_BF: Tensor) -> Tensor:
