@@ -280,6 +280,7 @@ def test_configuration_keys_named_in_a_page_exist(page: Path) -> None:
     from flywheel.compose import compose_task
 
     tasks = [compose_task(ROOT, [f"task={name}"]) for name in ("fashion", "tweets", "breast_cancer")]
+    tasks += [{"sweep": yaml.safe_load((ROOT / "conf/train.yaml").read_text())["sweep"]}]
     groups = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()} - {"task"}
     keys = re.findall(rf"(?:`|tasks\.\w+\.|\s)((?:{'|'.join(groups)})(?:\.[a-z_0-9]+)+)", page.read_text())
     for key in set(keys):

@@ -11,13 +11,16 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from flywheel.errors import FlywheelError
 from flywheel.params import project_root, task_from
 from flywheel.stage import keep_caches_writable
+from flywheel.types import Json
+
+if TYPE_CHECKING:
+    from flywheel.sweep.job import TrialJob
 
 log = logging.getLogger("flywheel")
 
@@ -39,7 +42,7 @@ def main(words: list[str]) -> int:
     import hydra
 
     from flywheel.compose import HYDRA_VERSION_BASE, check_overrides
-    from flywheel.sweep.summary import close_left_open, num_failed
+    from flywheel.sweep.summary import num_failed
 
     root = project_root()
     os.chdir(root)
@@ -49,10 +52,7 @@ def main(words: list[str]) -> int:
     sys.argv = [sys.argv[0], *words]
     # A FlywheelError in a job must reach `explained` as it is, not as Hydra's shortened traceback.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        hydra.main(version_base=HYDRA_VERSION_BASE, config_path=str(root / "conf"), config_name="train")(job)()
-    finally:
-        close_left_open()
+    hydra.main(version_base=HYDRA_VERSION_BASE, config_path=str(root / "conf"), config_name="train")(job)()
     return 1 if num_failed() else 0
 
 
@@ -60,44 +60,49 @@ def job(config: DictConfig) -> float:
     """Train with one job's settings.
 
     Returns:
-        The monitored validation metric of the kept epoch: what a sweeper optimises. In a multirun a failed job gives
-        NaN, and the others go on.
+        The monitored validation metric of the kept epoch. In a multirun a failed job gives NaN, and the others go on.
     """
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     from flywheel.stage import set_up_logging
+    from flywheel.sweep.controller import task_words
 
     set_up_logging()
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
-    in_sweep = settings.mode == RunMode.MULTIRUN
-    overrides = list(settings.overrides.task)
-    if not in_sweep:
-        return float(_train(config, folder, overrides, parent=None)["score"])
-    from flywheel.sweep.summary import parent_of
-
-    log.info("job %s: %s", settings.job.num, " ".join(overrides) or "defaults")
-    try:
-        result = _train(config, folder, overrides, parent=parent_of(folder.parent))
-    except Exception as error:
-        known = isinstance(error, FlywheelError)
-        log.error("job %s failed: %s", settings.job.num, error, exc_info=None if known else error)
-        result = {"overrides": overrides, "error": str(error) or type(error).__name__, "score": float("nan")}
+    overrides = task_words(settings.overrides.task)
+    if settings.mode != RunMode.MULTIRUN:
+        result = _train(config, folder, overrides)
         _write(folder, result)
-    return float(result["score"])
+        log.info("%s %.4f after epoch %d; model in %s",
+                 result["monitor"], result["score"], result["epoch"] + 1, folder / "model")  # fmt: skip
+        return float(result["score"])
+    from flywheel.sweep import job as sweep_job
+
+    return sweep_job.run(folder, lambda trial: _train(config, folder, overrides, trial))
 
 
-def _train(config: DictConfig, folder: Path, overrides: list[str], parent: str | None) -> dict[str, Any]:
+def _train(config: DictConfig, folder: Path, overrides: list[str], trial: TrialJob | None = None) -> Json:
     from flywheel.prepare import processed_for
     from flywheel.stage import read_json
+    from flywheel.sweep.objectives import measure
+    from flywheel.sweep.summary import parent_of
     from flywheel.train import train
 
-    plain = OmegaConf.to_container(config, resolve=True)
-    task = task_from(plain, "")
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    task = task_from({key: value for key, value in plain.items() if key != "sweep"}, "")
     data = processed_for(task)
-    fitted = train(task, data, folder / "model", name=" ".join(overrides) or None, parent=parent)
-    result = {
+    fitted = train(
+        task,
+        data,
+        folder / "model",
+        name=" ".join(overrides) or None,
+        parent=parent_of(folder.parent) if trial else None,
+        overrides=overrides,
+        watch=trial.tell if trial else None,
+    )
+    result: Json = {
         "task": task.name,
         "overrides": overrides,
         "num_rows": read_json(data / "meta.json")["num_rows"],
@@ -107,12 +112,12 @@ def _train(config: DictConfig, folder: Path, overrides: list[str], parent: str |
         "epoch": fitted.epoch,
         "model_sha256": fitted.model_sha256,
     }
-    _write(folder, result)
-    log.info("%s %.4f after epoch %d; model in %s", result["monitor"], fitted.score, fitted.epoch + 1, folder / "model")
+    if trial and len(trial.objectives) > 1:
+        result["values"] = measure(trial.objectives, fitted.score, folder / "model", data)
     return result
 
 
-def _write(folder: Path, result: dict[str, Any]) -> None:
+def _write(folder: Path, result: Json) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RESULT).write_text(json.dumps(result) + "\n")
 

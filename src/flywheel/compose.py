@@ -45,15 +45,16 @@ def compose_params(root: Path, overrides: Sequence[str] = (), *, check: bool = T
 
 
 def compose_task(root: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Compose `conf/train.yaml`: one task at the root, as plain data.
+    """Compose `conf/train.yaml`: one task at the root, as plain data, without the settings of a sweep.
 
     Raises:
         ConfigError: A group, key or value is wrong.
     """
     plain = _plain(_compose(root, "train", overrides))
-    if set(plain) == {"task"}:
+    if set(plain) - {"sweep"} == {"task"}:
         mend = "make `# @package _global_` its very first line"
         raise ConfigError("does not stand at the root", where=f"conf/task/{plain['task'].get('name')}.yaml", mend=mend)
+    plain.pop("sweep", None)
     check_task(plain, "")
     return plain
 
@@ -134,30 +135,26 @@ def check_overrides(overrides: Sequence[str]) -> None:
     Raises:
         ConfigError: An override names a group or key that does not exist, or cannot be parsed.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
+    from flywheel.sweep.settings import sweep_from
+    from flywheel.sweep.space import dimensions, overrides_of, parse
 
-    try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
-    except HydraException as error:
-        raise ConfigError(_first_line(error), where="command line", mend="quote it: 'key=[a, b]'") from None
     root = project_root()
-    base, swept = [], []
-    for override in parsed:
-        if override.is_hydra_override():
-            continue
-        if not override.is_sweep_override():
-            base.append(str(override.input_line))
-            continue
-        key = override.get_key_element()
-        if override.is_discrete_sweep():
-            swept.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-    firsts = [values[0] for values in swept]
-    compose_task(root, [*base, *firsts])
-    for index, values in enumerate(swept):
-        others = firsts[:index] + firsts[index + 1 :]
-        for value in values[1:20]:
-            compose_task(root, [*base, *others, value])
+    parsed = [one for one in parse(overrides) if not one.is_hydra_override()]
+    base = [str(one.input_line) for one in parsed if not one.is_sweep_override()]
+    sweep = sweep_from(_plain(_compose(root, "train", base)).get("sweep"))
+    space = dimensions(sweep.params, [one for one in parsed if one.is_sweep_override()], sweep.method)
+    firsts: dict[str, str] = {}
+    for dimension in space:
+        if dimension.exists(firsts):
+            firsts[dimension.key] = dimension.samples[0]
+    compose_task(root, [*base, *overrides_of(firsts)])
+    for dimension in space:
+        parent, _, needed = dimension.when.partition("=")
+        others = firsts | ({parent: needed} if parent else {})
+        for value in dimension.samples[1 if dimension.key in firsts else 0 : 20]:
+            params = {**others, dimension.key: value}
+            kept = {one.key: params[one.key] for one in space if one.key in params and one.exists(params)}
+            compose_task(root, [*base, *overrides_of(kept)])
 
 
 def _record() -> dict[str, Any]:

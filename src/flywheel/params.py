@@ -10,13 +10,14 @@ import os
 import re
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, cast, get_args, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import yaml
 
 from flywheel.config import TaskConfig
 from flywheel.errors import ConfigError, nearest
 
+T = TypeVar("T")
 _TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it becomes a folder, a DVC stage and an MLflow model
 
 
@@ -62,6 +63,15 @@ def task_from(raw: Any, where: str) -> TaskConfig:
         key = f"{where}.name".lstrip(".")
         raise ConfigError(f"'{task.name}' cannot name a task", where=key, mend="use letters, digits, _ and -")
     return task
+
+
+def settings_from(kind: type[T], raw: Any, where: str) -> T:
+    """Read plain data into any settings dataclass.
+
+    Raises:
+        ConfigError: A key is unknown or missing, or a value has the wrong type.
+    """
+    return cast("T", _typed(kind, raw, where))
 
 
 def load_params(path: Path | None = None) -> dict[str, Any]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +33,14 @@ SETTINGS = ("seed", "model", "augment", "loss", "optimizer", "scheduler", "train
 
 
 def train(
-    task: TaskConfig, processed: Path, target: Path, *, name: str | None = None, parent: str | None = None
+    task: TaskConfig,
+    processed: Path,
+    target: Path,
+    *,
+    name: str | None = None,
+    parent: str | None = None,
+    overrides: list[str] | None = None,
+    watch: Callable[[int, float], bool] | None = None,
 ) -> Fitted:
     """Train a task's model, tracked as one MLflow run, resumable after a kill.
 
@@ -41,6 +50,8 @@ def train(
         target: The folder that the model is to be in; replaced as a whole.
         name: The run's name; None: task and model.
         parent: The sweep's run, of which this becomes a child.
+        overrides: What of the command line differs from `conf/`, so that it can be adopted; None: nothing was typed.
+        watch: A sweep's: told the monitored metric after each epoch, it says whether to stop there.
 
     Raises:
         FlywheelError: Settings or data are wrong, or training diverged; the run is marked FAILED.
@@ -59,13 +70,16 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "last.ckpt"
     with FileLock(folder.with_suffix(".lock")):
-        run = _start_run(task, key, is_resumable(checkpoint), name, parent, git_commit(project_root()))
+        tags = {"mlflow.parentRunId": parent} if parent else {}
+        tags |= {"flywheel.overrides": _with_task(task, overrides)} if overrides is not None else {}
+        run = _start_run(task, key, is_resumable(checkpoint), name, tags, git_commit(project_root()))
         try:
             with store_must_work(), whole_folder(target) as part:
                 fitted = fit(
                     task, processed, meta, part, checkpoint,
                     on_start=lambda machine: _log_start(run, task, meta, machine),
                     on_row=_epoch_logger(run),
+                    watch=watch,
                 )  # fmt: skip
             with store_must_work():
                 _log_end(run, task, fitted, target)
@@ -93,17 +107,23 @@ def logged_settings(task: TaskConfig) -> Json:
 
 
 def _start_run(
-    task: TaskConfig, key: str, resume: bool, name: str | None, parent: str | None, commit: str | None
+    task: TaskConfig, key: str, resume: bool, name: str | None, more: dict[str, str], commit: str | None
 ) -> TrackedRun:
     from flywheel.tracking import start_run
 
     tags = {"flywheel.task": task.name, "mlflow.source.name": "flywheel.train", "mlflow.source.type": "LOCAL"}
     tags |= {"mlflow.source.git.commit": commit} if commit else {}
-    tags |= {"mlflow.parentRunId": parent} if parent else {}
+    tags |= more
     tags |= {"dvc.exp": exp} if (exp := os.environ.get("DVC_EXP_NAME")) else {}
     return start_run(
         task.name, name=name or f"{task.model.name}-{key[:6]}", resume_key=key, resume=resume, tags=tags
     )  # fmt: skip
+
+
+def _with_task(task: TaskConfig, overrides: list[str]) -> str:
+    """The overrides as a shell takes them, the task named also where it was the default."""
+    named = any(word.startswith("task=") for word in overrides)
+    return shlex.join(overrides if named else [f"task={task.name}", *overrides])
 
 
 def _log_start(run: TrackedRun, task: TaskConfig, meta: Json, machine: Machine) -> None:

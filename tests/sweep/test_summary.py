@@ -8,7 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from flywheel.sweep.folder import Plan, note_trial, write_result
 from flywheel.sweep.summary import as_table, best_job, close_parent, draw, open_parent, read_jobs
+from flywheel.sweep.trial import Objective
 from flywheel.tracking import prepare
 
 
@@ -43,14 +45,23 @@ def test_failed_jobs_stand_last_with_their_reason_and_are_never_best() -> None:
     assert best_job([failed]) is None
 
 
-def test_a_job_that_left_no_result_counts_as_failed(tmp_path: Path) -> None:
-    for number in (0, 10, 2):
-        (tmp_path / str(number)).mkdir()
-    (tmp_path / "0/result.json").write_text(json.dumps(result(0.5, "lr=1")))
-    (tmp_path / "10/result.json").write_text(json.dumps(result(0.7, "lr=3")))
+def noted(folder: Path, number: int, *overrides: str, starts: int = 1) -> Path:
+    """A trial's folder, as its job finds it."""
+    note_trial(folder, number, {}, {"overrides": list(overrides), "starts": starts})
+    return folder / str(number)
+
+
+def test_a_job_that_left_no_result_has_failed_and_one_that_was_not_begun_is_none(tmp_path: Path) -> None:
+    for number, word in ((0, "lr=1"), (10, "lr=3"), (2, "lr=2")):
+        noted(tmp_path, number, "task=t", word)
+    noted(tmp_path, 11, "lr=4", starts=0)
+    write_result(tmp_path, 0, result(0.5, "lr=1"))
+    write_result(tmp_path, 10, result(0.7, "lr=3"))
     jobs = read_jobs(tmp_path)
+    assert [job["job"] for job in jobs] == [0, 2, 10]
     assert [job["score"] for job in jobs if "error" not in job] == [0.5, 0.7]
-    assert jobs[1]["error"] == "ended without a result"
+    assert jobs[1]["error"] == "did not come to its end"
+    assert jobs[1]["overrides"] == ["task=t", "lr=2"]
 
 
 def test_the_picture_is_a_picture(tmp_path: Path) -> None:
@@ -58,19 +69,20 @@ def test_the_picture_is_a_picture(tmp_path: Path) -> None:
     assert (tmp_path / "jobs.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_job_that_was_killed_is_named_by_what_hydra_noted(tmp_path: Path) -> None:
-    (tmp_path / "0/.hydra").mkdir(parents=True)
-    (tmp_path / "0/.hydra/overrides.yaml").write_text("- task=t\n- fold=3\n")
-    assert read_jobs(tmp_path)[0]["overrides"] == ["task=t", "fold=3"]
+def test_a_job_that_was_stopped_early_is_said_to_be_and_is_never_best(tmp_path: Path) -> None:
+    jobs = [result(0.5, "lr=1"), {**result(0.9, "lr=2"), "pruned": True}]
+    assert best_job(jobs) == jobs[0]
+    assert as_table(jobs)["stopped"].tolist()[0] == "early"
 
 
 def sweep(folder: Path, results: list[dict[str, object]]) -> Any:
     """Close a sweep with these results, in a store of its own; the parent run."""
-    open_parent(folder, "digits", ["task=digits"])
+    open_parent(folder, "digits", ["task=digits"], "python -m flywheel.train -m task=digits")
     for number, one in enumerate(results):
-        (folder / str(number)).mkdir()
-        (folder / str(number) / "result.json").write_text(json.dumps(one))
-    close_parent(folder, "digits")
+        noted(folder, number, *one["overrides"])  # type: ignore[misc]
+        write_result(folder, number, one)
+    plan = Plan("i", "digits/sweep", "a command", len(results), [], [Objective("accuracy", "max")])
+    close_parent(folder, plan, None)
     client = prepare()
     run = client.search_runs([client.get_experiment_by_name("digits").experiment_id])[0]
     return run, {file.path for file in client.list_artifacts(run.info.run_id)}

@@ -110,19 +110,21 @@ class Progress(Callback):
         max_epochs: Epochs of the whole training.
         num_blocks: Calls of `training_step` in an epoch.
         metric: The metric to show beside the losses, as `validation/<name>`.
+        bar: Whether a terminal gets a bar.
     """
 
-    def __init__(self, max_epochs: int, num_blocks: int, metric: str) -> None:
+    def __init__(self, max_epochs: int, num_blocks: int, metric: str, *, bar: bool = True) -> None:
         self._max_epochs = max_epochs
         self._num_blocks = num_blocks
         self._metric = metric
+        self._wants_bar = bar
         self._bar: tqdm[Any] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open the bar, at the place a resumed training has reached."""
         if trainer.current_epoch:
             log.info("resuming after epoch %d of %d", trainer.current_epoch, self._max_epochs)
-        if sys.stderr.isatty():
+        if self._wants_bar and sys.stderr.isatty():
             self._bar = tqdm(
                 total=self._max_epochs * self._num_blocks,
                 initial=trainer.current_epoch * self._num_blocks,

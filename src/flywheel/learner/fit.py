@@ -25,6 +25,7 @@ from flywheel.learner.data import Blocks, Part, mixed_seed, open_part, padding_o
 from flywheel.learner.frozen import frozen_part, is_frozen
 from flywheel.learner.machine import Machine, known_choices, resolve
 from flywheel.learner.module import Learner
+from flywheel.learner.pruning import Pruning
 from flywheel.model.initialise import INITIALISATIONS, initialise
 from flywheel.model.network import HISTORY, Network, build_network, save_network
 from flywheel.types import Json
@@ -62,6 +63,7 @@ def fit(
     *,
     on_start: Callable[[Machine], None],
     on_row: Callable[[Row], None],
+    watch: Callable[[int, float], bool] | None = None,
 ) -> Fitted:
     """Train, or go on training from `checkpoint`, and write `model.safetensors`, `model.json` and `history.csv`.
 
@@ -73,6 +75,8 @@ def fit(
         checkpoint: The file to resume from; it is gone when training is done.
         on_start: Told what `auto` became, before the first step.
         on_row: Told each epoch's figures.
+        watch: Told the monitored metric after each epoch, it says whether to stop there; then no bar is shown either,
+            because a sweep shows how it goes.
 
     Raises:
         ConfigError: A target's argument is wrong; found before the first step.
@@ -91,14 +95,15 @@ def fit(
         validation = frozen_part(network, validation, meta["sha256"]["validation"], machine.device)
     batches = Blocks(train, task.trainer.batch_size, machine.steps_per_call, seed=task.seed)
     learner = _learner(task, meta, network, batches.num_steps)
-    progress = Progress(task.trainer.max_epochs, len(batches), f"validation/{task.metric.monitor.name}")
+    monitor = task.metric.monitor
+    progress = Progress(task.trainer.max_epochs, len(batches), f"validation/{monitor.name}", bar=watch is None)
 
     def tell(row: Row) -> None:
         progress.show(row)
         on_row(row)
 
     history = History(task.metric.monitor, checkpoint, tell)
-    callbacks = [progress, history, *_early_stopping(task)]
+    callbacks = [progress, history, *_early_stopping(task), *([Pruning(monitor.name, watch)] if watch else [])]
     resume = str(checkpoint) if is_resumable(checkpoint) else None
     trainer = _trainer(task, machine, callbacks, checkpoint.parent)
     evaluation = Blocks(validation, max(_EVALUATION_ROWS, task.trainer.batch_size), 1)

@@ -6,52 +6,68 @@ the means that are compared: the luckiest fold or seed is not a better setting.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
 import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import yaml
 
-from flywheel.sweep import folds
+from flywheel.stage import whole_file
+from flywheel.sweep import folds, gallery
+from flywheel.sweep.advice import advice
+from flywheel.sweep.folder import RESULT, TRIAL, Plan, read_if_there, trials_in
 
 if TYPE_CHECKING:
+    from flywheel.sweep.study import Study
     from flywheel.tracking import TrackedRun
 
 log = logging.getLogger("flywheel")
 
 _PARENT = "parent.json"
 _failed: list[int] = []
-_open: dict[Path, str] = {}
+
+
+@dataclass
+class Closing:
+    """What the end of a sweep is told by its middle: the study, once it is open."""
+
+    study: Study | None = None
 
 
 def num_failed() -> int:
-    """How many jobs failed in the multiruns that this process has closed."""
+    """How many trials failed in the sweeps that this process has closed."""
     return sum(_failed)
 
 
-def open_parent(folder: Path, task: str, overrides: list[str]) -> str:
-    """Make the parent run and leave its id in the sweep's folder.
+def open_parent(folder: Path, task: str, overrides: list[str], command: str) -> str:
+    """Make the parent run and leave its id in the sweep's folder; a sweep that goes on has its run already.
 
     Args:
         folder: The sweep's; made if it is missing.
         task: The experiment.
         overrides: The whole sweep's, as typed.
+        command: The whole command line, without `sweep.resume`.
     """
     from flywheel.tracking import TrackedRun, experiment_id, prepare
 
     client = prepare()
-    command = "python -m flywheel.train -m " + shlex.join(overrides)
+    known = parent_of(folder)
+    if known is not None:
+        client.update_run(known, status="RUNNING")
+        return known
     tags = {"flywheel.task": task, "flywheel.sweep": folder.name, "flywheel.command": command}
     name = "sweep " + " ".join(word for word in overrides if "=" in word and not word.startswith("task="))
     made = client.create_run(experiment_id(client, task), run_name=name.strip()[:200], tags=tags)
     run = TrackedRun(client, made.info.run_id)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _PARENT).write_text(json.dumps({"run_id": run.run_id, "command": command}) + "\n")
-    _open[folder] = task
+    with whole_file(folder / _PARENT) as part:
+        part.write_text(json.dumps({"run_id": run.run_id, "command": command}) + "\n")
     return run.run_id
 
 
@@ -63,42 +79,63 @@ def parent_of(folder: Path) -> str | None:
         return None
 
 
-def close_left_open() -> None:
-    """End the sweeps that were interrupted: Hydra calls nothing back then."""
-    for folder, task in list(_open.items()):
-        close_parent(folder, task, status="KILLED")
+@contextlib.contextmanager
+def closing_parent(folder: Path, plan: Plan) -> Iterator[Closing]:
+    """End the parent run with the table and the pictures, also where the sweep is interrupted or breaks."""
+    closing = Closing()
+    try:
+        yield closing
+    except KeyboardInterrupt:
+        close_parent(folder, plan, closing.study, status="KILLED")
+        raise
+    except BaseException:
+        close_parent(folder, plan, closing.study, status="FAILED")
+        raise
+    close_parent(folder, plan, closing.study)
 
 
-def close_parent(folder: Path, task: str, status: str | None = None) -> None:
-    """Print the table of jobs, put it and the picture into the parent run, and end it.
+def close_parent(folder: Path, plan: Plan, study: Study | None, status: str | None = None) -> None:
+    """Print the table of jobs, put it and the pictures into the parent run, and end it.
 
     Args:
         folder: The sweep's.
-        task: The experiment.
+        plan: What it is.
+        study: Optuna's; None where it was never opened.
         status: The run's; None: FINISHED, or FAILED where every job failed.
     """
     from flywheel.tracking import TrackedRun, prepare
 
-    parent = parent_of(folder)
-    _open.pop(folder, None)
+    parent, jobs = parent_of(folder), read_jobs(folder)
     if parent is None:
         return
     run = TrackedRun(prepare(), parent)
-    jobs = read_jobs(folder)
     table = as_table(jobs)
     table.to_csv(folder / "jobs.csv", index=False)
-    log.info("\n%s", table.to_string(index=False, na_rep="-"))
+    if jobs:
+        log.info("\n%s", table.to_string(index=False, na_rep="-"))
     repeated = folds.repeated(jobs)
     if any(one.scores for one in repeated):
         _tell_means(run, repeated, folder)
     elif not repeated:
         _tell_best(run, jobs)
+    files = ["jobs.csv", "folds.csv", "folds.png"]
     if any(not math.isnan(job["score"]) for job in jobs):
         draw(table, folder / "jobs.png", next(iter(_monitors(jobs))))
+        files += ["jobs.png", *gallery.draw_all(folder, plan, trials_in(folder), study)]
+    if not repeated:
+        for sentence in advice(trials_in(folder), plan.space, plan.objectives[0]):
+            log.info("%s", sentence)
     num_bad = sum("error" in job for job in jobs)
     _failed.append(num_bad)
-    run.log_files_named(folder, ("jobs.csv", "jobs.png", "folds.csv", "folds.png"))
-    run.end(status or ("FAILED" if num_bad == len(jobs) else "FINISHED"))
+    run.log_files_named(folder, tuple(files))
+    if num_ended(folder) < plan.num_planned:
+        log.info("go on with:  %s sweep.resume=auto", plan.command)
+    run.end(status or ("FAILED" if jobs and num_bad == len(jobs) else "FINISHED"))
+
+
+def num_ended(folder: Path) -> int:
+    """Trials of a sweep's folder that have ended."""
+    return sum(trial.ended for trial in trials_in(folder))
 
 
 def _tell_best(run: TrackedRun, jobs: list[dict[str, Any]]) -> None:
@@ -128,27 +165,20 @@ def _tell_means(run: TrackedRun, repeated: list[folds.Repeated], folder: Path) -
 
 
 def read_jobs(folder: Path) -> list[dict[str, Any]]:
-    """Every job's result, in the jobs' order; one that left none (it was killed) counts as failed."""
+    """The result of every trial whose job was started, by number; one that left none (it was killed) has failed."""
     jobs = []
     for place in sorted((p for p in folder.iterdir() if p.name.isdigit()), key=lambda p: int(p.name)):
-        try:
-            jobs.append(json.loads((place / "result.json").read_text()))
-        except FileNotFoundError:
-            jobs.append({"overrides": _overrides_of(place), "score": math.nan, "error": "ended without a result"})
+        noted, result = read_if_there(place / TRIAL), read_if_there(place / RESULT)
+        if noted is None or (result is None and not noted.get("starts")):
+            continue
+        result = result or {"score": math.nan, "error": "did not come to its end"}
+        jobs.append({**result, "job": noted["number"], "overrides": noted["overrides"]})
     return jobs
 
 
-def _overrides_of(place: Path) -> list[str]:
-    """What Hydra noted at a job's start; empty where it had not come so far."""
-    try:
-        return [str(word) for word in yaml.safe_load((place / ".hydra/overrides.yaml").read_text()) or []]
-    except FileNotFoundError:
-        return []
-
-
 def best_job(jobs: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The job with the best score; None where all failed."""
-    good = [job for job in jobs if not math.isnan(job["score"])]
+    """The job with the best score; None where none came to a good end. One that was stopped early is no candidate."""
+    good = [job for job in jobs if not math.isnan(job["score"]) and not job.get("pruned")]
     if not good:
         return None
     return sorted(good, key=lambda job: job["score"], reverse=good[0]["mode"] == "max")[0]
@@ -159,13 +189,14 @@ def as_table(jobs: list[dict[str, Any]]) -> pd.DataFrame:
     rows = []
     for number, job in enumerate(jobs):
         settings = dict(word.split("=", 1) for word in job["overrides"])
-        row = {"job": number, **settings, job.get("monitor", "score"): job["score"]}
+        row = {"job": job.get("job", number), **settings, job.get("monitor", "score"): job["score"]}
         row["epoch"] = job["epoch"] + 1 if "epoch" in job else None
+        row |= {"stopped": "early"} if job.get("pruned") else {}
         rows.append(row | ({"error": job["error"]} if "error" in job else {}))
     table = pd.DataFrame(rows)
     if len(table) > 1:
         same = [c for c in table.columns if "=" not in c and table[c].nunique(dropna=False) == 1]
-        table = table.drop(columns=[c for c in same if c not in ("job", "epoch", "error", *_monitors(jobs))])
+        table = table.drop(columns=[c for c in same if c not in ("job", "epoch", "stopped", "error", *_monitors(jobs))])
     monitor = next(iter(_monitors(jobs)), "score")
     modes = {job["mode"] for job in jobs if "mode" in job}
     if monitor in table:
@@ -183,7 +214,7 @@ def draw(table: pd.DataFrame, file: Path, monitor: str) -> None:
     from matplotlib.figure import Figure
 
     good = table.dropna(subset=[monitor]).iloc[:30][::-1]
-    names = [c for c in good.columns if c not in ("job", "epoch", "error", monitor)]
+    names = [c for c in good.columns if c not in ("job", "epoch", "stopped", "error", monitor)]
     labels = [
         "  ".join(f"{c.split('.')[-1]}={row[c]}" for c in names) or f"job {row['job']}" for _, row in good.iterrows()
     ]

@@ -1,0 +1,249 @@
+"""Runs a sweep: draws trials, hands them to Hydra's launcher, tells the study how they ended, outlives their deaths."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flywheel.errors import ConfigError
+from flywheel.sweep import folder as places
+from flywheel.sweep import summary
+from flywheel.sweep.folder import Plan
+from flywheel.sweep.objectives import objectives_of
+from flywheel.sweep.progress import Progress
+from flywheel.sweep.settings import DEFAULT_TRIALS, SweepConfig
+from flywheel.sweep.space import Dimension, num_combinations, overrides_of
+from flywheel.sweep.study import Study, params_of, storage_url
+from flywheel.types import Json
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+log = logging.getLogger("flywheel")
+
+Launch = Callable[[list[list[str]], int], Any]
+_POLL_SECONDS = 1.0
+_INTERNAL = ("sweep.", "sweep=", "sweep/", "hydra.", "hydra/")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a sweep starts from.
+
+    Attributes:
+        config: Its settings.
+        task: The task's settings, composed without what is swept.
+        base: Overrides that all trials share, as typed; those of `sweep` and `hydra` included.
+        space: What is searched.
+        folder: Where a new sweep would lie.
+        slots: Trials at a time.
+    """
+
+    config: SweepConfig
+    task: Json
+    base: list[str]
+    space: list[Dimension]
+    folder: Path
+    slots: int
+
+    @property
+    def identity(self) -> str:
+        """Hash of what is trained and how it is searched; not of what may change when a sweep goes on."""
+        from flywheel.digest import sha256_of_json
+
+        free = ("resume", "storage", "slots", "jobs_per_gpu", "max_failures", "max_attempts")
+        settings = {key: value for key, value in asdict(self.config).items() if key not in free}
+        return sha256_of_json([settings, self.task, [asdict(one) for one in self.space]])[:16]
+
+    def plan(self, command: str) -> Plan:
+        """The sweep as its folder holds it."""
+        monitor = self.task["metric"]["monitor"]
+        listed = num_combinations(self.space)
+        if self.config.method == "grid":
+            if listed is None:
+                mend = "take fewer values, or +sweep=random"
+                raise ConfigError("the grid has over 100,000 combinations", where="command line", mend=mend)
+            planned = min(listed, self.config.num_trials or listed)
+        else:
+            planned = self.config.num_trials or DEFAULT_TRIALS
+            planned = min(planned, listed) if listed is not None else planned
+        return Plan(
+            identity=self.identity,
+            study=f"{self.task['name']}/{self.folder.name}",
+            command=command,
+            num_planned=planned,
+            space=self.space,
+            objectives=objectives_of(self.config.objectives, monitor["name"], monitor["mode"]),
+        )
+
+
+def task_words(words: Sequence[str]) -> list[str]:
+    """Those overrides that say what is trained, without those that say how it is searched or run."""
+    return [word for word in words if not word.lstrip("+~").startswith(_INTERNAL)]
+
+
+def split(overrides: Sequence[Override]) -> tuple[list[str], list[Override]]:
+    """Part a command line's overrides into those that all trials share, and those that sweep."""
+    base = [str(one.input_line) for one in overrides if not one.is_sweep_override()]
+    return base, [one for one in overrides if one.is_sweep_override()]
+
+
+def run(setup: Setup, words: Sequence[str], make_launch: Callable[[Path], Launch]) -> None:
+    """Run a sweep, or go on with it, till all its trials have ended.
+
+    Args:
+        setup: What it starts from.
+        words: The command line's overrides, as typed.
+        make_launch: Makes Hydra's launcher for the sweep's folder.
+
+    Raises:
+        ConfigError: The space or the storage is wrong, or another process works on the sweep.
+    """
+    shown = [word for word in words if not word.startswith("sweep.resume=")]
+    plan = setup.plan("python -m flywheel.train -m " + shlex.join(shown))
+    left = places.unfinished(setup.folder.parent, plan.identity) if setup.config.resume == "auto" else None
+    folder = left or setup.folder
+    with places.held(folder):
+        found = places.read_plan(folder) if left else None
+        plan = found or plan
+        if found is None:
+            places.write_plan(folder, plan)
+        summary.open_parent(folder, str(setup.task["name"]), list(shown), plan.command)
+        with summary.closing_parent(folder, plan) as closing:
+            sweep = _Sweep(setup, plan, folder, make_launch(folder))
+            closing.study = sweep.study
+            if left:
+                log.info("going on with %s: %d of %d trials have ended", folder, sweep.num_ended, plan.num_planned)
+            with _watched(folder, plan):
+                sweep.run()
+            if sweep.num_ended >= plan.num_planned or sweep.exhausted:
+                places.write_plan(folder, replace(plan, finished=True))
+
+
+class _Sweep:
+    """The loop: what is unfinished first, then new trials, a batch at a time."""
+
+    def __init__(self, setup: Setup, plan: Plan, folder: Path, launch: Launch) -> None:
+        self._setup, self._plan, self._folder, self._launch = setup, plan, folder, launch
+        config, self._max_epochs = setup.config, int(setup.task["trainer"]["max_epochs"])
+        self.study = Study(plan.study, config, setup.space, plan.objectives, setup.slots, self._max_epochs)
+        self.exhausted = False
+        self._alone: set[int] = set()
+
+    @property
+    def num_ended(self) -> int:
+        """Trials that have ended, well or not."""
+        return sum(one.state.is_finished() for one in self.study.trials())
+
+    def run(self) -> None:
+        """Launch till all planned trials have ended, or too many have failed."""
+        while batch := self._next_batch():
+            self._launch_all(batch)
+            for number, _ in batch:
+                self._hear(number)
+
+    def _next_batch(self) -> list[tuple[int, dict[str, str]]]:
+        for trial in self.study.unfinished():
+            self._hear(trial.number, last=True)
+        if places.is_hopeless(self._folder, self._setup.config.max_failures):
+            limit = self._setup.config.max_failures
+            log.error("%d trials have failed (sweep.max_failures): no more are started", limit)
+            return []
+        left = [(one.number, params_of(one)) for one in self.study.unfinished()]
+        # Who killed the workers is not known: those that had begun go on one by one, so that none takes others along.
+        for one in left:
+            if one[0] in self._alone:
+                return [one]
+        config, room = self._setup.config, self._plan.num_planned - self.num_ended - len(left)
+        size = min(room, max(self._setup.slots - len(left), 0))
+        if config.method in ("grid", "random"):
+            size = room  # what they draw does not hang on results: all at once, so that no worker waits for another
+        elif config.method == "nsga2":
+            size = min(room, config.population)
+        for _ in range(size):
+            drawn = self.study.ask()
+            if drawn is None:
+                self.exhausted = True
+                break
+            left.append(drawn)
+        return left
+
+    def _launch_all(self, batch: Sequence[tuple[int, dict[str, str]]]) -> None:
+        jobs = []
+        for number, params in batch:
+            words = [*self._setup.base, *overrides_of(params)]
+            places.note_trial(self._folder, number, params, {"overrides": task_words(words), **self._noted()})
+            # Hydra composes each job anew: only as an override does a sweep that goes on keep its folder.
+            jobs.append([*words, f"hydra.sweep.dir='{self._folder}'", f"hydra.sweep.subdir={number}"])
+        why = "its job ended without a result"
+        try:
+            self._launch(jobs, batch[0][0])
+        except Exception as error:  # noqa: BLE001 - whatever launchers raise when a worker was killed
+            why = f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no reason given'])[0][:300]}"
+            log.warning("the launcher broke (%s); going on", why)
+        self._look_after(batch, why)
+
+    def _look_after(self, batch: Sequence[tuple[int, dict[str, str]]], why: str) -> None:
+        """Find out which trials of a batch are to go on alone; one that cannot even begin alone has failed."""
+        left = {number for number, _ in batch if places.result_of(self._folder, number) is None}
+        if places.is_hopeless(self._folder, self._setup.config.max_failures):
+            return
+        began = {number for number in left if places.fruitless_starts(self._folder, number)}
+        if len(batch) == 1 and left and not began:
+            places.write_result(self._folder, batch[0][0], {"score": float("nan"), "error": why})
+            left = set()
+        self._alone = began or left
+
+    def _noted(self) -> Json:
+        """What a job must know of the sweep."""
+        config = self._setup.config
+        return {
+            "study": self._plan.study,
+            "storage": storage_url(config.storage),
+            "pruner": asdict(config.pruner),
+            "max_epochs": self._max_epochs,
+            "objectives": config.objectives,
+            "jobs_per_gpu": config.jobs_per_gpu,
+            "max_failures": config.max_failures,
+        }
+
+    def _hear(self, number: int, *, last: bool = False) -> None:
+        """Tell the study what a trial came to; `last`: one that keeps dying without a result has failed."""
+        result = places.result_of(self._folder, number)
+        if result is None:
+            starts = places.fruitless_starts(self._folder, number)
+            if not last or starts < self._setup.config.max_attempts:
+                return
+            result = {"score": float("nan"), "error": f"killed {starts} times, perhaps for its memory"}
+            places.write_result(self._folder, number, result)
+        if "error" in result:
+            self.study.tell(number, None)
+        else:
+            self.study.tell(number, result.get("values") or [result["score"]], pruned=bool(result.get("pruned")))
+
+
+@contextmanager
+def _watched(folder: Path, plan: Plan) -> Iterator[None]:
+    """Show how the sweep goes, from its folder: jobs may run anywhere."""
+    progress = Progress(plan.num_planned, plan.space, plan.objectives[0])
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_POLL_SECONDS):
+            progress.update(places.trials_in(folder))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+        progress.update(places.trials_in(folder))
+        progress.close()

@@ -1,0 +1,113 @@
+"""What `sweep:` may hold: how a multirun searches, resumes, prunes and shares the machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from flywheel.errors import ConfigError, nearest
+from flywheel.params import settings_from
+
+METHODS = ("grid", "random", "tpe", "nsga2")
+RESUME = ("never", "auto")
+PRUNERS = ("none", "median", "asha", "hyperband")
+OBJECTIVES = ("score", "latency_ms", "num_bytes", "num_parameters")
+DEFAULT_TRIALS = 20
+
+
+@dataclass
+class PrunerConfig:
+    """Which trials are stopped early; they are compared after each epoch, across processes.
+
+    Attributes:
+        name: `none`; `median`: worse than the median of the others at that epoch; `asha` (Li et al. 2020,
+            arXiv:1810.05934) and `hyperband` (Li et al. 2018, JMLR 18): only the best share goes on at each rung.
+        startup_trials: `median`: trials that are never stopped, to have something to compare with.
+        warmup_epochs: Epochs in which no trial is stopped (`asha`, `hyperband`: the first rung).
+        reduction_factor: `asha`, `hyperband`: one of so many goes on.
+    """
+
+    name: str = "none"
+    startup_trials: int = 4
+    warmup_epochs: int = 1
+    reduction_factor: int = 3
+
+
+@dataclass
+class SweepConfig:
+    """How a multirun searches.
+
+    Attributes:
+        method: grid (every combination), random, tpe (Bergstra et al. 2011, NeurIPS: drawn where trials did well),
+            nsga2 (Deb et al. 2002: several objectives).
+        params: The space, key -> values in override syntax, or `{values: ..., when: other.key=value}`; what the command
+            line sweeps comes on top.
+        num_trials: How many; null: grid all, others 20.
+        seed: Of the sampler.
+        resume: never, or auto: go on with the newest unfinished sweep of the same command.
+        storage: SQLAlchemy URL of Optuna's studies; null: sqlite in `.flywheel/`.
+        objectives: `score` (the monitored validation metric of the kept epoch), and `latency_ms`, `num_bytes`,
+            `num_parameters`, which are made small.
+        population: `nsga2`: trials of a generation.
+        pruner: Which trials are stopped early.
+        max_failures: After so many failed trials none is started any more.
+        max_attempts: Starts of a trial that is killed each time before it finishes an epoch; then it has failed.
+        slots: Trials at a time, for launchers that run several; auto: one a GPU, or one a core.
+        jobs_per_gpu: How many trials may share a GPU.
+    """
+
+    method: str = "grid"
+    params: dict[str, Any] = field(default_factory=dict)
+    num_trials: int | None = None
+    seed: int = 0
+    resume: str = "never"
+    storage: str | None = None
+    objectives: list[str] = field(default_factory=lambda: ["score"])
+    population: int = 10
+    pruner: PrunerConfig = field(default_factory=PrunerConfig)
+    max_failures: int = 10
+    max_attempts: int = 3
+    slots: Any = "auto"
+    jobs_per_gpu: int = 1
+
+
+def sweep_from(raw: Any) -> SweepConfig:
+    """Read and check the settings of a sweep.
+
+    Raises:
+        ConfigError: A key or a value is not known, or too small.
+    """
+    config = settings_from(SweepConfig, raw or {}, "sweep")
+    for where, value, known in (
+        ("method", config.method, METHODS),
+        ("resume", config.resume, RESUME),
+        ("pruner.name", config.pruner.name, PRUNERS),
+        *((f"objectives[{i}]", name, OBJECTIVES) for i, name in enumerate(config.objectives)),
+    ):
+        if value not in known:
+            raise ConfigError(f"'{value}' is not known", where=f"sweep.{where}", mend=nearest(value, known))
+    for where, number, lowest in (
+        ("num_trials", 1 if config.num_trials is None else config.num_trials, 1),
+        ("population", config.population, 2),
+        ("pruner.startup_trials", config.pruner.startup_trials, 0),
+        ("pruner.warmup_epochs", config.pruner.warmup_epochs, 1),
+        ("pruner.reduction_factor", config.pruner.reduction_factor, 2),
+        ("max_failures", config.max_failures, 1),
+        ("max_attempts", config.max_attempts, 1),
+        ("slots", 1 if config.slots == "auto" else config.slots, 1),
+        ("jobs_per_gpu", config.jobs_per_gpu, 1),
+    ):
+        if not isinstance(number, int) or isinstance(number, bool) or number < lowest:
+            what = f"{number!r} is no whole number from {lowest}"
+            raise ConfigError(what, where=f"sweep.{where}", mend=f"use {lowest} or more")
+    _check_objectives(config)
+    return config
+
+
+def _check_objectives(config: SweepConfig) -> None:
+    if not config.objectives or config.objectives[0] != "score" or len(set(config.objectives)) < len(config.objectives):
+        what = f"{config.objectives} must begin with score, and name each only once"
+        raise ConfigError(what, where="sweep.objectives", mend="for one: [score, num_bytes]")
+    if len(config.objectives) > 1 and config.pruner.name != "none":
+        what = "a trial cannot be stopped early where there are several objectives"
+        raise ConfigError(what, where="sweep.pruner.name", mend="set it to none, or sweep.objectives to [score]")

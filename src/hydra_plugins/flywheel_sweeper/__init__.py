@@ -1,0 +1,77 @@
+"""The Hydra plugin `hydra/sweeper: flywheel`; Hydra imports it at every start, so it is light."""
+# No `from __future__ import annotations`: Hydra reads the dataclass's types.
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+
+@dataclass
+class FlywheelSweeperConfig:
+    """Nothing to set here: the settings of a sweep are under `sweep`."""
+
+    _target_: str = "hydra_plugins.flywheel_sweeper.FlywheelSweeper"
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="flywheel", node=FlywheelSweeperConfig, provider="flywheel")
+
+
+class FlywheelSweeper(Sweeper):
+    """Hands a multirun to `flywheel.sweep.controller`."""
+
+    _context: HydraContext
+    _config: DictConfig
+    _task_function: TaskFunction
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what is needed; the launcher is made when the sweep's folder is known."""
+        self._context, self._task_function, self._config = hydra_context, task_function, config
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the sweep, or go on with it."""
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        from flywheel.sweep.controller import Setup, run, split
+        from flywheel.sweep.settings import sweep_from
+        from flywheel.sweep.slots import num_slots
+        from flywheel.sweep.space import dimensions
+
+        config = sweep_from(OmegaConf.to_container(self._config.get("sweep"), resolve=True))
+        parser = OverridesParser.create(config_loader=self._context.config_loader)
+        base, swept = split(parser.parse_overrides(arguments))
+        plain = {key: self._config[key] for key in self._config if key not in ("hydra", "sweep")}
+        setup = Setup(
+            config=config,
+            task=OmegaConf.to_container(OmegaConf.create(plain), resolve=True),  # type: ignore[arg-type]  # a mapping
+            base=base,
+            space=dimensions(config.params, swept, config.method),
+            folder=Path(self._config.hydra.sweep.dir),
+            slots=num_slots(config) if self._runs_several else 1,
+        )
+        return run(setup, arguments, lambda folder: self._launch(folder, setup.slots))
+
+    @property
+    def _runs_several(self) -> bool:
+        return not str(self._config.hydra.launcher._target_).endswith("BasicLauncher")
+
+    def _launch(self, folder: Path, slots: int) -> Any:
+        from hydra.core.plugins import Plugins
+
+        with open_dict(self._config):
+            self._config.hydra.sweep.dir = str(folder)  # for the launcher's own files
+            if "n_jobs" in self._config.hydra.launcher:
+                self._config.hydra.launcher.n_jobs = slots
+        launcher = Plugins.instance().instantiate_launcher(
+            config=self._config, hydra_context=self._context, task_function=self._task_function
+        )
+
+        def launch(jobs: Sequence[Sequence[str]], first: int) -> Any:
+            return launcher.launch(jobs, initial_job_idx=first)
+
+        return launch
