@@ -83,6 +83,29 @@ def init_task(
 
 
 @app.command()
+def adopt(
+    winner: Annotated[
+        str,
+        typer.Argument(
+            metavar="SWEEP|RUN",
+            help="A run's id (6 characters of it will do) or name; a sweep's name; either's folder.",
+        ),
+    ],
+    task: Annotated[str | None, typer.Option(metavar="NAME", help="Look only at this task's sweeps and runs.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also if conf/ has changed since the run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
+) -> None:
+    """Write a sweep's winner, or a run's settings, into conf/task/, so that the pipeline builds it."""
+    from flywheel import adopt as verb
+
+    done = verb.adopt(winner, task=task, force=force, dry_run=dry_run)
+    if done.diff:
+        typer.echo(done.diff)
+    for line in verb.next_lines(done, written=not dry_run):
+        typer.echo(line)
+
+
+@app.command()
 def doctor() -> None:
     """Look at Python, torch, GPU, disk, DVC, MLflow, ports and sources, one line each, with the mend."""
     from flywheel.doctor import examine

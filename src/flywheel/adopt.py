@@ -1,0 +1,173 @@
+"""Puts what a sweep or a run has found into `conf/task/<task>.yaml`, so that the pipeline builds it.
+
+Everything is tried on a copy of `conf/` first. The task's file and `params.yaml` are written both or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
+
+from flywheel.errors import ConfigError, nearest
+from flywheel.params import project_root, task_from
+from flywheel.rewrite import Draft, differing, parsed, rewritten, told
+from flywheel.stage import whole_file
+from flywheel.sweep.winner import Winner, find_winner, num_epochs, settings_of
+from flywheel.types import Json
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """What was, or would be, written.
+
+    Attributes:
+        winner: The run, and its overrides.
+        file: Of the task, under the project.
+        diff: Of that file; empty where it says all of it already.
+        name: The task's.
+        in_pipeline: Whether `conf/config.yaml` has the task.
+        left_out: Overrides that are never written, `fold=2`.
+        changed: Settings that `conf/` has changed since the run, taken as they are now (`force`).
+        stopped_after: Epochs, where a sweep's pruner ended the run early; 0: it did not.
+    """
+
+    winner: Winner
+    file: str
+    diff: str
+    name: str
+    in_pipeline: bool
+    left_out: tuple[str, ...]
+    changed: tuple[str, ...]
+    stopped_after: int
+
+    @property
+    def weights(self) -> str:
+        """The sha256 of the weights that the pipeline will train again; empty where it will train others."""
+        return "" if self.left_out or self.changed or self.stopped_after else self.winner.model_sha256
+
+
+def adopt(reference: str, *, task: str | None = None, force: bool = False, dry_run: bool = False) -> Adoption:
+    """Write a winner's settings into its task's file, and compose `params.yaml`.
+
+    Args:
+        reference: A sweep or a run, as `find_winner` takes it.
+        task: The only task whose sweeps and runs are looked at.
+        force: Whether it is adopted though `conf/` has changed since the run.
+        dry_run: Whether nothing is written.
+
+    Raises:
+        ConfigError: There is no such winner, or `conf/` cannot say what it was trained with; nothing is written then.
+    """
+    root = project_root()
+    winner = find_winner(reference, task)
+    file = root / "conf/task" / f"{winner.task}.yaml"
+    if not file.is_file():
+        near = nearest(winner.task, [path.stem for path in file.parent.glob("*.yaml")])
+        raise ConfigError(f"its task '{winner.task}' has no file in conf/task/", where=reference, mend=near)
+    before = file.read_bytes().decode()
+    overrides = parsed(winner.overrides, reference)
+    wanted = [one for one in overrides if one.key_or_group != "fold"]
+    with Draft.of(root, winner.task, reference) as draft:
+        after, target = rewritten(draft, before, wanted)
+        in_pipeline = _is_in_pipeline(draft, target)
+        changed = _changed_since(draft, after, winner)
+        stopped = _stopped_after(winner, target)
+    if changed and not force:
+        mend = "take that back in conf/, or adopt it all the same with --force"
+        raise ConfigError(f"conf/ has changed since this run: {told(changed)}", where=reference, mend=mend)
+    if not dry_run:
+        _write(root, file, before, after)
+    name = file.relative_to(root).as_posix()
+    diff = difflib.unified_diff(before.splitlines(), after.splitlines(), f"a/{name}", f"b/{name}", lineterm="")
+    left_out = tuple(str(one.input_line) for one in overrides if one not in wanted)
+    return Adoption(
+        winner, name, "\n".join(diff), str(target["name"]), in_pipeline, left_out, tuple(changed), stopped
+    )  # fmt: skip
+
+
+def next_lines(adoption: Adoption, *, written: bool) -> list[str]:
+    """What to say after the diff, and what to do next."""
+    name, lines = adoption.name, []
+    if not adoption.diff:
+        lines.append(f"{adoption.file} says all of it already")
+    elif written:
+        lines.append(f"{adoption.file} is written, params.yaml is composed from conf/")
+    if adoption.left_out:
+        lines.append(f"left out: {' '.join(adoption.left_out)}; the pipeline validates as {adoption.file} says")
+    if adoption.changed:
+        lines.append(f"conf/ has changed since the run: {told(adoption.changed)}")
+    if adoption.stopped_after:
+        lines.append(f"the sweep stopped this run after {adoption.stopped_after} epochs; the pipeline trains them all")
+    if not written:
+        return [*lines, "nothing is written"]
+    command = "dvc repro"
+    if not adoption.in_pipeline:
+        lines.append("the pipeline does not have this task; add to conf/config.yaml, before `- _self_`:")
+        lines.append(f"  - task@tasks.{name}: {adoption.winner.task}")
+        command = f"flywheel params && dvc repro register@{name}"
+    again = f"    # trains the weights {adoption.weights[:12]}... again" if adoption.weights else ""
+    return [*lines, f"next:  {command}{again}"]
+
+
+def _is_in_pipeline(draft: Draft, target: Json) -> bool:
+    """Whether `params.yaml` will have the task; it must have the same settings then."""
+    from flywheel.compose import compose_params
+
+    with draft.saying("params.yaml does not compose with it"):
+        tasks = yaml.safe_load(compose_params(draft.root))["tasks"] or {}
+        if target["name"] not in tasks:
+            return False
+        asked, made = (asdict(task_from(one, "")) for one in (target, tasks[target["name"]]))
+        if found := differing(asked, made, ("the run", "params.yaml")):
+            raise ConfigError(told(found), mend="look what conf/config.yaml says of this task")
+    return True
+
+
+def _changed_since(draft: Draft, after: str, winner: Winner) -> list[str]:
+    """The settings in which the run as it was trained differs from `conf/`, the file as it will be."""
+    overrides = parsed(winner.trained_with, draft.reference)
+    composed = draft.compose(after, overrides, "does not compose with conf/ as it is")
+    then = settings_of(winner.run_id)
+    if not isinstance(then, dict):
+        return ["perhaps, its config.yaml is not in the MLflow store"]
+    with contextlib.suppress(ConfigError):  # one of an older schema is compared as it is
+        then = asdict(task_from(then, ""))
+    return differing(then, asdict(task_from(composed, "")), ("then", "now"))
+
+
+def _stopped_after(winner: Winner, target: Json) -> int:
+    """After how many epochs a pruner ended the run; 0 where it has all of them, or stopped by its own rule."""
+    trainer, epochs = task_from(target, "").trainer, num_epochs(winner.run_id)
+    return epochs if epochs < trainer.max_epochs and not trainer.early_stopping.patience else 0
+
+
+def _write(root: Path, file: Path, before: str, after: str) -> None:
+    """Write the task's file and compose `params.yaml`; an error takes both back."""
+    from flywheel.compose import write_params
+
+    with _all_or_nothing([file, root / "params.yaml"]):
+        if after != before:
+            with whole_file(file) as part:
+                part.write_bytes(after.encode())
+        write_params(root)
+
+
+@contextlib.contextmanager
+def _all_or_nothing(files: Sequence[Path]) -> Iterator[None]:
+    """Put the files back as they were if the block fails."""
+    before = {file: file.read_bytes() if file.is_file() else None for file in files}
+    try:
+        yield
+    except BaseException:
+        for file, content in before.items():
+            if content is None:
+                file.unlink(missing_ok=True)
+            elif not file.is_file() or file.read_bytes() != content:
+                with whole_file(file) as part:
+                    part.write_bytes(content)
+        raise
