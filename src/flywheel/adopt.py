@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import yaml
 from flywheel.errors import ConfigError, nearest
 from flywheel.params import project_root, task_from
 from flywheel.rewrite import Draft, differing, parsed, rewritten, told
-from flywheel.stage import whole_file
+from flywheel.stage import all_or_nothing, whole_file
 from flywheel.sweep.winner import Winner, find_winner, num_epochs, settings_of
 from flywheel.types import Json
 
@@ -150,24 +149,8 @@ def _write(root: Path, file: Path, before: str, after: str) -> None:
     """Write the task's file and compose `params.yaml`; an error takes both back."""
     from flywheel.compose import write_params
 
-    with _all_or_nothing([file, root / "params.yaml"]):
+    with all_or_nothing([file, root / "params.yaml"]):
         if after != before:
             with whole_file(file) as part:
                 part.write_bytes(after.encode())
         write_params(root)
-
-
-@contextlib.contextmanager
-def _all_or_nothing(files: Sequence[Path]) -> Iterator[None]:
-    """Put the files back as they were if the block fails."""
-    before = {file: file.read_bytes() if file.is_file() else None for file in files}
-    try:
-        yield
-    except BaseException:
-        for file, content in before.items():
-            if content is None:
-                file.unlink(missing_ok=True)
-            elif not file.is_file() or file.read_bytes() != content:
-                with whole_file(file) as part:
-                    part.write_bytes(content)
-        raise

@@ -136,13 +136,12 @@ def check_overrides(overrides: Sequence[str]) -> None:
         ConfigError: An override names a group or key that does not exist, or cannot be parsed.
     """
     from flywheel.sweep.settings import sweep_from
-    from flywheel.sweep.space import dimensions, overrides_of, parse
+    from flywheel.sweep.space import dimensions, overrides_of, parse, split
 
     root = project_root()
-    parsed = [one for one in parse(overrides) if not one.is_hydra_override()]
-    base = [str(one.input_line) for one in parsed if not one.is_sweep_override()]
+    base, swept = split([one for one in parse(overrides) if not one.is_hydra_override()])
     sweep = sweep_from(_plain(_compose(root, "train", base)).get("sweep"))
-    space = dimensions(sweep.params, [one for one in parsed if one.is_sweep_override()], sweep.method)
+    space = dimensions(sweep.params, swept, sweep.method)
     firsts: dict[str, str] = {}
     for dimension in space:
         if dimension.exists(firsts):

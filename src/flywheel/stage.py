@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +127,26 @@ def whole_file(target: Path) -> Iterator[Path]:
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def all_or_nothing(files: Sequence[Path]) -> Iterator[None]:
+    """Put several files, and the folders that hold them, back as they were if the block fails or is interrupted."""
+    before = {file: file.read_bytes() if file.is_file() else None for file in files}
+    folders = [file.parent for file in files if not file.parent.exists()]
+    try:
+        yield
+    except BaseException:
+        for file, content in before.items():
+            if content is None:
+                file.unlink(missing_ok=True)
+            elif not file.is_file() or file.read_bytes() != content:
+                with whole_file(file) as part:
+                    part.write_bytes(content)
+        for folder in folders:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def read_json(file: Path) -> Json:

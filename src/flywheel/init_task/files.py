@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 
 from flywheel.compose import write_params
 from flywheel.errors import ConfigError, FlywheelError
-from flywheel.stage import whole_file
+from flywheel.stage import all_or_nothing, whole_file
 
 MAX_NAME = 60
 IGNORED_BY_DVC = (".flywheel", ".venv", ".git", ".dvc", "mlartifacts")
@@ -117,27 +115,8 @@ def write_task(root: Path, name: str, task: str, data: str) -> None:
     """
     config, feedback = root / "conf/config.yaml", root / "data/feedback" / name
     files = {data_file(root, name): data, task_file(root, name): task, config: with_line(config.read_text(), name)}
-    with _all_or_nothing([*files, root / "params.yaml", feedback / ".gitkeep"]):
+    with all_or_nothing([*files, root / "params.yaml", feedback / ".gitkeep"]):
         for file, text in files.items():
             with whole_file(file) as part:
                 part.write_text(text, encoding="utf-8")
         write_params(root)
-
-
-@contextlib.contextmanager
-def _all_or_nothing(files: list[Path]) -> Iterator[None]:
-    """Put files, and the folders that hold them, back as they were if the block fails."""
-    before = {file: file.read_bytes() if file.is_file() else None for file in files}
-    folders = [file.parent for file in files if not file.parent.exists()]
-    try:
-        yield
-    except BaseException:
-        for file, content in before.items():
-            if content is None:
-                file.unlink(missing_ok=True)
-            else:
-                file.write_bytes(content)
-        for folder in folders:
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-        raise

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flywheel.errors import ConfigError
 from flywheel.sweep import folder as places
@@ -21,9 +21,6 @@ from flywheel.sweep.settings import DEFAULT_TRIALS, SweepConfig
 from flywheel.sweep.space import Dimension, num_combinations, overrides_of
 from flywheel.sweep.study import Study, params_of, storage_url
 from flywheel.types import Json
-
-if TYPE_CHECKING:
-    from hydra.core.override_parser.types import Override
 
 log = logging.getLogger("flywheel")
 
@@ -86,12 +83,6 @@ class Setup:
 def task_words(words: Sequence[str]) -> list[str]:
     """Those overrides that say what is trained, without those that say how it is searched or run."""
     return [word for word in words if not word.lstrip("+~").startswith(_INTERNAL)]
-
-
-def split(overrides: Sequence[Override]) -> tuple[list[str], list[Override]]:
-    """Part a command line's overrides into those that all trials share, and those that sweep."""
-    base = [str(one.input_line) for one in overrides if not one.is_sweep_override()]
-    return base, [one for one in overrides if one.is_sweep_override()]
 
 
 def run(setup: Setup, words: Sequence[str], make_launch: Callable[[Path], Launch]) -> None:

@@ -2,7 +2,7 @@
 
 <sweep>/sweep.json       identity, space, objectives, number of trials planned
 <sweep>/parent.json      the parent run
-<sweep>/<number>/        a trial: trial.json (params, attempts), curve.json, result.json (when it has ended), log.txt
+<sweep>/<number>/        a trial: trial.json (params, starts), curve.json, result.json (when it has ended), log.txt
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def repeated(jobs: Sequence[Job]) -> list[Repeated]:
     varied = [key for key in VARIED if len({_value(job, key) for job in jobs}) > 1]
     groups: dict[tuple[str, ...], dict[int, Job]] = {}
     for number, job in enumerate(jobs):
-        shared = tuple(word for word in job["overrides"] if _key(word) not in varied)
+        shared = tuple(word for word in job["overrides"] if key_of(word) not in varied)
         groups.setdefault(shared, {})[number] = job
     if max(map(len, groups.values()), default=0) < 2:
         return []
@@ -234,13 +234,14 @@ def _ratio(jobs: Iterable[Job], num_folds: int) -> float:
 
 
 def _failure(job: Job) -> str:
-    which = " ".join(word for word in job["overrides"] if _key(word) in VARIED)
+    which = " ".join(word for word in job["overrides"] if key_of(word) in VARIED)
     return f"{which} failed: {job.get('error', 'gave no score')}".lstrip()
 
 
-def _key(word: str) -> str:
+def key_of(word: str) -> str:
+    """An override's key, without `+`."""
     return word.partition("=")[0].lstrip("+")
 
 
 def _value(job: Job, key: str) -> str:
-    return next((word.partition("=")[2] for word in job["overrides"] if _key(word) == key), "")
+    return next((word.partition("=")[2] for word in job["overrides"] if key_of(word) == key), "")

@@ -96,6 +96,12 @@ def parse(words: Sequence[str]) -> list[Override]:
         raise ConfigError(what, where="command line or sweep.params", mend="quote it: 'key=[a, b]'") from None
 
 
+def split(overrides: Sequence[Override]) -> tuple[list[str], list[Override]]:
+    """Part a command line's overrides into those that all trials share, and those that sweep."""
+    base = [str(one.input_line) for one in overrides if not one.is_sweep_override()]
+    return base, [one for one in overrides if one.is_sweep_override()]
+
+
 def dimensions(params: Mapping[str, Any], swept: Sequence[Override], method: str) -> list[Dimension]:
     """Make the space of `sweep.params` and of the command line's sweeps; the latter replace equal keys.
 

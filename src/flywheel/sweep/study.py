@@ -125,16 +125,13 @@ class Study:
                 if dimension.exists(params):
                     params[dimension.key] = dimension.suggest(trial)
             same = known.get(_key(params))
-            if same is None:
-                trial.set_user_attr(PARAMS, json.dumps(params))
-                return trial.number, params
+            if same is not None:  # before the params: a kill in between must not leave a trial that looks new
+                trial.set_user_attr(DUPLICATE, same.number)
             trial.set_user_attr(PARAMS, json.dumps(params))
-            trial.set_user_attr(DUPLICATE, same.number)
+            if same is None:
+                return trial.number, params
             # The sampler learns from it what it would have learnt from training the same thing again.
-            if same.state.name == "COMPLETE":
-                self.tell(trial.number, same.values)
-            else:
-                self.tell(trial.number, None)
+            self.tell(trial.number, same.values if same.state.name == "COMPLETE" else None)
         return None
 
     def tell(self, number: int, values: Sequence[float] | None, *, pruned: bool = False) -> None:

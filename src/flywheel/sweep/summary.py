@@ -85,11 +85,9 @@ def closing_parent(folder: Path, plan: Plan) -> Iterator[Closing]:
     closing = Closing()
     try:
         yield closing
-    except KeyboardInterrupt:
-        close_parent(folder, plan, closing.study, status="KILLED")
-        raise
-    except BaseException:
-        close_parent(folder, plan, closing.study, status="FAILED")
+    except BaseException as error:  # Ctrl+C too: the run is ended and told whatever stops the sweep
+        status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+        close_parent(folder, plan, closing.study, status)
         raise
     close_parent(folder, plan, closing.study)
 
@@ -105,7 +103,7 @@ def close_parent(folder: Path, plan: Plan, study: Study | None, status: str | No
     """
     from flywheel.tracking import TrackedRun, prepare
 
-    parent, jobs = parent_of(folder), read_jobs(folder)
+    parent, jobs, trials = parent_of(folder), read_jobs(folder), trials_in(folder)
     if parent is None:
         return
     run = TrackedRun(prepare(), parent)
@@ -121,21 +119,16 @@ def close_parent(folder: Path, plan: Plan, study: Study | None, status: str | No
     files = ["jobs.csv", "folds.csv", "folds.png"]
     if any(not math.isnan(job["score"]) for job in jobs):
         draw(table, folder / "jobs.png", next(iter(_monitors(jobs))))
-        files += ["jobs.png", *gallery.draw_all(folder, plan, trials_in(folder), study)]
+        files += ["jobs.png", *gallery.draw_all(folder, plan, trials, study)]
     if not repeated:
-        for sentence in advice(trials_in(folder), plan.space, plan.objectives[0]):
+        for sentence in advice(trials, plan.space, plan.objectives[0]):
             log.info("%s", sentence)
     num_bad = sum("error" in job for job in jobs)
     _failed.append(num_bad)
     run.log_files_named(folder, tuple(files))
-    if num_ended(folder) < plan.num_planned:
+    if sum(trial.ended for trial in trials) < plan.num_planned:
         log.info("go on with:  %s sweep.resume=auto", plan.command)
     run.end(status or ("FAILED" if jobs and num_bad == len(jobs) else "FINISHED"))
-
-
-def num_ended(folder: Path) -> int:
-    """Trials of a sweep's folder that have ended."""
-    return sum(trial.ended for trial in trials_in(folder))
 
 
 def _tell_best(run: TrackedRun, jobs: list[dict[str, Any]]) -> None:

@@ -15,6 +15,7 @@ import yaml
 from flywheel.errors import ConfigError, nearest
 from flywheel.params import home_root, state_dir
 from flywheel.sweep.folder import RESULT, read_if_there
+from flywheel.sweep.folds import VARIED, key_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 OVERRIDES, BEST, SWEEP, PARENT = "flywheel.overrides", "flywheel.best", "flywheel.sweep", "mlflow.parentRunId"
 BEST_MODEL = "flywheel.best_model_sha256"
-VARIED = ("fold", "seed")
 SHORTEST = 6
 FORMS = "give a run's id (6 characters of it will do) or name, a sweep's name or folder, or a trial's folder"
 
@@ -88,11 +88,6 @@ def num_epochs(run_id: str) -> int:
     with store_must_work():
         history = prepare().get_metric_history(run_id, "validation/loss")
     return 1 + max((metric.step for metric in history), default=-1)
-
-
-def key_of(word: str) -> str:
-    """An override's key, without `+`."""
-    return word.partition("=")[0].lstrip("+")
 
 
 def _experiments(client: MlflowClient, task: str | None) -> list[str]:

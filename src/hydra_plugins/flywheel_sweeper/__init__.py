@@ -37,10 +37,10 @@ class FlywheelSweeper(Sweeper):
         """Run the sweep, or go on with it."""
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
-        from flywheel.sweep.controller import Setup, run, split
+        from flywheel.sweep.controller import Setup, run
         from flywheel.sweep.settings import sweep_from
         from flywheel.sweep.slots import num_slots
-        from flywheel.sweep.space import dimensions
+        from flywheel.sweep.space import dimensions, split
 
         config = sweep_from(OmegaConf.to_container(self._config.get("sweep"), resolve=True))
         parser = OverridesParser.create(config_loader=self._context.config_loader)
