@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
-NOUNS = ["source", "reader", "preprocessor", "model", "learner", "report", "registry", "serving", "feedback", "sweep"]
+NOUNS = [
+    "source", "reader", "preprocessor", "model", "learner", "report", "registry",
+    "serving", "feedback", "monitor", "sweep",
+]  # fmt: skip
 VERBS = [
     "download", "preprocess", "train", "evaluate", "export", "register",
     "predict", "trace", "adopt", "verify", "doctor",
 ]  # fmt: skip
-ON_TOP = [*VERBS, "cli", "application", "prepare", "init_task"]
+ON_TOP = [*VERBS, "cli", "commands", "application", "prepare", "init_task"]
 HEAVY = {"torch", "pytorch_lightning", "mlflow", "matplotlib", "sklearn", "hydra", "onnxruntime", "scipy", "pandera"}
 
 

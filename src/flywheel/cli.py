@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from flywheel.commands import registry
+from flywheel.commands.words import TaskName
 from flywheel.errors import FlywheelError
 from flywheel.stage import explained, set_up_logging
 
@@ -19,10 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-registry = typer.Typer(no_args_is_help=True, help="List, promote and roll back registered models.")
-app.add_typer(registry, name="registry")
-
-TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A task of params.yaml.")]
+app.add_typer(registry.app, name="registry")
 
 
 @app.callback()
@@ -195,45 +194,6 @@ def trace(
             typer.echo("")
         for line in verb.lines(found):
             typer.echo(line)
-
-
-@registry.command("list")
-def registry_list(task: Annotated[str | None, typer.Argument(metavar="[TASK]")] = None) -> None:
-    """List registered models, newest first, and what happened to the champions of a task."""
-    from rich.console import Console
-
-    from flywheel.registry import aliases, listing
-    from flywheel.tracking import prepare
-
-    client = prepare()
-    found = listing.list_versions(task)
-    if not found:
-        raise FlywheelError("no versions are registered", where=task or "registry", mend="run `dvc repro`")
-    Console().print(listing.table(found))
-    for event in aliases.history(client, task) if task else []:
-        typer.echo(f"{event.time[:16]}  {event.action} version {event.after} by {event.actor}: {event.why}")
-
-
-@registry.command("promote")
-def registry_promote(
-    task: TaskName,
-    version: Annotated[str, typer.Argument(help="A version's number, or an alias.")],
-    why: Annotated[str, typer.Option(help="For the log.")] = "by hand",
-) -> None:
-    """Make a version the champion, whatever the gate says."""
-    from flywheel.registry.aliases import promote_by_hand
-
-    event = promote_by_hand(task, version, why)
-    typer.echo(f"{task}: champion is now version {event.after} (was {event.before or 'none'})")
-
-
-@registry.command("rollback")
-def registry_rollback(task: TaskName, why: Annotated[str, typer.Option(help="For the log.")] = "by hand") -> None:
-    """Bring the champion before the present one back."""
-    from flywheel.registry.aliases import rollback
-
-    event = rollback(task, why)
-    typer.echo(f"{task}: champion is now version {event.after} (was {event.before})")
 
 
 def main() -> None:

@@ -1,0 +1,51 @@
+"""`flywheel registry`: list, promote and roll back registered models."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flywheel.commands.words import TaskName
+from flywheel.errors import FlywheelError
+
+app = typer.Typer(no_args_is_help=True, help="List, promote and roll back registered models.")
+
+
+@app.command("list")
+def registry_list(task: Annotated[str | None, typer.Argument(metavar="[TASK]")] = None) -> None:
+    """List registered models, newest first, and what happened to the champions of a task."""
+    from rich.console import Console
+
+    from flywheel.registry import aliases, listing
+    from flywheel.tracking import prepare
+
+    client = prepare()
+    found = listing.list_versions(task)
+    if not found:
+        raise FlywheelError("no versions are registered", where=task or "registry", mend="run `dvc repro`")
+    Console().print(listing.table(found))
+    for event in aliases.history(client, task) if task else []:
+        typer.echo(f"{event.time[:16]}  {event.action} version {event.after} by {event.actor}: {event.why}")
+
+
+@app.command("promote")
+def registry_promote(
+    task: TaskName,
+    version: Annotated[str, typer.Argument(help="A version's number, or an alias.")],
+    why: Annotated[str, typer.Option(help="For the log.")] = "by hand",
+) -> None:
+    """Make a version the champion, whatever the gate says."""
+    from flywheel.registry.aliases import promote_by_hand
+
+    event = promote_by_hand(task, version, why)
+    typer.echo(f"{task}: champion is now version {event.after} (was {event.before or 'none'})")
+
+
+@app.command("rollback")
+def registry_rollback(task: TaskName, why: Annotated[str, typer.Option(help="For the log.")] = "by hand") -> None:
+    """Bring the champion before the present one back."""
+    from flywheel.registry.aliases import rollback
+
+    event = rollback(task, why)
+    typer.echo(f"{task}: champion is now version {event.after} (was {event.before})")
