@@ -148,6 +148,10 @@ class TrainerConfig:
     """How long, on what and in which precision. `auto` is resolved once, at run time, and logged.
 
     Attributes:
+        batch_size: Rows of one optimiser step, over all devices together.
+        devices: Of one node: `auto` (one, or what torchrun or srun has started), `all` (every visible GPU), a number.
+        strategy: How several devices train: `ddp` (each holds the network), `fsdp` (each holds a part of it), or `auto`
+            (ddp). One device trains alone, whatever stands here.
         hold: `memory` (the data as tensors, on the device if they fit), `stream` (memory-mapped), or `auto`.
         gradient_clip_norm: Largest L2 norm of the gradient; 0 turns clipping off.
         keep: `best` (by the monitored validation metric) or `last`: which epoch's weights become the model.
@@ -159,6 +163,7 @@ class TrainerConfig:
     batch_size: int = 32
     accelerator: str = "auto"
     devices: Any = "auto"
+    strategy: str = "auto"
     precision: str = "auto"
     threads: Any = "auto"
     hold: str = "auto"

@@ -58,6 +58,10 @@ class ModelError(FlywheelError):
     """A saved model cannot be rebuilt, or does not fit the data it is given."""
 
 
+class RankError(FlywheelError):
+    """One of several processes that train together has ended, or cannot be reached."""
+
+
 class RegistryError(FlywheelError):
     """The registry lacks what was asked of it, or refuses it."""
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from flywheel.config import TaskConfig
 from flywheel.digest import sha256_of_code, sha256_of_json
+from flywheel.learner.world import place_from
 from flywheel.params import project_root, state_dir
 from flywheel.stage import explained, read_json, run_stage, set_up_logging, whole_folder
 from flywheel.types import Json
@@ -59,7 +60,8 @@ def train(
     from filelock import FileLock
 
     from flywheel.learner.callbacks import is_resumable
-    from flywheel.learner.fit import check_settings, fit
+    from flywheel.learner.fit import fit
+    from flywheel.learner.settings import check_settings
     from flywheel.lineage import git_commit
     from flywheel.tracking import store_must_work
 
@@ -192,8 +194,23 @@ def run(task: TaskConfig) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Be the stage or the Hydra application, as the arguments say."""
+    """Be the stage or the Hydra application, as the arguments say; or the rank that torchrun or srun has started."""
     words = sys.argv[1:] if arguments is None else arguments
+    with explained(debug="--debug" in words) as outcome:
+        place = place_from()
+        if place and place.rank:
+            from flywheel.learner.rank import main as follow
+
+            return follow()
+        if place:
+            from flywheel.learner.crew import leading
+
+            with leading(place):
+                return _lead(words)
+    return outcome.code or _lead(words)
+
+
+def _lead(words: list[str]) -> int:
     if any(word == "--task" or word.startswith("--task=") for word in words):
         return run_stage("train", run, words)
     from flywheel.application import main as application

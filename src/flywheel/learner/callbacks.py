@@ -12,11 +12,13 @@ from typing import Any, cast
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 from tqdm import tqdm
 
 from flywheel.config import MonitorConfig
 from flywheel.learner.module import Learner
+from flywheel.learner.ranks import Ranks
 
 log = logging.getLogger("flywheel")
 
@@ -33,13 +35,22 @@ class History(Checkpoint):
         monitor: The validation metric that decides what is best.
         checkpoint: The file to resume from; written whole or not at all.
         on_row: Told each new row, after its checkpoint is on the disk; also told the rows before a resume.
+        ranks: The ranks that train together: rank 0 keeps weights and writes. None: this process is alone.
+
+    Attributes:
+        last_weights: Of the last epoch, after training; like the best ones on the CPU, and empty on other ranks.
     """
 
-    def __init__(self, monitor: MonitorConfig, checkpoint: Path, on_row: Callable[[Row], None]) -> None:
+    def __init__(
+        self, monitor: MonitorConfig, checkpoint: Path, on_row: Callable[[Row], None], ranks: Ranks | None = None
+    ) -> None:
         self.rows: list[Row] = []
         self.best_epoch = -1
         self.best_score = float("nan")
         self.best_weights: dict[str, Tensor] = {}
+        self.last_weights: dict[str, Tensor] = {}
+        self._writes = ranks is None or ranks.rank == 0
+        self._gathers = ranks is not None and ranks.shards  # then all ranks must take part in what rank 0 writes
         self._monitor = monitor
         self._checkpoint = checkpoint
         self._on_row = on_row
@@ -60,9 +71,14 @@ class History(Checkpoint):
         self.rows.append(row)
         self._keep_best(row, learner)
         self._stopped = trainer.should_stop
-        if trainer.is_global_zero:
+        if self._writes or self._gathers:
             self._save(trainer)
-            self.tell()
+        self.tell()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the last weights, before Lightning takes the network from its device."""
+        if self._writes or self._gathers:
+            self.last_weights = cast(Learner, pl_module).weights()
 
     def tell(self) -> None:
         """Pass on the rows that have not been passed on yet."""
@@ -93,14 +109,39 @@ class History(Checkpoint):
         better = score > self.best_score if self._monitor.mode == "max" else score < self.best_score
         if self.best_epoch < 0 or better:
             self.best_score, self.best_epoch = score, int(row["epoch"])
-            self.best_weights = {k: v.detach().cpu().clone() for k, v in learner.network.state_dict().items()}
+            if self._writes or self._gathers:
+                self.best_weights = learner.weights()
 
     def _save(self, trainer: pl.Trainer) -> None:
         part = self._checkpoint.with_suffix(".part")
         trainer.save_checkpoint(part, weights_only=False)
+        if not self._writes:
+            return
         with part.open("rb+") as stream:
             os.fsync(stream.fileno())  # a rename may reach the disk before the bytes do
         part.replace(self._checkpoint)
+
+
+class Unwritten(TorchCheckpointIO):
+    """Writes no checkpoint: what Lightning has on a rank that only helps to gather one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Do nothing."""
+
+
+class Agreed(Callback):
+    """Makes all ranks stop when rank 0 does: it alone hears a sweep, and all must do the same number of epochs.
+
+    Args:
+        ranks: The ranks that train together.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take over rank 0's decision; it comes after the callbacks that decide, and before the checkpoint."""
+        trainer.should_stop = self._ranks.agreed(trainer.should_stop)
 
 
 class Progress(Callback):

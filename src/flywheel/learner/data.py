@@ -25,6 +25,14 @@ _WINDOW = 50  # batches that are sorted together: large enough to save padding, 
 
 
 @dataclass(frozen=True)
+class Share:
+    """Rows of one batch: this rank's own, and the whole batch's. A rank without a row gets one that does not count."""
+
+    own: int
+    whole: int
+
+
+@dataclass(frozen=True)
 class Block:
     """Several consecutive batches in one piece: one gather, one transfer, one scaling for all of them.
 
@@ -33,17 +41,20 @@ class Block:
         target: [rows].
         batch_size: Rows of one optimiser step; the last step of a block may have fewer.
         lengths: For each padded input, the longest row of each batch: what is beyond is padding.
+        shares: This rank's part of each batch, where several ranks share them; `batch_size` is of its own rows then.
     """
 
     inputs: dict[str, Tensor]
     target: Tensor
     batch_size: int
     lengths: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    shares: Sequence[Share] = ()
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> Block:
         """Copy to a device (Lightning calls it)."""
         inputs = {name: x.to(device, non_blocking=non_blocking) for name, x in self.inputs.items()}
-        return Block(inputs, self.target.to(device, non_blocking=non_blocking), self.batch_size, self.lengths)
+        target = self.target.to(device, non_blocking=non_blocking)
+        return Block(inputs, target, self.batch_size, self.lengths, self.shares)
 
     def batches(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         """Yield the inputs and the target of one optimiser step after another, without needless padding."""
@@ -53,6 +64,10 @@ class Block:
             for name, longest in self.lengths.items():
                 inputs[name] = inputs[name][:, : longest[step]]
             yield inputs, self.target[rows]
+
+    def share(self, step: int, num_rows: int) -> Share:
+        """This rank's part of one batch, of which it has `num_rows` here."""
+        return self.shares[step] if self.shares else Share(num_rows, num_rows)
 
 
 class Part:
@@ -175,10 +190,23 @@ class Blocks:
         batch_size: Rows of one optimiser step.
         batches_per_block: Steps per item.
         seed: Shuffles; None keeps the file's order.
+        rank: Which rows of each batch to give: every `num_ranks`-th from the `rank`-th, so that rows of one length are
+            spread evenly.
+        num_ranks: How many share each batch; `batch_size` at most.
     """
 
-    def __init__(self, part: Part, batch_size: int, batches_per_block: int, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        part: Part,
+        batch_size: int,
+        batches_per_block: int,
+        seed: int | None = None,
+        *,
+        rank: int = 0,
+        num_ranks: int = 1,
+    ) -> None:
         self.part = part
+        self._rank, self._num_ranks = rank, num_ranks
         self.batch_size = batch_size
         self.block_rows = batch_size * batches_per_block
         self.seed = seed
@@ -234,13 +262,20 @@ class Blocks:
                 yield ahead.result()
 
     def _block(self, index: Tensor) -> Block:
-        rows = self.part.gather(index)
-        target = rows.pop("target")
         longest = {
             name: [int(batch.max()) for batch in torch.split(lengths[index], self.batch_size)]
             for name, lengths in self.part.lengths.items()
         }
-        return Block(rows, target, self.batch_size, longest)
+        batch_size, shares = self.batch_size, []
+        if self._num_ranks > 1:
+            batches = torch.split(index, self.batch_size)
+            shares = [Share(len(batch[self._rank :: self._num_ranks]), len(batch)) for batch in batches]
+            own = [batch[self._rank :: self._num_ranks] if share.own else batch[:1]
+                   for batch, share in zip(batches, shares, strict=True)]  # fmt: skip
+            index, batch_size = torch.cat(own), len(range(self._rank, self.batch_size, self._num_ranks))
+        rows = self.part.gather(index)
+        target = rows.pop("target")
+        return Block(rows, target, batch_size, longest, shares)
 
 
 def mixed_seed(seed: int, epoch: int) -> int:

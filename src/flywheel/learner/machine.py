@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from flywheel.config import TrainerConfig
 from flywheel.errors import ConfigError
+from flywheel.learner.world import Place
 from flywheel.model.network import Network
 
 # Below this many multiply-adds in a forward pass of one batch, a second thread costs more than it gives
@@ -26,10 +27,17 @@ _MAX_STEPS_PER_CALL = 50
 
 @dataclass(frozen=True)
 class Machine:
-    """The choices made: `device_name` is for people, `hold` is memory or stream."""
+    """The choices made: `device_name` is for people, `hold` is memory or stream.
+
+    `devices` are those of rank 0's node, `world_size` those of all nodes; `strategy` is single, ddp or fsdp, and
+    `backend` what the ranks talk by.
+    """
 
     accelerator: str
     devices: int
+    world_size: int
+    strategy: str
+    backend: str
     device_name: str
     precision: str
     threads: int
@@ -46,7 +54,13 @@ class Machine:
         return torch.device(self.accelerator)
 
 
-def resolve(config: TrainerConfig, network: Network, example: Mapping[str, Tensor], num_bytes: int) -> Machine:
+def resolve(
+    config: TrainerConfig,
+    network: Network,
+    example: Mapping[str, Tensor],
+    num_bytes: int,
+    place: Place | None = None,
+) -> Machine:
     """Decide everything that is `auto`.
 
     Args:
@@ -54,22 +68,64 @@ def resolve(config: TrainerConfig, network: Network, example: Mapping[str, Tenso
         network: To be trained.
         example: One batch of its inputs.
         num_bytes: Of train and validation, as stored.
+        place: Rank 0's, where torchrun or Slurm has started the ranks.
 
     Raises:
-        ConfigError: A number is none, or the device asked for is not there.
+        ConfigError: A number is none, the device asked for is not there, or settings do not go together.
     """
     accelerator = _accelerator(config.accelerator)
+    devices = num_devices(config, place)
+    world_size = place.size if place else devices
+    ways = "ddp" if config.strategy == "auto" else config.strategy
+    copies = devices if accelerator == "cpu" else 1  # each rank of a node holds the data
     return Machine(
         accelerator=accelerator,
-        devices=1 if config.devices == "auto" else _whole(config.devices, "devices"),
+        devices=devices,
+        world_size=world_size,
+        strategy=ways if world_size > 1 else "single",
+        backend="none" if world_size == 1 else "nccl" if accelerator == "cuda" else "gloo",
         device_name=torch.cuda.get_device_name() if accelerator == "cuda" else accelerator,
         precision=_precision(accelerator) if config.precision == "auto" else config.precision,
-        threads=_threads(network, example) if config.threads == "auto" else _whole(config.threads, "threads"),
-        hold=_hold(accelerator, num_bytes) if config.hold == "auto" else config.hold,
+        threads=_threads(network, example, devices) if config.threads == "auto" else _whole(config.threads, "threads"),
+        hold=_hold(accelerator, num_bytes * copies) if config.hold == "auto" else config.hold,
         steps_per_call=_steps(example)
         if config.steps_per_call == "auto"
         else _whole(config.steps_per_call, "steps_per_call"),
     )
+
+
+def num_devices(config: TrainerConfig, place: Place | None = None) -> int:
+    """Devices, and so ranks, of this node.
+
+    `auto` is one, or as many ranks as torchrun or Slurm has started here; `all` is every GPU that is visible, and one
+    where there is none.
+
+    Raises:
+        ConfigError: There are not so many, or what is asked for does not work on several.
+    """
+    accelerator = _accelerator(config.accelerator)
+    there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(accelerator)
+    if config.devices == "auto":
+        devices = place.local_size if place else 1
+    else:
+        devices = (there or 1) if config.devices == "all" else _whole(config.devices, "devices", "'auto', 'all'")
+    if place and devices != place.local_size:
+        what = f"{devices}, but {place.local_size} ranks have been started on this node"
+        raise ConfigError(what, where="trainer.devices", mend="leave it 'auto' under torchrun and srun")
+    if there is not None and devices > there and not (place and there == 1):
+        what = f"{devices} asked for, and there {'is' if there == 1 else 'are'} {there} ({accelerator})"
+        raise ConfigError(what, where="trainer.devices", mend="use fewer, or trainer.accelerator: cpu")
+    world_size = place.size if place else devices
+    if world_size > 1 and accelerator == "mps":
+        raise ConfigError("mps has one device", where="trainer.devices", mend="use 1, or trainer.accelerator: cpu")
+    if world_size > 1 and config.compile:
+        raise ConfigError("does not go with several devices", where="trainer.compile", mend="set it to false")
+    if config.batch_size < world_size:
+        what = f"{config.batch_size} rows cannot be shared by {world_size} ranks"
+        raise ConfigError(
+            what, where="trainer.batch_size", mend=f"use {world_size} or more, it is of all ranks together"
+        )
+    return devices
 
 
 def known_choices(config: TrainerConfig) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -78,6 +134,7 @@ def known_choices(config: TrainerConfig) -> list[tuple[str, str, tuple[str, ...]
         ("trainer.accelerator", config.accelerator, ("auto", "cpu", "cuda", "mps")),
         ("trainer.precision", config.precision, ("auto", "32-true", "bf16-mixed", "bf16-true", "64-true")),
         ("trainer.hold", config.hold, ("auto", "memory", "stream")),
+        ("trainer.strategy", config.strategy, ("auto", "ddp", "fsdp")),
     ]
 
 
@@ -96,9 +153,10 @@ def _precision(accelerator: str) -> str:
     return "bf16-mixed" if native else "32-true"
 
 
-def _threads(network: Network, example: Mapping[str, Tensor]) -> int:
+def _threads(network: Network, example: Mapping[str, Tensor], num_ranks: int) -> int:
     """One thread for a small network, all cores for a large one, and never more than the machine was told to use."""
     limit = min(torch.get_num_threads(), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 64)
+    limit = max(1, limit // num_ranks)
     if limit == 1:
         return 1
     # A copy without gradients: the counter's hooks fail on views of parameters that want one.
@@ -121,7 +179,7 @@ def _steps(example: Mapping[str, Tensor]) -> int:
     return max(1, min(_MAX_STEPS_PER_CALL, _BLOCK_BYTES // max(1, batch_bytes)))
 
 
-def _whole(value: Any, key: str) -> int:
+def _whole(value: Any, key: str, words: str = "'auto'") -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{value!r} is neither 'auto' nor a whole number from 1", where=f"trainer.{key}")
+        raise ConfigError(f"{value!r} is neither {words} nor a whole number from 1", where=f"trainer.{key}")
     return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -14,8 +14,11 @@ from torchmetrics import Metric, MetricCollection
 
 from flywheel.config import LossConfig
 from flywheel.errors import ModelError
-from flywheel.learner.data import Block, mixed_seed
+from flywheel.learner.data import Block, Share, mixed_seed
+from flywheel.learner.ranks import Ranks
 from flywheel.model.network import Network
+
+_SHARDED = ("state_dict", "optimizer_states")  # what of a checkpoint FSDP holds in pieces
 
 
 class Learner(pl.LightningModule):
@@ -37,6 +40,7 @@ class Learner(pl.LightningModule):
         compile_net: Whether the net goes through `torch.compile`.
         frozen: Whether the Blocks hold the features of a frozen net (see `flywheel.learner.frozen`): only its head is
             trained then.
+        ranks: The ranks that share each batch; None: this process is alone.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Learner(pl.LightningModule):
         clip_norm: float = 0.0,
         compile_net: bool = False,
         frozen: bool = False,
+        ranks: Ranks | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -67,8 +72,12 @@ class Learner(pl.LightningModule):
         self._make_scheduler = make_scheduler
         self._seed = seed
         self._clip_norm = clip_norm
-        net = cast(Callable[..., Tensor], network.net.head if frozen else network.net)
-        self._net: Callable[..., Tensor] = torch.compile(net) if compile_net else net
+        net: Any = network.net.head if frozen else network.net
+        self._ranks = ranks
+        in_training = ranks.spread(network.net) if ranks else None  # before anything keeps its parameters
+        # The bound call, not the Module: as an attribute of this one it would stand in checkpoints a second time.
+        self._net: Callable[..., Tensor] = torch.compile(net) if compile_net else net.__call__
+        self._net_in_training: Callable[..., Tensor] = in_training or self._net
         self._scale: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict if frozen else network.scale
         self._trained = [p for p in network.parameters() if p.requires_grad]
         self._weights = [p for p in self._trained if p.ndim > 1]  # biases and norms bear no penalty
@@ -85,33 +94,35 @@ class Learner(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's draws (dropout, augmentation) from a seed of its own."""
-        torch.manual_seed(mixed_seed(self._seed, self.current_epoch) + self.global_rank)
+        torch.manual_seed(mixed_seed(self._seed, self.current_epoch) + (self._ranks.rank if self._ranks else 0))
         self._reset("train")
 
     def training_step(self, block: Block, block_index: int) -> None:
         """Do one optimiser step for each batch of the block."""
         optimizer, wrapped, scheduler = self._optimizers()
         num_steps = -(-len(block.target) // block.batch_size)
-        outputs = []
+        losses, outputs = [], []
         for step, (stored, stored_target) in enumerate(block.batches()):
             # Scaled a batch at a time: a whole block of floats would no longer fit the CPU's caches.
+            share = block.share(step, len(stored_target))
             inputs, target = self.augmentation(self._scale(stored), stored_target)
-            logits = self._net(**inputs)
-            loss = self.criterion(logits, target)
+            logits, loss = self._outcome(self._net_in_training, inputs, target, share)
             for parameter in self._trained:  # as optimizer.zero_grad() would, without its profiler's price
                 parameter.grad = None
-            self._backward(loss + self._penalty() if self._has_penalty else loss)
+            self._backward(loss)
             if self._clip_norm:
                 nn.utils.clip_grad_norm_(self._trained, self._clip_norm)
             # Lightning counts its own wrapper's steps; one a block keeps its counters going at a block's price.
             (wrapped if step == num_steps - 1 else optimizer).step()
             if scheduler is not None:
                 scheduler.step()
-            outputs.append((loss.detach(), logits.detach(), target))
+            losses.append((loss.detach(), share.whole))
+            outputs.append((logits.detach()[: share.own], target[: share.own]))
         self.steps_done += num_steps
-        self._count("train", [(loss, len(logits)) for loss, logits, _ in outputs])
+        self._count("train", losses)
         with torch.no_grad():
-            self.train_metrics.update(*(torch.cat([output[place] for output in outputs]) for place in (1, 2)))
+            logits, target = (torch.cat(pieces) for pieces in zip(*outputs, strict=True))
+            self.train_metrics.update(logits, target)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last epoch's sums."""
@@ -119,10 +130,11 @@ class Learner(pl.LightningModule):
 
     def validation_step(self, block: Block, block_index: int) -> None:
         """Measure loss and metrics on a block."""
-        for inputs, target in block.batches():
-            logits = self._net(**self._scale(inputs))
-            self._count("validation", [(self.criterion(logits, target), len(logits))])
-            self.validation_metrics.update(logits, target)
+        for step, (inputs, target) in enumerate(block.batches()):
+            share = block.share(step, len(target))
+            logits, loss = self._outcome(self._net, self._scale(inputs), target, share)
+            self._count("validation", [(loss, share.whole)])
+            self.validation_metrics.update(logits[: share.own], target[: share.own])
 
     def on_validation_epoch_end(self) -> None:
         """Give the epoch's figures to callbacks and checkpoints."""
@@ -143,12 +155,26 @@ class Learner(pl.LightningModule):
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the number of steps."""
+        """Keep the number of steps; what the ranks hold in pieces is gathered."""
         checkpoint["steps_done"] = self.steps_done
+        if self._ranks and self._ranks.shards:
+            checkpoint.update(self._ranks.whole({key: checkpoint[key] for key in _SHARDED}))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from the number of steps."""
+        """Go on from the number of steps; what the ranks hold in pieces is divided again."""
         self.steps_done = checkpoint["steps_done"]
+        if self._ranks and self._ranks.shards:
+            checkpoint["state_dict"] = self._ranks.divided(checkpoint["state_dict"], self.state_dict())
+            for state in checkpoint["optimizer_states"]:
+                for place, values in state["state"].items():  # optimizers number the parameters
+                    state["state"][place] = self._ranks.divided(values, dict.fromkeys(values, self._trained[place]))
+
+    def weights(self) -> dict[str, Tensor]:
+        """The network's state on the CPU, whole; where FSDP has divided it, all ranks must call this."""
+        state = self.network.state_dict()
+        if self._ranks and self._ranks.shards:
+            state = self._ranks.whole(state)
+        return {k: v.detach().cpu().clone() for k, v in state.items() if v is not None}
 
     @property
     def _has_penalty(self) -> bool:
@@ -167,11 +193,27 @@ class Learner(pl.LightningModule):
         bare = self.optimizers(use_pl_optimizer=False)
         return bare, self.optimizers(), schedulers  # type: ignore[return-value]  # one optimizer, so no list
 
+    def _outcome(
+        self, net: Callable[..., Tensor], inputs: Mapping[str, Tensor], target: Tensor, share: Share
+    ) -> tuple[Tensor, Tensor]:
+        """Logits, and the mean loss over the batch, or this rank's part of it."""
+        if self._ranks is None:
+            logits = net(**inputs)
+            return logits, self.criterion(logits, target)
+        self._ranks.begin(share)
+        logits = net(**inputs)
+        return logits, self._ranks.part_of_mean(self.criterion(logits, target), self.criterion, target, share)
+
     def _backward(self, loss: Tensor) -> None:
-        if self.trainer.world_size == 1:
-            loss.backward()  # type: ignore[no-untyped-call]
-        else:
-            self.manual_backward(loss)
+        if self._ranks is None:
+            (loss + self._penalty() if self._has_penalty else loss).backward()  # type: ignore[no-untyped-call]
+            return
+        (loss * self._ranks.size).backward()  # type: ignore[no-untyped-call]  # gradients are averaged over the ranks
+        if self._has_penalty:  # the same on all ranks, so it is not averaged
+            with torch.no_grad():
+                for weight in self._weights:
+                    if weight.grad is not None:
+                        weight.grad.add_(weight.sign(), alpha=self._loss.l1).add_(weight, alpha=self._loss.l2)
 
     def _reset(self, part: str) -> None:
         self._sums[part] = torch.zeros((), device=self.device)
@@ -182,6 +224,8 @@ class Learner(pl.LightningModule):
         self._rows[part] += sum(rows for _, rows in losses)
 
     def _publish(self, part: str, metrics: MetricCollection) -> None:
+        if self._ranks:
+            self._sums[part] = self._ranks.sum(self._sums[part])
         figures = {f"{part}/loss": self._sums[part] / max(1, self._rows[part]), **metrics.compute()}
         self.log_dict(figures)
         metrics.reset()

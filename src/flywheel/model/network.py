@@ -100,19 +100,20 @@ def build_network(net_node: Mapping[str, Any], meta: Json, *, where: str = "mode
     return Network(build(net_node, where=where, meta=meta), meta["inputs"])
 
 
-def save_network(folder: Path, network: Network, description: Json) -> str:
+def save_network(folder: Path, network: Network, description: Json, weights: Mapping[str, Tensor] | None = None) -> str:
     """Write `model.safetensors` and `model.json`.
 
     Args:
         folder: Exists.
         network: Trained.
         description: `task`, `net`, `link`, `meta` and whatever else a reader of the model should know.
+        weights: What to write as its state; None: the state that it has.
 
     Returns:
         The sha256 of `model.safetensors`.
     """
-    weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    save_file(weights, folder / WEIGHTS)
+    state = network.state_dict() if weights is None else weights
+    save_file({key: value.detach().cpu().contiguous() for key, value in state.items()}, folder / WEIGHTS)
     num_parameters = sum(p.numel() for p in network.parameters())
     whole = {"format": FORMAT, "num_parameters": num_parameters, **description}
     (folder / DESCRIPTION).write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,69 @@
+"""Settings that are refused before any work, and what Lightning says that is of no use here."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+
+from flywheel.config import TaskConfig
+from flywheel.errors import ConfigError, nearest
+from flywheel.learner.assemble import CLASS_WEIGHTS
+from flywheel.learner.machine import known_choices, num_devices
+from flywheel.learner.world import place_from
+from flywheel.model.initialise import INITIALISATIONS
+
+
+def check_settings(task: TaskConfig) -> None:
+    """Refuse values that would only fail, or be silently ignored, later.
+
+    Raises:
+        ConfigError: A value is none of those known, too small, or does not go with another.
+    """
+    for where, value, known in (
+        ("trainer.keep", task.trainer.keep, ("best", "last")),
+        ("metric.monitor.mode", task.metric.monitor.mode, ("min", "max")),
+        ("loss.class_weights", task.loss.class_weights, ("none", *CLASS_WEIGHTS)),
+        ("metric.monitor.name", task.metric.monitor.name, ("loss", *task.metric.train)),
+        ("model.init", task.model.init, tuple(INITIALISATIONS)),
+        *known_choices(task.trainer),
+    ):
+        if value not in known:
+            raise ConfigError(f"'{value}' is not known", where=where, mend=nearest(value, known))
+    if task.trainer.compile and " " in torch.__file__:
+        what = f"torch.compile cannot use a torch in a path with a space ({Path(torch.__file__).parent})"
+        raise ConfigError(what, where="trainer.compile", mend="move the project, or set it to false")
+    if not 0 < task.preprocess.validation < 1:
+        what = f"{task.preprocess.validation} leaves no rows to choose by, or none to train on"
+        raise ConfigError(what, where="preprocess.validation", mend="use a share between 0 and 1")
+    for where, number, lowest in (
+        ("trainer.max_epochs", task.trainer.max_epochs, 1),
+        ("trainer.batch_size", task.trainer.batch_size, 1),
+        ("trainer.gradient_clip_norm", task.trainer.gradient_clip_norm, 0),
+        ("trainer.early_stopping.patience", task.trainer.early_stopping.patience, 0),
+        ("loss.l1", task.loss.l1, 0),
+        ("loss.l2", task.loss.l2, 0),
+    ):
+        if number < lowest:
+            raise ConfigError(f"{number} is too small", where=where, mend=f"use {lowest} or more")
+    num_devices(task.trainer, place_from())
+
+
+def quiet() -> None:
+    """Silence what Lightning says that is of no use here, each by its own words."""
+    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for words in (
+        r".*does not have many workers.*",
+        r".*`isinstance\(treespec, LeafSpec\)` is deprecated.*",
+        r".*The number of training batches .* is smaller than the logging interval.*",
+        r".*GPU available but not used.*",
+        r".*MPS available but not used.*",
+        r".*It is recommended to use `self.log.*sync_dist=True.*",  # what is logged is the same on all ranks
+        r".*srun.*command is available on your system but is not used.*",
+        # Steps are made before the schedule's, only not through the wrapper that the warning watches.
+        r".*Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`.*",
+    ):
+        warnings.filterwarnings("ignore", message=words)
