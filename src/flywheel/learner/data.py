@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,15 +24,14 @@ _MEASURED_ROWS = 4096
 _WINDOW = 50  # batches that are sorted together: large enough to save padding, small enough to stay random
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(NamedTuple):
     """Rows of one batch: this rank's own, and the whole batch's. A rank without a row gets one that does not count."""
 
     own: int
     whole: int
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Lightning converts its tensors for precisions like 64-true
 class Block:
     """Several consecutive batches in one piece: one gather, one transfer, one scaling for all of them.
 

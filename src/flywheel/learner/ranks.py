@@ -91,6 +91,8 @@ class Ranks:
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
+        for parameter in net.parameters():  # FSDP takes no channels_last
+            parameter.data = parameter.data.contiguous()
         mesh = init_device_mesh(self.device.type, (self.size,))
         for module in list(net.modules()):  # layers of a stack: each is whole in memory only while it computes
             if isinstance(module, (nn.ModuleList, nn.Sequential)):
