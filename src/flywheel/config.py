@@ -85,6 +85,10 @@ class PreprocessConfig:
         chunk_rows: Rows held in memory at a time.
         fold: Which part of train becomes validation, from 0, instead of a drawn share; None: no folds.
         num_folds: In how many parts train is cut; 0: one for each `group` that the reader gives (leave one group out).
+        engine: What does the work on the rows: `local` (this process) or `ray` (Ray Data, on all processors of a
+            cluster or of this machine). The processed data are the same, byte for byte.
+        ray_address: Of the cluster, `host:6379` or `auto`; None: what `RAY_ADDRESS` says, or else a cluster on this
+            machine that is started for the occasion.
     """
 
     name: str
@@ -98,6 +102,12 @@ class PreprocessConfig:
     chunk_rows: int = 4096
     fold: int | None = None
     num_folds: int = 5
+    engine: str = "local"
+    ray_address: str | None = None
+
+
+SAME_DATA = ("chunk_rows", "engine", "ray_address")
+"""Keys of `preprocess` that change no byte of what it makes, and so make nothing run again."""
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 class FlywheelError(Exception):
@@ -24,6 +25,17 @@ class FlywheelError(Exception):
         if mend:
             parts.append(mend)
         super().__init__("; ".join(part.rstrip(".") for part in parts))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes whole: a subclass's arguments are not those of `Exception`."""
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[FlywheelError], args: tuple[Any, ...], held: dict[str, Any]) -> FlywheelError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(held)
+    return error
 
 
 class ConfigError(FlywheelError):

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flywheel.config import TaskConfig
+from flywheel.config import SAME_DATA, TaskConfig
 from flywheel.digest import sha256_of, sha256_of_code, sha256_of_json
 from flywheel.params import project_root, state_dir
 from flywheel.stage import whole_file, whole_folder
@@ -52,7 +52,8 @@ def processed_key(task: TaskConfig) -> str:
     """Hash all that decides processed data: settings of data and preprocess, local files, feedback, code."""
     root = project_root()
     local = [_listing(root / task.data.watch), _listing(_feedback(task))]
-    settings = [asdict(task.data), asdict(task.preprocess), local, sha256_of_code(root, CODE)]
+    preprocess = {key: value for key, value in asdict(task.preprocess).items() if key not in SAME_DATA}
+    settings = [asdict(task.data), preprocess, local, sha256_of_code(root, CODE)]
     return sha256_of_json(settings)[:16]
 
 

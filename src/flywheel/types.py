@@ -27,11 +27,14 @@ class Split:
         chunks: Called with a number of rows, yields frames of at most so many rows, in the file's order, a new
             pass at each call. One row an example; the index is the row's number in the split's own files.
         file: The file to name when a row is bad.
+        between: Called with the first row, the one after the last, and a number of rows: yields the frames of these
+            rows alone, without reading those before. None: the files can only be read from their beginning.
     """
 
     num_rows: int
     chunks: Callable[[int], Iterator[pd.DataFrame]]
     file: str
+    between: Callable[[int, int, int], Iterator[pd.DataFrame]] | None = None
 
 
 Splits = dict[str, Split]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flywheel.preprocessor.audio_spectrum import PADDING, PADDING_VALUE, Moments, pack, packed_meta, picture
+from flywheel.preprocessor.audio_spectrum import PADDING, PADDING_VALUE, Moments, clip_sums, pack, packed_meta, picture
 
 RNG = np.random.default_rng(0)
 
@@ -12,10 +12,10 @@ RNG = np.random.default_rng(0)
 def test_moments_are_those_of_all_frames_to_the_last_bit_wherever_chunks_end(clips: list[int]) -> None:
     frames = RNG.normal(-5, 3, (16, 4)).astype(np.float32)
     whole, parts = Moments(), Moments()
-    whole.add(frames, np.array(clips))
+    whole.add(clip_sums(frames, np.array(clips)), sum(clips))
     ends = np.cumsum(clips)
     for end, number in zip(ends, clips, strict=True):
-        parts.add(frames[end - number : end], np.array([number]))
+        parts.add(clip_sums(frames[end - number : end], np.array([number])), number)
     assert whole.mean_and_std() == parts.mean_and_std()
     mean, std = whole.mean_and_std()
     np.testing.assert_allclose(mean, frames.mean(axis=0, dtype=np.float64), rtol=1e-6)
@@ -25,7 +25,7 @@ def test_moments_are_those_of_all_frames_to_the_last_bit_wherever_chunks_end(cli
 def test_a_band_without_variation_has_deviation_1_and_no_clips_have_none() -> None:
     moments = Moments()
     assert moments.mean_and_std() == ([], [])
-    moments.add(np.full((5, 2), 7.0, np.float32), np.array([5]))
+    moments.add(clip_sums(np.full((5, 2), 7.0, np.float32), np.array([5])), 5)
     assert moments.mean_and_std() == ([7.0, 7.0], [1.0, 1.0])
 
 

@@ -11,6 +11,7 @@ from flywheel.config import PreprocessConfig
 from flywheel.errors import ConfigError, DataError
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.draw import fold_rows, grouped, stratified
+from flywheel.preprocessor.engine import LocalEngine
 from flywheel.preprocessor.splitter import PARTS, Plan, make_plan
 from flywheel.preprocessor.survey import Survey, Vocabulary, survey
 from flywheel.preprocessor.target import ClassTarget
@@ -82,7 +83,7 @@ class Words(Preprocessor):
 
 def surveyed(frame: pd.DataFrame, name: str = "train", words: Vocabulary | None = None) -> Survey:
     split = Split(len(frame), lambda rows: iter([frame]), f"{name}.csv")
-    return survey(name, split, Words(), ClassTarget(), words or Vocabulary(), 100_000)
+    return survey(name, LocalEngine({name: split}), Words(), ClassTarget(), words or Vocabulary(), 100_000)
 
 
 def planned(frame: pd.DataFrame, **settings: Any) -> Plan:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from flywheel.errors import DataError
+from flywheel.preprocessor.engine import LocalEngine
 from flywheel.preprocessor.image import ImagePreprocessor
 from flywheel.preprocessor.survey import DroppedRows, Survey, Vocabulary, check_dropped, survey
 from flywheel.preprocessor.target import ClassTarget
@@ -24,7 +25,7 @@ def frame(first: int, count: int, **columns: object) -> pd.DataFrame:
 
 
 def look(split: Split) -> Survey:
-    return survey("train", split, ImagePreprocessor(), ClassTarget(), Vocabulary(), 10)
+    return survey("train", LocalEngine({"train": split}), ImagePreprocessor(), ClassTarget(), Vocabulary(), 10)
 
 
 def test_keeps_a_digest_and_a_code_of_every_row() -> None:

@@ -21,8 +21,9 @@ from flywheel.preprocessor.audio_codebook import (
 )
 from flywheel.preprocessor.audio_features import FrameSettings, log_mel, mfcc, padded
 from flywheel.preprocessor.audio_requests import read_audio_requests
-from flywheel.preprocessor.audio_spectrum import PADDING_VALUE, Moments, pack, packed_meta, picture
+from flywheel.preprocessor.audio_spectrum import PADDING_VALUE, Moments, clip_sums, pack, packed_meta, picture
 from flywheel.preprocessor.base import DIGEST_BYTES, Preprocessor, digests_of, target_name
+from flywheel.preprocessor.chunks import mapped
 from flywheel.reader.format.audio_file import AudioError
 from flywheel.reader.format.image_frame import object_column
 from flywheel.types import Dropped, Json, Preview
@@ -92,10 +93,10 @@ class AudioPreprocessor(Preprocessor):
     def fit(self, chunks: Iterable[pd.DataFrame]) -> None:
         """Learn each band's mean and standard deviation and, for tokens, the typical frames."""
         moments, sample = Moments(), FrameSample()
-        for frame in chunks:
-            for spectra, num_frames in self._spectra(frame):
-                moments.add(spectra, num_frames)
-                if self.features == "quantised":
+        for found in mapped(self._summed, chunks):
+            for sums, num_frames, spectra in found:
+                moments.add(sums, num_frames)
+                if spectra is not None:
                     sample.add(spectra)
         self._mean, self._std = moments.mean_and_std()
         if not self._mean:
@@ -233,6 +234,12 @@ class AudioPreprocessor(Preprocessor):
             num_frames = np.array([self.frames.num_frames(len(samples)) for samples in clips])
             spectra = log_mel(clips, self.frames)
             yield spectra if self.features == "log_mel" else mfcc(spectra, self.num_coefficients), num_frames
+
+    def _summed(self, frame: pd.DataFrame) -> list[tuple[Array, int, Array | None]]:
+        """What `fit` needs of some rows, block by block: sums of each clip, the number of frames, frames to sample."""
+        quantised = self.features == "quantised"
+        return [(clip_sums(spectra, number), int(number.sum()), spectra if quantised else None)
+                for spectra, number in self._spectra(frame)]  # fmt: skip
 
     def _clip(self, frame: pd.DataFrame, position: int, value: Any) -> Clip:
         try:

@@ -32,20 +32,17 @@ class Moments:
         self._num_frames = 0
         self._sums: Array | None = None
 
-    def add(self, spectra: Array, num_frames: Array) -> None:
+    def add(self, sums: Array, num_frames: int) -> None:
         """Take in clips.
 
         Args:
-            spectra: float32 [frames of all clips, F], one clip after the other.
-            num_frames: Of each clip, [N], at least 1.
+            sums: Of each clip, as `clip_sums` gives them.
+            num_frames: Of all of them.
         """
-        starts = np.cumsum(num_frames) - num_frames
-        values = spectra.astype(np.float64)
-        sums = np.stack([np.add.reduceat(values, starts), np.add.reduceat(values * values, starts)], axis=1)
         total = np.zeros(sums.shape[1:]) if self._sums is None else self._sums
         for one in sums:  # one clip after the other, or the last bits would depend on the size of the chunks
             total = total + one
-        self._sums, self._num_frames = total, self._num_frames + int(num_frames.sum())
+        self._sums, self._num_frames = total, self._num_frames + num_frames
 
     def mean_and_std(self) -> tuple[list[float], list[float]]:
         """Give both for each band; a band without variation has deviation 1. No clips, no bands."""
@@ -55,6 +52,18 @@ class Moments:
         variance = np.maximum(self._sums[1] / self._num_frames - mean**2, 0)
         std = np.sqrt(variance)
         return mean.tolist(), np.where(std > 1e-6, std, 1.0).tolist()
+
+
+def clip_sums(spectra: Array, num_frames: Array) -> Array:
+    """Add up each clip's values, and their squares, float64 [N, 2, F].
+
+    Args:
+        spectra: float32 [frames of all clips, F], one clip after the other.
+        num_frames: Of each clip, [N], at least 1.
+    """
+    starts = np.cumsum(num_frames) - num_frames
+    values = spectra.astype(np.float64)
+    return np.stack([np.add.reduceat(values, starts), np.add.reduceat(values * values, starts)], axis=1)
 
 
 def pack(deviations: Array) -> Array:

@@ -26,7 +26,10 @@ class Preprocessor(ABC):
 
     @abstractmethod
     def fit(self, chunks: Iterable[pd.DataFrame]) -> None:
-        """Learn from the training rows; the result must not depend on where the chunks begin and end."""
+        """Learn from the training rows; the result must not depend on where the chunks begin and end.
+
+        What is done to each chunk alone goes through `flywheel.preprocessor.chunks.mapped`.
+        """
 
     @abstractmethod
     def clean(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Dropped]]:
@@ -76,6 +79,14 @@ class Preprocessor(ABC):
         Raises:
             DataError: The state lacks something.
         """
+
+    @property
+    def settled(self) -> bool:
+        """Whether `clean` treats a row the same whatever it has cleaned before: then chunks may be cleaned apart."""
+        return True
+
+    def met(self, columns: Sequence[str]) -> None:  # noqa: B027 - most need not know
+        """Hear of the columns of a raw frame that a copy of this object has cleaned elsewhere."""
 
     def digest(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
         """Give each cleaned row's inputs as 128 bits, uint64 [N, 2]; equal inputs, and only those, have equal bits."""

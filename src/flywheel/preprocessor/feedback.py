@@ -40,14 +40,26 @@ def appended(own: Split, feedback: Split | None) -> Split:
     """Give one split after the other; row numbers of feedback go on where the data set's own end."""
     if feedback is None:
         return own
-    extra = feedback
+    extra, own_between = feedback, own.between
 
-    def chunks(rows: int) -> Iterator[pd.DataFrame]:
-        yield from own.chunks(rows)
+    def later(rows: int) -> Iterator[pd.DataFrame]:
         first = own.num_rows
         for frame in extra.chunks(rows):
             frame.index = pd.RangeIndex(first, first + len(frame))
             first += len(frame)
             yield frame
 
-    return Split(own.num_rows + extra.num_rows, chunks, own.file)
+    def chunks(rows: int) -> Iterator[pd.DataFrame]:
+        yield from own.chunks(rows)
+        yield from later(rows)
+
+    def between(first: int, end: int, rows: int) -> Iterator[pd.DataFrame]:
+        if own_between is not None and first < own.num_rows:
+            yield from own_between(first, min(end, own.num_rows), rows)
+        for frame in later(rows) if end > own.num_rows else ():
+            wanted = frame[(frame.index >= first) & (frame.index < end)]
+            if len(wanted):
+                yield wanted
+
+    num_rows = own.num_rows + extra.num_rows
+    return Split(num_rows, chunks, own.file, between if own_between is not None else None)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from flywheel.errors import DataError
 from flywheel.preprocessor.base import DIGEST_BYTES, Preprocessor, digests_of, target_name
+from flywheel.preprocessor.chunks import mapped
 from flywheel.preprocessor.image_requests import read_image_requests
 from flywheel.preprocessor.pixels import as_pixels, resize, to_colour, to_grey
 from flywheel.reader.format.image_file import ImageError
@@ -57,18 +58,19 @@ class ImagePreprocessor(Preprocessor):
         """Learn each channel's mean and standard deviation, from exact counts of each level."""
         self._mean, self._std = [], []
         counts: np.ndarray[Any, Any] | None = None
-        for frame in chunks:
-            pixels = self.transform(frame)["image"]
-            if counts is None:
-                counts = np.zeros((pixels.shape[1], NUM_LEVELS), np.int64)
-            for channel, count in enumerate(counts):
-                count += _level_counts(pixels[:, channel])
+        for found in mapped(self._counted, chunks):
+            counts = found if counts is None else counts + found
         if counts is None or not counts.any():
             raise DataError("train", None, "holds no pictures to learn from")
         for count in counts:
             mean, std = (0.0, 255.0) if self.normalise == "unit" else _moments(count)
             self._mean.append(mean)
             self._std.append(std)
+
+    @property
+    def settled(self) -> bool:
+        """Whether size and channels are known: the first good picture decides what nothing sets."""
+        return self._row_shape is not None
 
     def clean(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Dropped]]:
         """Decode, convert and resize; what fails is dropped with its reason."""
@@ -167,6 +169,11 @@ class ImagePreprocessor(Preprocessor):
             why = f"its inputs are no ImagePreprocessor's: {error!r}"
             raise DataError("preprocessor.json", None, why, mend="run the preprocess stage again") from None
         return made
+
+    def _counted(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
+        """How often each level occurs in each channel, int64 [C, NUM_LEVELS]."""
+        pixels = self.transform(frame)["image"]
+        return np.stack([_level_counts(pixels[:, channel]) for channel in range(pixels.shape[1])])
 
     def _standard(self, value: Any) -> np.ndarray[Any, Any]:
         """Bring a picture to the size and the channels of all; the first one decides where nothing is set."""

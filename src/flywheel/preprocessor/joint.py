@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ import pandas as pd
 from flywheel.errors import DataError
 from flywheel.instantiate import locate
 from flywheel.preprocessor.base import DIGEST_BYTES, RESERVED_COLUMNS, Preprocessor, digests_of, target_name
+from flywheel.preprocessor.chunks import Mapped
 from flywheel.types import Dropped, Json, Preview
 
 NEAR_BYTES = 8
@@ -55,7 +57,18 @@ class JointPreprocessor(Preprocessor):
         """
         again = list(chunks) if isinstance(chunks, Iterator) else chunks
         for name, part in self.parts.items():
-            part.fit(self._view(frame, name) for frame in again)
+            part.fit(Mapped(partial(self._view, name=name), again))
+
+    @property
+    def settled(self) -> bool:
+        """Whether every part is."""
+        return all(part.settled for part in self.parts.values())
+
+    def met(self, columns: Sequence[str]) -> None:
+        """Tell every part of the columns that it sees."""
+        seen = pd.DataFrame(columns=list(columns))
+        for name, part in self.parts.items():
+            part.met(list(self._view(seen, name).columns))
 
     def clean(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Dropped]]:
         """Clean every part's columns; a row is dropped by the first part that cannot use it."""

@@ -1,16 +1,16 @@
 """From raw files to a processed data set in three passes: clean and decide, fit, transform and write.
 
 Memory does not grow with the data, save for 21 bytes a row (see `survey`) and the sorting of fingerprints; neither
-the number of rows in a chunk nor anything else but the data and the settings changes a byte of the result.
+the number of rows in a chunk nor the engine that does the work, nor anything else but the data and the settings,
+changes a byte of the result.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,19 +19,20 @@ import pandas as pd
 
 from flywheel.config import PreprocessConfig, TaskConfig
 from flywheel.digest import sha256_of
-from flywheel.errors import ConfigError, DataError
+from flywheel.errors import ConfigError
 from flywheel.instantiate import build
 from flywheel.preprocessor.base import Preprocessor
-from flywheel.preprocessor.feedback import appended, read_feedback
+from flywheel.preprocessor.engine import Engine, Frames, Pass, RawData, engine_for
 from flywheel.preprocessor.pictures import SAMPLES_PER_CLASS, draw_classes, draw_samples
 from flywheel.preprocessor.profile import Ranges, class_counts, make_profile
 from flywheel.preprocessor.splitter import PARTS, TRAIN, Plan, make_plan
-from flywheel.preprocessor.survey import Survey, Vocabulary, check_dropped, checked_chunks, survey
+from flywheel.preprocessor.survey import UNUSABLE, Survey, Vocabulary, check_dropped, survey
 from flywheel.preprocessor.target import Target
 from flywheel.preprocessor.task import TaskPreprocessor
+from flywheel.preprocessor.transformed import Transformed, transformed
 from flywheel.preprocessor.writer import SafetensorsWriter
 from flywheel.stage import whole_folder
-from flywheel.types import SPLITS, Json, Preview, Split
+from flywheel.types import SPLITS, Json, Preview
 
 log = logging.getLogger("flywheel")
 
@@ -60,36 +61,30 @@ def preprocess(task: TaskConfig, raw_dir: Path, feedback_dir: Path, target: Path
     reader = build(task.data.reader.read, where=f"{where}.data.reader.read")
     inputs = cast(Preprocessor, build(settings.inputs, where=f"{where}.preprocess.inputs"))
     labels = cast(Target, build(settings.target, where=f"{where}.preprocess.target"))
-    if not raw_dir.is_dir():
-        raise DataError(raw_dir, None, "no such folder", mend="run the download stage")
-    splits: dict[str, Split] = reader.read(raw_dir)
-    num_own = splits["train"].num_rows
-    splits = {**splits, "train": appended(splits["train"], read_feedback(feedback_dir))}
+    raw = RawData(reader, raw_dir, feedback_dir)
+    own = raw.own()
+    splits = raw.with_feedback(own)
+    num_own = own["train"].num_rows
 
-    run = _Run(settings, TaskPreprocessor(inputs, labels))
-    run.decide(splits, num_own)
-    run.fit()
-    with whole_folder(target) as folder:
-        meta = run.write(folder, task.name)
-        run.describe(folder, task.name, meta, splits["train"].num_rows - num_own)
+    with engine_for(settings, raw, splits) as engine:
+        run = _Run(settings, TaskPreprocessor(inputs, labels), engine)
+        run.decide(num_own)
+        run.fit()
+        with whole_folder(target) as folder:
+            meta = run.write(folder, task.name)
+            run.describe(folder, task.name, meta, splits["train"].num_rows - num_own)
     return meta
 
 
-@dataclass(frozen=True)
-class _Frames:
-    """Frames that can be gone through again: each time the files are read anew."""
-
-    open: Callable[[], Iterator[tuple[pd.DataFrame, Any]]]
-
-    def __iter__(self) -> Iterator[pd.DataFrame]:
-        return (frame for frame, _ in self.open())
+def _labels(frame: pd.DataFrame, _: Any) -> pd.Series:
+    return frame["label"]
 
 
 class _Run:
     """One preprocessing: what the passes hand to each other."""
 
-    def __init__(self, settings: PreprocessConfig, preprocessor: TaskPreprocessor) -> None:
-        self.settings, self.preprocessor = settings, preprocessor
+    def __init__(self, settings: PreprocessConfig, preprocessor: TaskPreprocessor, engine: Engine) -> None:
+        self.settings, self.preprocessor, self.engine = settings, preprocessor, engine
         self.inputs, self.target = preprocessor.inputs, preprocessor.target
         self.words = Vocabulary()
         self.surveys: dict[str, Survey] = {}
@@ -98,11 +93,11 @@ class _Run:
         self.samples: dict[int, list[Preview]] = {}
         self.statistics: dict[str, dict[str, Any]] = {}
 
-    def decide(self, splits: dict[str, Split], num_own: int) -> None:
+    def decide(self, num_own: int) -> None:
         """Pass 1: clean every split, and decide where each row goes."""
         for name in SPLITS:
-            if name in splits:
-                found = survey(name, splits[name], self.inputs, self.target, self.words, self.settings.chunk_rows)
+            if name in self.engine.splits:
+                found = survey(name, self.engine, self.inputs, self.target, self.words, self.settings.chunk_rows)
                 check_dropped(found, self.settings.max_dropped)
                 self.surveys[name] = found
         self.plan = make_plan(self.surveys, num_own, self.words.names, self.settings)
@@ -113,29 +108,30 @@ class _Run:
             held = np.unique(self.surveys["train"].codes[self.plan.parts["train"] == TRAIN])
             self.target.fit([pd.Series([self.words.names[code] for code in held], dtype=object)])
         else:
-            self.target.fit(frame["label"] for frame, _ in self._chunks("train", "fit target", only=TRAIN))
-        self.inputs.fit(_Frames(lambda: self._chunks("train", "fit", only=TRAIN)))
+            self.target.fit(self.engine.each(self._pass("train", "fit target", only=TRAIN), _labels))
+        self.inputs.fit(Frames(self.engine, self._pass("train", "fit", only=TRAIN)))
 
     def write(self, folder: Path, task: str) -> Json:
         """Pass 3: transform every row that is used, and write it to its split's file."""
         num_rows = {
             name: sum(int((parts == code).sum()) for parts in self.plan.parts.values()) for name, code in PARTS.items()
         }
+        work = partial(transformed, self.preprocessor)
         writers: dict[str, SafetensorsWriter] = {}
         with ExitStack() as open_files:
             for source in self.surveys:
-                for frame, parts in self._chunks(source, f"write {source}"):
-                    arrays, inputs = self._arrays(frame)
+                for made in self.engine.each(self._pass(source, f"write {source}"), work):
+                    arrays = made.arrays
                     if not writers:
                         for name, number in num_rows.items():
                             writer = SafetensorsWriter(folder / f"{name}.safetensors", number, arrays)
                             writers[name] = open_files.enter_context(writer)
                     for name, code in PARTS.items():
-                        chosen = parts == code
+                        chosen = made.parts == code
                         if chosen.any():
                             writers[name].append({key: array[chosen] for key, array in arrays.items()})
-                            self._count(name, frame[chosen], {key: array[chosen] for key, array in inputs.items()})
-                    self._collect(inputs, self.surveys[source].codes[frame.index], parts)
+                    self._count(made)
+                    self._collect(made.inputs, self.surveys[source].codes[made.rows], made.parts)
         self.preprocessor.save(folder / "preprocessor.json")
         meta = {
             "format": FORMAT,
@@ -167,28 +163,19 @@ class _Run:
             draw_classes(folder / "classes.png", counts, f"{task}: class balance")
         log.info("%s", summary(profile))
 
-    def _chunks(self, source: str, what: str, only: int | None = None) -> Iterator[tuple[pd.DataFrame, Any]]:
-        """Read a split again, and give its used rows with the part each goes to."""
+    def _pass(self, source: str, what: str, only: int | None = None) -> Pass:
+        """Go through a split again: its used rows, or those of one part."""
         parts = self.plan.parts[source]
-        chosen = parts >= 0 if only is None else parts == only
-        for frame in checked_chunks(self.surveys[source].split, self.settings.chunk_rows, what):
-            first, end = int(frame.index[0]), int(frame.index[-1]) + 1
-            here = chosen[first:end]
-            if here.any():
-                yield (frame if here.all() else frame[here]), parts[first:end][here]
+        chosen = parts if only is None else np.where(parts == only, parts, np.int8(UNUSABLE))
+        return Pass(source, what, self.settings.chunk_rows, chosen)
 
-    def _arrays(self, frame: pd.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What is stored of some rows, and the inputs alone."""
-        inputs = self.preprocessor.transform(frame)
-        encoded = self.preprocessor.encode(frame)
-        return {**inputs, "target": encoded, "row": frame.index.to_numpy(np.int64)}, inputs
-
-    def _count(self, part: str, frame: pd.DataFrame, inputs: dict[str, Any]) -> None:
-        """Take rows of one split into the figures of the profile."""
-        self.ranges.add(part, inputs)
-        held = self.statistics.setdefault(part, {})
-        for key, value in self.inputs.statistics(frame, inputs).items():
-            held[key] = held[key] + value if key in held else value
+    def _count(self, made: Transformed) -> None:
+        """Take a chunk into the figures of the profile."""
+        self.ranges.merge(made.ranges)
+        for part, counted in made.statistics.items():
+            held = self.statistics.setdefault(part, {})
+            for key, value in counted.items():
+                held[key] = held[key] + value if key in held else value
 
     def _collect(self, inputs: dict[str, Any], codes: Any, parts: Any) -> None:
         """Keep previews of the first rows of each class in train."""

@@ -42,6 +42,16 @@ class Range:
             self.total += int(block.sum())
             self.squares += int(block @ block)
 
+    def merge(self, other: Range) -> None:
+        """Take in what another has seen."""
+        if other.low is None or other.high is None:
+            return
+        self.low = other.low if self.low is None else min(self.low, other.low)
+        self.high = other.high if self.high is None else max(self.high, other.high)
+        self.exact = self.exact and other.exact
+        self.number, self.total = self.number + other.number, self.total + other.total
+        self.squares += other.squares
+
     def to_json(self) -> Json:
         """`min`, `max` and, where they are exact, `mean` and `std`."""
         state: Json = {"min": self.low, "max": self.high}
@@ -61,6 +71,12 @@ class Ranges:
         """Take in more rows."""
         for name, values in inputs.items():
             self.by_split.setdefault(split, {}).setdefault(name, Range()).add(values)
+
+    def merge(self, other: Ranges) -> None:
+        """Take in what others have seen."""
+        for split, found in other.by_split.items():
+            for name, seen in found.items():
+                self.by_split.setdefault(split, {}).setdefault(name, Range()).merge(seen)
 
 
 def class_counts(surveys: dict[str, Survey], plan: Plan, part: str, num_codes: int) -> np.ndarray[Any, Any]:

@@ -6,19 +6,19 @@ the reader gives groups, and 8 more where the preprocessor knows near-duplicates
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from flywheel.errors import DataError
 from flywheel.preprocessor.base import Preprocessor
+from flywheel.preprocessor.engine import Engine, Pass, checked
 from flywheel.preprocessor.target import Target
 from flywheel.types import Dropped, Json, Split
+
+Array = np.ndarray[Any, Any]
 
 UNUSABLE = -1
 MAX_NAMED = 100
@@ -38,11 +38,21 @@ class Vocabulary:
         """The labels by code."""
         return list(self.codes)
 
-    def encode(self, labels: pd.Series) -> np.ndarray[Any, Any]:
-        """Give each label's code, and new labels a new one."""
-        places, distinct = pd.factorize(labels)
-        known = [self.codes.setdefault(str(label), len(self.codes)) for label in distinct]
-        return np.array(known, dtype=np.int32)[places]
+    def take(self, codes: Array, names: list[str]) -> Array:
+        """Give the codes here of labels that have codes in a list of their own, and new labels a new one.
+
+        Args:
+            codes: int32 [N].
+            names: By code, in the order in which they were first seen.
+        """
+        known = [self.codes.setdefault(name, len(self.codes)) for name in names]
+        return np.array(known, dtype=np.int32)[codes]
+
+
+def coded(labels: pd.Series) -> tuple[Array, list[str]]:
+    """Give each label's place, int32 [N], among the different ones, and these in the order of their first row."""
+    places, distinct = pd.factorize(labels)
+    return places.astype(np.int32), list(map(str, distinct))
 
 
 @dataclass
@@ -84,57 +94,118 @@ class Survey:
 
     name: str
     split: Split
-    digests: np.ndarray[Any, Any]
-    codes: np.ndarray[Any, Any]
+    digests: Array
+    codes: Array
     dropped: DroppedRows
-    groups: np.ndarray[Any, Any] | None = None
-    near: np.ndarray[Any, Any] | None = None
+    groups: Array | None = None
+    near: Array | None = None
     group_names: list[str] = field(default_factory=list)
 
     @property
-    def units(self) -> np.ndarray[Any, Any] | None:
+    def units(self) -> Array | None:
         """What must not be torn apart, by row: groups, or else near-duplicates; None: rows are drawn one by one."""
         return self.near if self.groups is None else self.groups
 
     @property
-    def usable(self) -> np.ndarray[Any, Any]:
+    def usable(self) -> Array:
         """Which rows can be used, bool [N]."""
         return np.asarray(self.codes != UNUSABLE)
 
 
-def survey(name: str, split: Split, inputs: Preprocessor, target: Target, words: Vocabulary, chunk_rows: int) -> Survey:
+@dataclass
+class Cleaned:
+    """What cleaning one chunk gives, on its way from wherever that was done.
+
+    Attributes:
+        columns: Of the raw frame.
+        rows: int64 [n], the numbers of its usable rows.
+        lost: Each other row in order, and the file it is in, where rows have one.
+        digests: uint64 [n, 2].
+        labels: Codes, int32 [n], in these names; None where the target is no class.
+        groups: Likewise; None where the reader gives no groups.
+        near: uint64 [n]; None where the preprocessor has no such fingerprints.
+    """
+
+    columns: list[str]
+    rows: Array
+    lost: list[tuple[Dropped, str | None]]
+    digests: Array
+    labels: tuple[Array, list[str]] | None = None
+    groups: tuple[Array, list[str]] | None = None
+    near: Array | None = None
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """The first pass's work on a chunk: it needs nothing of other chunks once `inputs` is settled."""
+
+    inputs: Preprocessor
+    target: Target
+
+    def __call__(self, frame: pd.DataFrame, _: Any) -> Cleaned:
+        """Clean a chunk, and take fingerprints of what is left."""
+        kept, lost = self.inputs.clean(frame)
+        labels, reasons = self.target.clean(kept["label"])
+        unlabelled = reasons.notna()
+        lost += [Dropped(int(row), str(why)) for row, why in reasons[unlabelled].items()]  # type: ignore[call-overload]
+        has_files = "file" in frame.columns
+        named = [(drop, str(frame.at[drop.row, "file"]) if has_files else None)
+                 for drop in sorted(lost, key=lambda drop: drop.row)]  # fmt: skip
+        kept, labels = kept[~unlabelled], labels[~unlabelled]
+        found = Cleaned(list(map(str, frame.columns)), kept.index.to_numpy(), named, np.empty((0, 2), np.uint64))
+        if len(kept):
+            found.digests = self.inputs.digest(kept)
+            found.labels = coded(labels) if self.target.stratified else None
+            found.groups = coded(_own_where_missing(kept["group"])) if "group" in kept.columns else None
+            found.near = self.inputs.near(kept)
+        return found
+
+
+def survey(name: str, engine: Engine, inputs: Preprocessor, target: Target, words: Vocabulary, rows: int) -> Survey:
     """Read a split once, clean it, and keep what later decisions need.
+
+    Args:
+        name: The split's.
+        engine: Cleans the chunks.
+        inputs: Cleans examples.
+        target: Cleans labels.
+        words: The labels' codes; new ones are added.
+        rows: Held at a time.
 
     Raises:
         DataError: The split is empty, has no labels, or gives another number of rows than it said.
     """
+    split = engine.splits[name]
     if split.num_rows == 0:
         raise DataError(split.file, None, f"{name} has no rows")
     digests = np.zeros((split.num_rows, 2), np.uint64)
     codes = np.full(split.num_rows, UNUSABLE, np.int32)
     dropped = DroppedRows()
     groups, near, known = None, None, Vocabulary()
-    for frame in checked_chunks(split, chunk_rows, f"clean {name}"):
-        kept, lost = inputs.clean(frame)
-        labels, reasons = target.clean(kept["label"])
-        unlabelled = reasons.notna()
-        lost += [Dropped(int(row), str(why)) for row, why in reasons[unlabelled].items()]  # type: ignore[call-overload]
-        for drop in sorted(lost, key=lambda drop: drop.row):
-            file = str(frame.at[drop.row, "file"]) if "file" in frame.columns else None
+    if not engine.in_order:
+        _settle(inputs, split, rows)
+    for found in engine.each(Pass(name, f"clean {name}", rows), Cleaning(inputs, target)):
+        inputs.met(found.columns)
+        for drop, file in found.lost:
             dropped.add(drop.row, drop.why, file)
-        kept, labels = kept[~unlabelled], labels[~unlabelled]
-        if len(kept):
-            rows = kept.index.to_numpy()
-            digests[rows] = inputs.digest(kept)
-            codes[rows] = words.encode(labels) if target.stratified else 0
-            if "group" in kept.columns:
-                groups = np.full(split.num_rows, UNUSABLE, np.int32) if groups is None else groups
-                groups[rows] = known.encode(_own_where_missing(kept["group"]))
-            gist = inputs.near(kept)
-            if gist is not None:
-                near = np.zeros(split.num_rows, np.uint64) if near is None else near
-                near[rows] = gist
+        if not len(found.rows):
+            continue
+        digests[found.rows] = found.digests
+        codes[found.rows] = 0 if found.labels is None else words.take(*found.labels)
+        if found.groups is not None:
+            groups = np.full(split.num_rows, UNUSABLE, np.int32) if groups is None else groups
+            groups[found.rows] = known.take(*found.groups)
+        if found.near is not None:
+            near = np.zeros(split.num_rows, np.uint64) if near is None else near
+            near[found.rows] = found.near
     return Survey(name, split, digests, codes, dropped, groups, near, known.names)
+
+
+def _settle(inputs: Preprocessor, split: Split, rows: int) -> None:
+    """Clean the first rows here until those that follow can be cleaned apart from each other."""
+    frames = checked(split.chunks(rows), split)
+    while not inputs.settled and (frame := next(frames, None)) is not None:
+        inputs.clean(frame)
 
 
 def _own_where_missing(groups: pd.Series) -> pd.Series:
@@ -143,32 +214,6 @@ def _own_where_missing(groups: pd.Series) -> pd.Series:
     absent = given.isna() | (given.astype(str).str.strip() == "")
     alone = pd.Series([f"row {row} without a group" for row in groups.index], index=groups.index, dtype=object)
     return given.mask(absent, alone)
-
-
-def checked_chunks(split: Split, chunk_rows: int, what: str) -> Iterator[pd.DataFrame]:
-    """Read a split with a progress bar (on a terminal), and check that its rows are the ones it promised.
-
-    Raises:
-        DataError: A frame has no labels, or rows are missing, or too many.
-    """
-    done = 0
-    with tqdm(total=split.num_rows, desc=what, unit=" rows", leave=False, disable=not sys.stderr.isatty()) as bar:
-        for frame in split.chunks(chunk_rows):
-            if "label" not in frame.columns:
-                mend = "mend the label's column in conf/data/"
-                raise DataError(split.file, None, "has no labels", mend=mend)
-            if len(frame) and (frame.index[0] != done or done + len(frame) > split.num_rows):
-                raise _other_rows(split, done)
-            done += len(frame)
-            yield frame
-            bar.update(len(frame))
-    if done != split.num_rows:
-        raise _other_rows(split, done)
-
-
-def _other_rows(split: Split, row: int) -> DataError:
-    mend = "run the stage again if the file changed meanwhile, else mend its reader"
-    return DataError(split.file, row, f"the rows read are not the {split.num_rows} that were announced", mend=mend)
 
 
 def check_dropped(surveyed: Survey, max_dropped: float) -> None:

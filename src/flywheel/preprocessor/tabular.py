@@ -11,6 +11,7 @@ import pandas as pd
 
 from flywheel.errors import DataError, nearest
 from flywheel.preprocessor.base import RESERVED_COLUMNS, Preprocessor, target_name
+from flywheel.preprocessor.chunks import mapped
 from flywheel.preprocessor.table_requests import read_table_requests
 from flywheel.preprocessor.tabular_columns import ABSENT, Column, column_from
 from flywheel.preprocessor.tabular_fit import Learnt, learn
@@ -98,6 +99,10 @@ class TabularPreprocessor(Preprocessor):
         self._set(learn(texts, self.rules, self.types, max_categories=self.max_categories, min_count=self.min_count,
                         refuses_unseen=self.unseen == "refuse", clip=self.clip,
                         drop_constant=self.drop_constant))  # fmt: skip
+
+    def met(self, columns: Sequence[str]) -> None:
+        """Hear of columns that `types` and `ignore` may name."""
+        self._met.update(dict.fromkeys(name for name in columns if name not in RESERVED_COLUMNS))
 
     def clean(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Dropped]]:
         """Drop rows with a value that its stated type cannot read; once fitted, that its column cannot read."""
@@ -253,14 +258,18 @@ class TabularPreprocessor(Preprocessor):
         """
         met = dict(self._met)
         any_chunk = False
-        for frame in chunks:
+        for columns, texts, rows in mapped(self._told_of, chunks):
             any_chunk = True
-            met.update(_columns_of(frame))
-            yield {name: self._texts(frame, name) for name in self._named(frame)}, frame.index.to_numpy()
+            met.update(columns)
+            yield texts, rows
         for name in (*self.types, *self.ignore) if any_chunk else ():
             if name not in met:
                 why = f"no column '{name}', which preprocess.inputs names"
                 raise DataError("table", None, why, mend=nearest(name, met))
+
+    def _told_of(self, frame: pd.DataFrame) -> tuple[dict[str, None], dict[str, Array], Array]:
+        texts = {name: self._texts(frame, name) for name in self._named(frame)}
+        return _columns_of(frame), texts, frame.index.to_numpy()
 
     def _texts(self, frame: pd.DataFrame, name: str) -> Array:
         if name not in frame.columns:

@@ -13,6 +13,7 @@ import pandas as pd
 from flywheel.errors import DataError
 from flywheel.instantiate import locate
 from flywheel.preprocessor.base import RESERVED_COLUMNS, Preprocessor, target_name
+from flywheel.preprocessor.chunks import Mapped
 from flywheel.preprocessor.table_requests import read_table_requests
 from flywheel.preprocessor.text_cleaning import TextCleaning, near_text
 from flywheel.preprocessor.text_counts import count_tokens, describe_counts
@@ -71,7 +72,7 @@ class TextPreprocessor(Preprocessor):
 
     def fit(self, chunks: Iterable[pd.DataFrame]) -> None:
         """Let the tokeniser learn from the cleaned texts."""
-        self.tokeniser.fit(self._texts(frame) for frame in chunks)
+        self.tokeniser.fit(Mapped(self._texts, chunks))
 
     def clean(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Dropped]]:
         """Clean the texts; missing and empty ones are dropped, and those that the reader could not read."""

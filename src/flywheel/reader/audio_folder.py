@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,15 +86,31 @@ class AudioFolderReader:
         return {name: self._split(root, name, count, has_splits) for name, count in counts.items() if count}
 
     def _split(self, root: Path, name: str, num_rows: int, has_splits: bool) -> Split:
-        return Split(num_rows, lambda rows: self._chunks(root, name, rows, has_splits), str(root))
+        def between(first: int, end: int, rows: int) -> Iterator[pd.DataFrame]:
+            return self._chunks(root, name, rows, has_splits=has_splits, first=first, end=end)
 
-    def _chunks(self, root: Path, split: str, num_rows: int, has_splits: bool) -> Iterator[pd.DataFrame]:
-        """Read a split; a frame ends after `num_rows` recordings or `CHUNK_BYTES`, whichever comes first."""
+        # A tar archive has no list of what it holds: it is read from its beginning.
+        listed = root.is_dir() or zipfile.is_zipfile(root)
+        whole = partial(self._chunks, root, name, has_splits=has_splits)
+        return Split(num_rows, whole, str(root), between if listed else None)
+
+    def _chunks(
+        self, root: Path, split: str, num_rows: int, *, has_splits: bool, first: int = 0, end: int | None = None
+    ) -> Iterator[pd.DataFrame]:
+        """Read a split, or the rows from `first` to before `end`.
+
+        A frame ends after `num_rows` recordings or `CHUNK_BYTES`, whichever comes first.
+        """
         rows: list[dict[str, Any]] = []
-        first, size = 0, 0
+        size, row = 0, -1
         for member in members(root, self.extensions):
             place = self._place(member.name)
             if place.split != split:
+                continue
+            row += 1
+            if row == end:
+                break
+            if row < first:
                 continue
             rows.append(_row(member, place, place.problem(has_splits)))
             size += len(rows[-1]["audio"] or b"")

@@ -66,15 +66,18 @@ class IdxReader:
             why = f"{labels.num_rows} labels for the {images.num_rows} pictures of {images_path.name}"
             raise DataError(labels_path, None, why, mend="download both again")
 
-        def chunks(rows: int) -> Iterator[pd.DataFrame]:
+        def between(first: int, end: int, rows: int) -> Iterator[pd.DataFrame]:
             rows = rows_per_chunk(rows, images.row_bytes)
-            first = 0
-            for pixels, codes in zip(images.blocks(rows), labels.blocks(rows), strict=True):
+            for pixels, codes in zip(images.blocks(rows, first, end), labels.blocks(rows, first, end), strict=True):
                 names, errors = self._labels(codes)
                 yield image_frame(pixels, names, first, errors)
                 first += len(pixels)
 
-        return Split(images.num_rows, chunks, str(images_path))
+        def chunks(rows: int) -> Iterator[pd.DataFrame]:
+            return between(0, images.num_rows, rows)
+
+        packed = is_gzip(images_path) or is_gzip(labels_path)
+        return Split(images.num_rows, chunks, str(images_path), None if packed else between)
 
     def _labels(self, codes: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], list[str | None] | None]:
         if self.classes is None:
@@ -141,17 +144,24 @@ class IdxFile:
         why = f"{word}: {held} bytes for {self.num_rows} rows of {self.row_bytes}"
         return DataError(self.path, None, why, mend="download it again")
 
-    def blocks(self, rows: int) -> Iterator[np.ndarray[Any, Any]]:
-        """Yield the values of at most `rows` rows at a time; the arrays cannot be written to."""
+    def blocks(self, rows: int, first: int = 0, end: int | None = None) -> Iterator[np.ndarray[Any, Any]]:
+        """Yield the values of at most `rows` rows at a time; the arrays cannot be written to.
+
+        Args:
+            rows: Of a block.
+            first: The row to begin with.
+            end: The row to end before; None: all are read, and nothing may follow them.
+        """
+        last = self.num_rows if end is None else end
         with open_raw(self.path) as stream:
-            stream.read(self.header_bytes)
-            done = 0
-            while done < self.num_rows:
-                wanted = min(rows, self.num_rows - done)
+            stream.seek(self.header_bytes + first * self.row_bytes)
+            done = first
+            while done < last:
+                wanted = min(rows, last - done)
                 values = stream.read(wanted * self.row_bytes)
                 if len(values) < wanted * self.row_bytes:
                     raise self.wrong_size(done * self.row_bytes + len(values))
                 yield np.frombuffer(values, np.uint8).reshape(wanted, *self.shape[1:])
                 done += wanted
-            if stream.read(1):
+            if last == self.num_rows and stream.read(1):
                 raise self.wrong_size(self.num_rows * self.row_bytes + 1)

@@ -51,7 +51,11 @@ class ImageFolderReader:
         if not files:
             why = f"no class folders with pictures ({', '.join(self.extensions)})"
             raise DataError(root, None, why, mend="put each class's pictures into a folder of its name")
-        return Split(len(files), lambda rows: _chunks(root, files, rows), str(root))
+
+        def between(first: int, end: int, rows: int) -> Iterator[pd.DataFrame]:
+            return _chunks(root, files[first:end], rows, first)
+
+        return Split(len(files), lambda rows: between(0, len(files), rows), str(root), between)
 
     def _files(self, root: Path) -> list[str]:
         extensions = tuple(extension.lower() for extension in self.extensions)
@@ -69,11 +73,14 @@ class ImageFolderReader:
         return sorted(found)
 
 
-def _chunks(root: Path, files: Sequence[str], rows: int) -> Iterator[pd.DataFrame]:
-    """Decode `files`; a frame ends after `rows` pictures or `MAX_CHUNK_BYTES`, whichever comes first."""
+def _chunks(root: Path, files: Sequence[str], rows: int, first: int) -> Iterator[pd.DataFrame]:
+    """Decode `files`, of which the first is row `first`.
+
+    A frame ends after `rows` pictures or `MAX_CHUNK_BYTES`, whichever comes first.
+    """
     images: list[Any] = []
     errors: list[str | None] = []
-    first, size = 0, 0
+    start, size = 0, 0
     for name in files:
         try:
             image = decode_image((root / name).read_bytes())
@@ -84,15 +91,14 @@ def _chunks(root: Path, files: Sequence[str], rows: int) -> Iterator[pd.DataFram
             images.append(None)
             errors.append(str(error))
         if len(images) >= rows or size >= MAX_CHUNK_BYTES:
-            yield _frame(images, errors, files, first)
-            first += len(images)
+            yield _frame(images, errors, files[start : start + len(images)], first + start)
+            start += len(images)
             images, errors, size = [], [], 0
     if images:
-        yield _frame(images, errors, files, first)
+        yield _frame(images, errors, files[start:], first + start)
 
 
-def _frame(images: list[Any], errors: list[str | None], files: Sequence[str], first: int) -> pd.DataFrame:
-    names = files[first : first + len(images)]
+def _frame(images: list[Any], errors: list[str | None], names: Sequence[str], first: int) -> pd.DataFrame:
     frame = image_frame(images, object_column(name.split("/", 1)[0] for name in names), first, errors)
     frame["file"] = object_column(names)
     return frame

@@ -164,11 +164,11 @@ class _Rows:
             wanted[list(self.table.errors)] = True  # bad rows: counted where there are most rows
         rows = np.flatnonzero(wanted)
 
-        def chunks(size: int) -> Iterator[pd.DataFrame]:
-            for first in range(0, len(rows), size):
-                yield self._frame(rows[first : first + size], first, part)
+        def between(first: int, end: int, size: int) -> Iterator[pd.DataFrame]:
+            for start in range(first, end, size):
+                yield self._frame(rows[start : min(start + size, end)], start, part)
 
-        return Split(len(rows), chunks, str(self.path))
+        return Split(len(rows), lambda size: between(0, len(rows), size), str(self.path), between)
 
     def _frame(self, rows: Array, first: int, part: int) -> pd.DataFrame:
         table = self.table

@@ -71,10 +71,18 @@ class TextFolderReader:
             if name not in held:
                 raise DataError(place, None, f"has no texts of class '{name}'", mend="mend `classes` in conf/data/")
         names = sorted(texts)
-        return Split(len(names), lambda rows: self._chunks(names, texts, rows), str(place))
 
-    def _chunks(self, names: list[str], texts: dict[str, Callable[[], bytes]], rows: int) -> Iterator[pd.DataFrame]:
-        """Read texts; a frame ends after `rows` of them or `MAX_CHUNK_CHARACTERS`."""
+        def between(first: int, end: int, rows: int) -> Iterator[pd.DataFrame]:
+            return self._chunks(names[first:end], texts, rows, first)
+
+        # An archive is unpacked anew by whoever opens it: better once, by the one who reads it all.
+        return Split(len(names), lambda rows: between(0, len(names), rows), str(place),
+                     between if self.archive is None else None)  # fmt: skip
+
+    def _chunks(
+        self, names: list[str], texts: dict[str, Callable[[], bytes]], rows: int, row: int
+    ) -> Iterator[pd.DataFrame]:
+        """Read texts, the first of them as number `row`; a frame ends after `rows` or `MAX_CHUNK_CHARACTERS`."""
         first, size = 0, 0
         held: list[str | None] = []
         errors: list[str | None] = []
@@ -84,7 +92,7 @@ class TextFolderReader:
             errors.append(error)
             size += len(text or "")
             if len(held) >= rows or size >= MAX_CHUNK_CHARACTERS or number == len(names):
-                yield _frame(names[first:number], held, errors, first)
+                yield _frame(names[first:number], held, errors, row + first)
                 first, size, held, errors = number, 0, [], []
 
     def _decoded(self, content: bytes) -> tuple[str | None, str | None]:

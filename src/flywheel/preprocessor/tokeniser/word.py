@@ -11,6 +11,7 @@ import numpy as np
 
 from flywheel.errors import DataError
 from flywheel.preprocessor.base import target_name
+from flywheel.preprocessor.chunks import mapped
 from flywheel.preprocessor.tokeniser.base import PADDING_ID, UNKNOWN_ID, Tokeniser, Tokens
 from flywheel.types import Json
 
@@ -69,9 +70,8 @@ class WordTokeniser(Tokeniser):
     def fit(self, chunks: Iterable[Sequence[str]]) -> None:
         """Count words, and keep the most frequent."""
         counts: Counter[str] = Counter()
-        for texts in chunks:
-            for text in texts:
-                counts.update(self._split(text))
+        for found in mapped(self._counted, chunks):
+            counts.update(found)
         frequent = [item for item in counts.items() if item[1] >= self.min_count]
         if not frequent:
             why = f"holds no words that occur {self.min_count} times or more"
@@ -113,6 +113,9 @@ class WordTokeniser(Tokeniser):
         made = cls(*(state[key] for key in ("vocabulary_size", "lowercase", "punctuation", "min_count")))
         made._hold([str(word) for word in state["words"]])
         return made
+
+    def _counted(self, texts: Sequence[str]) -> Counter[str]:
+        return Counter(chain.from_iterable(map(self._split, texts)))
 
     def _split(self, text: str) -> list[str]:
         return self._pattern.findall(text.lower() if self.lowercase else text)
