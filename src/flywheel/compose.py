@@ -139,7 +139,11 @@ def check_overrides(overrides: Sequence[str]) -> None:
     from flywheel.sweep.space import dimensions, overrides_of, parse, split
 
     root = project_root()
-    base, swept = split([one for one in parse(overrides) if not one.is_hydra_override()])
+    parsed = parse(overrides)
+    launcher = [str(one.input_line) for one in parsed if one.key_or_group.startswith(("hydra/", "hydra.launcher"))]
+    if launcher:
+        _compose(root, "train", launcher)
+    base, swept = split([one for one in parsed if not one.is_hydra_override()])
     sweep = sweep_from(_plain(_compose(root, "train", base)).get("sweep"))
     space = dimensions(sweep.params, swept, sweep.method)
     firsts: dict[str, str] = {}

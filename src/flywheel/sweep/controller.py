@@ -7,11 +7,11 @@ import shlex
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from flywheel.errors import ConfigError
+from flywheel.errors import ConfigError, FlywheelError
 from flywheel.sweep import folder as places
 from flywheel.sweep import summary
 from flywheel.sweep.folder import Plan
@@ -40,6 +40,7 @@ class Setup:
         space: What is searched.
         folder: Where a new sweep would lie.
         slots: Trials at a time.
+        launcher: Overrides that say where the trials run; not part of what a sweep is.
     """
 
     config: SweepConfig
@@ -48,6 +49,7 @@ class Setup:
     space: list[Dimension]
     folder: Path
     slots: int
+    launcher: list[str] = field(default_factory=list)
 
     @property
     def identity(self) -> str:
@@ -97,7 +99,7 @@ def run(setup: Setup, words: Sequence[str], make_launch: Callable[[Path], Launch
         ConfigError: The space or the storage is wrong, or another process works on the sweep.
     """
     shown = [word for word in words if not word.startswith("sweep.resume=")]
-    plan = setup.plan("python -m flywheel.train -m " + shlex.join(shown))
+    plan = setup.plan("python -m flywheel.train -m " + shlex.join([*shown, *setup.launcher]))
     left = places.unfinished(setup.folder.parent, plan.identity) if setup.config.resume == "auto" else None
     folder = left or setup.folder
     with places.held(folder):
@@ -175,6 +177,8 @@ class _Sweep:
         why = "its job ended without a result"
         try:
             self._launch(jobs, batch[0][0])
+        except FlywheelError:  # no trial's own: one ends as a result
+            raise
         except Exception as error:  # noqa: BLE001 - whatever launchers raise when a worker was killed
             why = f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no reason given'])[0][:300]}"
             log.warning("the launcher broke (%s); going on", why)

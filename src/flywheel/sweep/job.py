@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import math
+import socket
 import threading
 import time
 import warnings
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from optuna.trial import Trial as OptunaTrial
 
 log = logging.getLogger("flywheel")
+
+# CUDA's and the kernel's words, those of torch for the CPU (which raises a plain RuntimeError), those of C++.
+_OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "can't allocate memory", "not enough memory", "bad_alloc")
 
 
 class TrialJob:
@@ -95,7 +99,8 @@ def run(place: Path, work: Callable[[TrialJob], Json]) -> float:
     with _logged_to(place / places.LOG):
         try:
             job = TrialJob(place)
-            with claim_gpu(job.noted["jobs_per_gpu"]):
+            with claim_gpu(job.noted["jobs_per_gpu"]) as gpu:
+                log.info("on %s%s", socket.gethostname(), f", GPU {gpu}" if gpu else "")
                 result = work(job)
             result |= {"curve": job.curve, **({"pruned": True} if job.pruned else {})}
         except Exception as error:
@@ -110,7 +115,7 @@ def run(place: Path, work: Callable[[TrialJob], Json]) -> float:
 def _reason(error: Exception) -> str:
     text = str(error).strip()
     first = text.splitlines()[0] if text else type(error).__name__
-    if isinstance(error, MemoryError) or "out of memory" in text.lower():
+    if isinstance(error, MemoryError) or any(words in text.lower() for words in _OUT_OF_MEMORY):
         return f"ran out of memory: {first}"
     return first if isinstance(error, FlywheelError) else f"{type(error).__name__}: {first}"
 

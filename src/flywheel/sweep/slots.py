@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections.abc import Iterator
 
@@ -74,7 +75,11 @@ def claim_gpu(jobs_per_gpu: int) -> Iterator[str | None]:
 def _lock(gpu: str, place: int) -> FileLock | None:
     folder = state_dir() / "gpu"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{gpu.replace('/', '_')}.{place}.lock", timeout=0)
+    # `.flywheel/` may be many machines', and Slurm may number the GPUs of each job from 0.
+    owner = (
+        f"{socket.gethostname()}.{os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else socket.gethostname()
+    )
+    lock = FileLock(folder / f"{owner}.{gpu.replace('/', '_')}.{place}.lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:

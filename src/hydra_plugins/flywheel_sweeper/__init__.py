@@ -22,12 +22,20 @@ class FlywheelSweeperConfig:
 ConfigStore.instance().store(group="hydra/sweeper", name="flywheel", node=FlywheelSweeperConfig, provider="flywheel")
 
 
+_LAUNCHER = ("hydra/launcher=", "hydra.launcher.")
+_PACKAGED = "hydra_plugins.hydra_submitit_launcher.submitit_launcher."
+_OURS = {
+    _PACKAGED + name: "hydra_plugins.flywheel_submitit_launcher." + name for name in ("LocalLauncher", "SlurmLauncher")
+}
+
+
 class FlywheelSweeper(Sweeper):
     """Hands a multirun to `flywheel.sweep.controller`."""
 
     _context: HydraContext
     _config: DictConfig
     _task_function: TaskFunction
+    _launcher: Any = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what is needed; the launcher is made when the sweep's folder is known."""
@@ -39,7 +47,6 @@ class FlywheelSweeper(Sweeper):
 
         from flywheel.sweep.controller import Setup, run
         from flywheel.sweep.settings import sweep_from
-        from flywheel.sweep.slots import num_slots
         from flywheel.sweep.space import dimensions, split
 
         config = sweep_from(OmegaConf.to_container(self._config.get("sweep"), resolve=True))
@@ -52,26 +59,48 @@ class FlywheelSweeper(Sweeper):
             base=base,
             space=dimensions(config.params, swept, config.method),
             folder=Path(self._config.hydra.sweep.dir),
-            slots=num_slots(config) if self._runs_several else 1,
+            slots=self._slots(config),
+            launcher=[word for word in self._config.hydra.overrides.hydra if word.startswith(_LAUNCHER)],
         )
-        return run(setup, arguments, lambda folder: self._launch(folder, setup.slots))
+        try:
+            return run(setup, arguments, lambda folder: self._launch(folder, config, setup.slots))
+        finally:
+            if hasattr(self._launcher, "close"):
+                self._launcher.close()
 
-    @property
-    def _runs_several(self) -> bool:
-        return not str(self._config.hydra.launcher._target_).endswith("BasicLauncher")
+    def _slots(self, config: Any) -> int:
+        """Trials at a time: of this machine, of the cluster, or one without a launcher that runs several."""
+        from flywheel.sweep.slots import num_slots
 
-    def _launch(self, folder: Path, slots: int) -> Any:
+        launcher = self._config.hydra.launcher
+        kind = str(launcher._target_).rpartition(".")[2]
+        if kind == "BasicLauncher":
+            return 1
+        if config.slots == "auto" and kind == "RayLauncher":
+            from flywheel.sweep import ray_cluster
+
+            ray_cluster.connect(launcher.address)
+            return ray_cluster.num_places(ray_cluster.nodes(), config.jobs_per_gpu)
+        if config.slots == "auto" and "array_parallelism" in launcher:
+            return int(launcher.array_parallelism)
+        return num_slots(config)
+
+    def _launch(self, folder: Path, config: Any, slots: int) -> Any:
         from hydra.core.plugins import Plugins
 
+        launcher = self._config.hydra.launcher
         with open_dict(self._config):
             self._config.hydra.sweep.dir = str(folder)  # for the launcher's own files
-            if "n_jobs" in self._config.hydra.launcher:
-                self._config.hydra.launcher.n_jobs = slots
-        launcher = Plugins.instance().instantiate_launcher(
+            launcher._target_ = _OURS.get(launcher._target_, launcher._target_)
+            if "n_jobs" in launcher:
+                launcher.n_jobs = slots
+        self._launcher = Plugins.instance().instantiate_launcher(
             config=self._config, hydra_context=self._context, task_function=self._task_function
         )
+        if hasattr(self._launcher, "prepare"):  # ours: they keep workers from batch to batch
+            self._launcher.prepare(slots, config)
 
         def launch(jobs: Sequence[Sequence[str]], first: int) -> Any:
-            return launcher.launch(jobs, initial_job_idx=first)
+            return self._launcher.launch(jobs, initial_job_idx=first)
 
         return launch
