@@ -227,6 +227,37 @@ def test_a_task_outside_the_pipeline_is_written_and_its_line_is_told(task_file: 
     assert lines[-1].startswith("next:  flywheel params && dvc repro register@mnist5k")
 
 
+INHERITING = "# @package _global_\n# Digits, longer.\ndefaults:\n  - digits{place}\n  - _self_\n\nname: longer\n"
+
+
+def test_a_task_that_starts_from_another_takes_another_group(task_file: Path, with_tasks: Callable[..., None]) -> None:
+    file = task_file.with_name("longer.yaml")
+    file.write_text(INHERITING.format(place="@_here_"))
+    with_tasks("digits", "longer")
+    overrides = ["task=longer", "model=cnn", "model.net.dropout=0.2", "scheduler=cosine"]
+    expected = compose_task(Path.cwd(), overrides)
+    done = adopt(trained(*overrides))
+    assert done.in_pipeline
+    assert settings("longer") == compose_task(Path.cwd(), ["task=longer"]) == expected
+    assert "  - override /model@model: cnn\n  - override /scheduler@scheduler: cosine\n  - _self_" in file.read_text()
+    assert task_file.read_text() == COMMENTED
+    assert settings() == compose_task(Path.cwd(), ["task=digits"])
+
+
+def test_a_task_that_starts_from_another_without_its_place_is_told_so(
+    task_file: Path, with_tasks: Callable[..., None]
+) -> None:
+    """Hydra would mount the other one's settings beside the tasks, where no stage reads them."""
+    file = task_file.with_name("longer.yaml")
+    file.write_text(INHERITING.format(place=""))
+    run = trained("task=longer", "model=cnn")
+    with pytest.raises(ConfigError, match="digits@_here_"):
+        with_tasks("digits", "longer")
+    with pytest.raises(ConfigError, match="digits@_here_"):
+        adopt(run)
+    assert file.read_text() == INHERITING.format(place="")
+
+
 # What is refused: nothing is written then
 
 

@@ -42,12 +42,13 @@ def main(words: list[str]) -> int:
     import hydra
 
     from flywheel.compose import HYDRA_VERSION_BASE, check_overrides
+    from flywheel.sweep.storage import password_taken_out
     from flywheel.sweep.summary import num_failed
 
     root = project_root()
     os.chdir(root)
     keep_caches_writable()
-    words = [word for word in words if word != "--debug"]
+    words = password_taken_out([word for word in words if word != "--debug"])
     check_overrides(_overrides(words))
     sys.argv = [sys.argv[0], *words]
     # A FlywheelError in a job must reach `explained` as it is, not as Hydra's shortened traceback.

@@ -143,15 +143,17 @@ def verify(
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
     """Compare runs in a browser: starts `mlflow ui`."""
-    from flywheel.params import home_root
-    from flywheel.tracking import artifact_root, prepare, tracking_uri
+    from flywheel.database import is_database, masked
+    from flywheel.tracking import artifact_root, prepare, registry_uri, tracking_uri
 
     prepare()
     uri = tracking_uri()
-    if not uri.startswith(("sqlite:", "postgresql", "mysql", "mssql")):
-        raise FlywheelError("runs are on a tracking server", where=uri, mend="open that address in a browser")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--default-artifact-root", artifact_root() or str(home_root() / "mlartifacts")]
+    if not is_database(uri):
+        raise FlywheelError("runs are on a tracking server", where=masked(uri), mend="open that address in a browser")
+    # Not as arguments, which every user of the machine can read: the URLs may hold a password.
+    os.environ |= {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_REGISTRY_STORE_URI": registry_uri()}
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--default-artifact-root", str(artifact_root())]
     typer.echo(f"http://127.0.0.1:{port}  (Ctrl+C stops it)")
     os.execv(sys.executable, command)  # noqa: S606 - no shell; Ctrl+C and kill reach the server itself
 

@@ -20,6 +20,7 @@ from flywheel.params import project_root, state_dir, task_from
 from flywheel.stage import whole_file
 
 HYDRA_VERSION_BASE = "1.3"
+_STARTS_FROM = "name its place where it starts from another: `- digits@_here_` in its defaults, not `- digits`"
 
 
 def compose_params(root: Path, overrides: Sequence[str] = (), *, check: bool = True) -> str:
@@ -37,6 +38,8 @@ def compose_params(root: Path, overrides: Sequence[str] = (), *, check: bool = T
 
     config = _compose(root, "config", overrides)
     plain = _plain(config)
+    if "data" in plain:
+        raise ConfigError("a task that starts from another lands at the root", where="conf/task/", mend=_STARTS_FROM)
     for name, task in (plain.get("tasks") or {}).items() if check else ():
         check_task(task, f"tasks.{name}")
         if task["name"] != name:
@@ -197,6 +200,9 @@ def _missing_group(error: Any) -> ConfigError:
 
 def _wrong_override(error: Exception, plain: Any) -> ConfigError:
     """A key that is not there, or something else that Hydra says."""
+    if inside := re.search(r"In 'task/([^']+)': Could not override '[^']+@tasks\.", str(error)):
+        where = f"conf/task/{inside[1]}.yaml"
+        return ConfigError("a group that it overrides is not in its place", where=where, mend=_STARTS_FROM)
     found = re.search(r"Could not override '([^']+)'", str(error))
     if not found:
         return ConfigError(_first_line(error), where="conf/ or command line")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from flywheel.database import masked
 from flywheel.errors import FlywheelError
 from flywheel.params import load_params, project_root, state_dir, task_from
 from flywheel.tracking import prepare, tracking_uri
@@ -118,7 +119,7 @@ def _torch() -> Iterator[Finding]:
 def _mlflow() -> Iterator[Finding]:
     client = prepare()
     tasks = [experiment.name for experiment in client.search_experiments() if experiment.name != "Default"]
-    yield Finding("ok", "mlflow", f"{tracking_uri()}: {len(tasks)} task(s) tracked")
+    yield Finding("ok", "mlflow", f"{masked(tracking_uri())}: {len(tasks)} task(s) tracked")
 
 
 def _registry() -> Iterator[Finding]:

@@ -42,6 +42,10 @@ class ConfigError(FlywheelError):
     """A key, group or value of `conf/` or `params.yaml` is not one that exists or can be used."""
 
 
+class StoreError(ConfigError):
+    """MLflow's store, or the database of studies, does not answer: what was done so far is kept, to go on with."""
+
+
 class SourceError(FlywheelError):
     """A data set's source cannot give its files: not reachable, tool missing, or not there."""
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flywheel.config import TaskConfig
+from flywheel.database import first_line, masked
 from flywheel.errors import FlywheelError, ModelError
 from flywheel.stage import read_json, run_stage, whole_file, whole_folder
 
@@ -121,10 +122,9 @@ def _log_to_mlflow(task: str, model_sha256: str, metrics: Json, folder: Path) ->
             for file in sorted([*folder.glob("*.png"), *folder.glob("*.html")]):
                 client.log_artifact(run_id, str(file), "report")
     except (MlflowException, OSError) as error:
-        why = str(error).splitlines()[0][:300]
         mend = f"they are whole in {folder.parent}; mend the store and run `dvc repro` again"
-        what = f"MLflow did not take the results: {why}"
-        raise FlywheelError(what, where=tracking.tracking_uri(), mend=mend) from None
+        what = f"MLflow did not take the results: {first_line(error)}"
+        raise FlywheelError(what, where=masked(tracking.tracking_uri()), mend=mend) from None
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """MLflow as Flywheel uses it: where the store is, one run a training, found again by the model's sha256.
 
-Everything goes through `MlflowClient`: no global state, no autolog. A fresh sqlite store is made once, under a file
-lock, because processes that open one at the same time break its schema migration.
+Everything goes through `MlflowClient`: no global state, no autolog. A fresh database is made once, under a lock,
+because processes that open one at the same time break its schema migration.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.errors import ConfigError
+from flywheel.database import first_line, is_database, masked, one_at_a_time, with_driver
+from flywheel.errors import ConfigError, StoreError
 from flywheel.params import home_root, state_dir
 
 if TYPE_CHECKING:
@@ -24,39 +25,57 @@ if TYPE_CHECKING:
 
 MODEL_TAG = "model_sha256"
 RESUME_TAG = "flywheel.resume_key"
+_REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE", "PERMISSION_DENIED")
 _BATCH = 100  # parameters per request: the REST API's limit
 
 
 def tracking_uri() -> str:
     """Where runs go: `MLFLOW_TRACKING_URI`, or `mlflow.db` in the main checkout (absolute: tools change folders)."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home_root() / 'mlflow.db'}"
+    return with_driver(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home_root() / 'mlflow.db'}")
+
+
+def registry_uri() -> str:
+    """Where registered models are: `MLFLOW_REGISTRY_URI`, or where runs are."""
+    return with_driver(os.environ.get("MLFLOW_REGISTRY_URI") or tracking_uri())
 
 
 def artifact_root() -> str | None:
-    """Where files of runs go: `mlartifacts/` beside a sqlite store; None where a server decides."""
-    uri = tracking_uri()
-    if not uri.startswith("sqlite:///"):
+    """Where files of runs go; None where a tracking server decides.
+
+    That is `MLFLOW_DEFAULT_ARTIFACT_ROOT`, as for MLflow's server, or `mlartifacts/` beside a sqlite store; with a
+    database on a server, `mlartifacts/` in the main checkout.
+    """
+    uri, given = tracking_uri(), os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT", "")
+    if not is_database(uri):
         return None
-    return (Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts").resolve().as_uri()
+    if "://" in given:
+        return given.rstrip("/")
+    beside = Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else home_root()
+    return (home_root() / given if given else beside / "mlartifacts").resolve().as_uri()
 
 
 def set_environment() -> None:
     """Set what MLflow reads from the environment; done before it is imported, and for programs started from here."""
     os.environ["MLFLOW_TRACKING_URI"] = tracking_uri()
+    if os.environ.get("MLFLOW_REGISTRY_URI"):
+        os.environ["MLFLOW_REGISTRY_URI"] = registry_uri()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    for name in ("alembic", "mlflow.store.db.utils", "mlflow.utils.environment"):
+    for name in ("alembic", "mlflow.utils.environment"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # Whatever it logs, with a traceback, it raises as well, and then it is told in one line.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def store_errors() -> tuple[type[Exception], ...]:
     """What MLflow raises when its store cannot be read or written."""
+    from alembic.util.exc import CommandError
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    return (MlflowException, SQLAlchemyError)
+    return (MlflowException, SQLAlchemyError, CommandError)
 
 
 @contextlib.contextmanager
@@ -64,41 +83,39 @@ def store_must_work() -> Iterator[None]:
     """Turn a store that fails in the middle of the work (a full disk, a server gone) into one line.
 
     Raises:
-        ConfigError: Instead of MLflow's own error.
+        StoreError: Instead of MLflow's own error.
+        ConfigError: The store answers, and refuses what it was told.
     """
     try:
         yield
     except store_errors() as error:
-        why = str(error).splitlines()[0][:300]
-        mend = "free some space, or check MLFLOW_TRACKING_URI"
-        raise ConfigError(f"MLflow's store cannot be used: {why}", where=tracking_uri(), mend=mend) from error
+        kind = ConfigError if getattr(error, "error_code", "") in _REFUSALS else StoreError
+        mend = "free some space, or check MLFLOW_TRACKING_URI and what it names"
+        what = f"MLflow's store cannot be used: {first_line(error)}"
+        raise kind(what, where=masked(tracking_uri()), mend=mend) from error
 
 
 def prepare() -> MlflowClient:
     """Open the store, making it first where there is none.
 
     Raises:
-        ConfigError: The store cannot be reached or opened.
+        StoreError: The store cannot be reached or opened.
     """
     set_environment()
-    from filelock import FileLock
     from mlflow import MlflowClient
 
     uri = tracking_uri()
-    guard: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
-    if uri.startswith("sqlite:"):
-        state_dir().mkdir(parents=True, exist_ok=True)
-        guard = FileLock(state_dir() / "mlflow.lock")
-    errors: tuple[type[Exception], ...] = (*store_errors(), OSError)
+    errors: tuple[type[Exception], ...] = (*store_errors(), OSError, ImportError)
     try:
-        with guard:  # the client's making opens the store too
-            client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI", uri))
+        with one_at_a_time(uri, "mlflow", not_beside="studies"):  # the client's making opens the store too
+            client = MlflowClient(tracking_uri=uri, registry_uri=registry_uri())
             client.search_experiments(max_results=1)
     except errors as error:
-        why = str(error).splitlines()[0][:300]
-        raise ConfigError(
-            f"MLflow's store cannot be opened: {why}", where=uri, mend="check MLFLOW_TRACKING_URI, or unset it"
-        ) from None
+        mend = "check MLFLOW_TRACKING_URI, or unset it"
+        if isinstance(error, ImportError):
+            mend = "pip install 'flywheel[postgres]', or another driver that the address names"
+        what = f"MLflow's store cannot be opened: {first_line(error)}"
+        raise StoreError(what, where=masked(uri), mend=mend) from None
     return client
 
 

@@ -74,7 +74,8 @@ def train(
     with FileLock(folder.with_suffix(".lock")):
         tags = {"mlflow.parentRunId": parent} if parent else {}
         tags |= {"flywheel.overrides": _with_task(task, overrides)} if overrides is not None else {}
-        run = _start_run(task, key, is_resumable(checkpoint), name, tags, git_commit(project_root()))
+        with store_must_work():
+            run = _start_run(task, key, is_resumable(checkpoint), name, tags, git_commit(project_root()))
         try:
             with store_must_work(), whole_folder(target) as part:
                 fitted = fit(
@@ -178,14 +179,15 @@ def _log_failure(run: TrackedRun, error: BaseException) -> None:
     """Mark the run, with what went wrong as a file of it; a store that fails too must not hide the first error."""
     import traceback
 
+    from flywheel.database import first_line, masked
     from flywheel.tracking import store_errors
 
-    text = "".join(traceback.format_exception(error))
+    text = masked("".join(traceback.format_exception(error)))
     try:
         run.log_text(text, "error.txt")
         run.end("FAILED" if isinstance(error, Exception) else "KILLED")
     except store_errors() as second:
-        log.warning("the failure could not be recorded in MLflow: %s", str(second).splitlines()[0])
+        log.warning("the failure could not be recorded in MLflow: %s", first_line(second))
 
 
 def run(task: TaskConfig) -> None:

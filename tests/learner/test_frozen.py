@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from flywheel.learner.data import Part
+from flywheel.learner.fit import quiet
 from flywheel.learner.frozen import frozen_part, is_frozen
 from flywheel.model.network import Network
 
@@ -91,3 +93,10 @@ def test_features_are_computed_anew_for_other_settings_of_the_frozen_part(part: 
 def test_a_net_without_a_frozen_part_is_told_apart() -> None:
     assert not is_frozen(Network(Half(frozen=False), {}))
     assert not is_frozen(Network(nn.Identity(), {}))
+
+
+def test_a_frozen_part_in_eval_mode_is_no_news() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quiet()
+        warnings.warn("Found 53 module(s) in eval mode at the start of training. This may lead to", stacklevel=1)

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from flywheel.errors import ModelError
+from flywheel.errors import ModelError, StoreError
 from flywheel.sweep import folder as places
 from flywheel.sweep.job import TrialJob, run
 from flywheel.sweep.settings import sweep_from
 from flywheel.sweep.slots import claim_gpu, num_slots, visible_gpus
-from flywheel.sweep.study import Study, storage_url
+from flywheel.sweep.storage import storage_url
+from flywheel.sweep.study import Study
 from flywheel.sweep.trial import Objective
 
 log = logging.getLogger("flywheel")
@@ -73,6 +74,25 @@ def test_a_trial_that_fails_says_why_and_raises_nothing(project: Path, error: Ex
     assert (trial.state, trial.error) == ("failed", said)
     text = (place / places.LOG).read_text()
     assert ("Traceback" in text) == (not isinstance(error, ModelError)), "a bug keeps its traceback"
+
+
+def test_a_store_that_is_gone_is_no_trial_s_fault_and_nothing_more_begins(project: Path) -> None:
+    def work(job: TrialJob) -> dict[str, Any]:
+        raise StoreError("MLflow's store cannot be used")
+
+    folder = project / "sweep"
+    first, second = noted(folder, 0), noted(folder, 1)
+    assert [trial.state for trial in places.trials_in(folder)] == ["waiting", "waiting"]
+    for _ in range(3):
+        assert math.isnan(run(first, work))
+    assert places.result_of(folder, 0) is None
+    assert places.fruitless_starts(folder, 0) == 0
+    assert "MLflow's store cannot be used" in places.why_stopped(folder)
+    assert "Traceback" not in (first / places.LOG).read_text()
+    assert math.isnan(run(second, works([0.1])))
+    places.clear_stop(folder)
+    assert run(second, works([0.1])) == 0.1
+    assert [trial.state for trial in places.trials_in(folder)] == ["waiting", "complete"]
 
 
 def test_after_too_many_failures_nothing_more_begins(project: Path) -> None:

@@ -90,6 +90,16 @@ def test_each_ended_trial_is_told_once_and_in_order(lines: list[str]) -> None:
     assert "left" not in lines[-1]  # all are done
 
 
+def test_a_sweep_that_goes_on_tells_what_is_new_only(lines: list[str]) -> None:
+    progress = Progress(4, DIMENSIONS, ACCURACY, io.StringIO())
+    before = [ended(0, 0.6), ended(1, 0.5), Trial(2, PARAMS, RUNNING)]
+    progress.know(before)
+    progress.update(before)
+    assert lines == []
+    progress.update([*before[:2], ended(2, 0.7)])
+    assert [line.split()[1] for line in lines] == ["2/4"]
+
+
 def test_pruned_and_failed_trials_say_so(lines: list[str]) -> None:
     trials = [
         ended(0, math.nan, state=PRUNED, curve=(0.4, 0.55)),

@@ -8,7 +8,8 @@ import pytest
 from flywheel.errors import ConfigError
 from flywheel.sweep.settings import SweepConfig, sweep_from
 from flywheel.sweep.space import Dimension, dimensions, parse
-from flywheel.sweep.study import Study, open_storage, params_of
+from flywheel.sweep.storage import open_storage
+from flywheel.sweep.study import Study, params_of
 from flywheel.sweep.trial import Objective
 
 pytestmark = pytest.mark.usefixtures("project")

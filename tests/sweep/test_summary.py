@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from flywheel.sweep.folder import Plan, note_trial, write_result
-from flywheel.sweep.summary import as_table, best_job, close_parent, draw, open_parent, read_jobs
+from flywheel.sweep.summary import Closing, as_table, best_job, close_parent, draw, open_parent, read_jobs
 from flywheel.sweep.trial import Objective
 from flywheel.tracking import prepare
 
@@ -75,17 +75,26 @@ def test_a_job_that_was_stopped_early_is_said_to_be_and_is_never_best(tmp_path: 
     assert as_table(jobs)["stopped"].tolist()[0] == "early"
 
 
-def sweep(folder: Path, results: list[dict[str, object]]) -> Any:
+def sweep(folder: Path, results: list[dict[str, object]], *, planned: int = 0, exhausted: bool = False) -> Any:
     """Close a sweep with these results, in a store of its own; the parent run."""
     open_parent(folder, "digits", ["task=digits"], "python -m flywheel.train -m task=digits")
     for number, one in enumerate(results):
         noted(folder, number, *one["overrides"])  # type: ignore[misc]
         write_result(folder, number, one)
-    plan = Plan("i", "digits/sweep", "a command", len(results), [], [Objective("accuracy", "max")])
-    close_parent(folder, plan, None)
+    plan = Plan("i", "digits/sweep", "a command", planned or len(results), [], [Objective("accuracy", "max")])
+    close_parent(folder, plan, Closing(exhausted=exhausted))
     client = prepare()
     run = client.search_runs([client.get_experiment_by_name("digits").experiment_id])[0]
     return run, {file.path for file in client.list_artifacts(run.info.run_id)}
+
+
+@pytest.mark.parametrize("exhausted", [False, True])
+def test_a_sweep_says_how_to_go_on_where_there_is_something_to_go_on_with(
+    project: Path, caplog: pytest.LogCaptureFixture, exhausted: bool
+) -> None:
+    caplog.set_level("INFO", "flywheel")
+    sweep(project / "sweep", [result(0.5, "task=digits", "seed=0")], planned=3, exhausted=exhausted)
+    assert ("go on with:  a command sweep.resume=auto" in caplog.text) == (not exhausted)
 
 
 def test_folds_end_in_means_and_not_in_the_luckiest_fold(project: Path, caplog: pytest.LogCaptureFixture) -> None:

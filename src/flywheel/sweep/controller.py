@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import logging
 import shlex
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from flywheel.errors import ConfigError, FlywheelError
+from flywheel.database import without_password
+from flywheel.errors import ConfigError, FlywheelError, StoreError
 from flywheel.sweep import folder as places
 from flywheel.sweep import summary
 from flywheel.sweep.folder import Plan
 from flywheel.sweep.objectives import objectives_of
-from flywheel.sweep.progress import Progress
 from flywheel.sweep.settings import DEFAULT_TRIALS, SweepConfig
 from flywheel.sweep.space import Dimension, num_combinations, overrides_of
-from flywheel.sweep.study import Study, params_of, storage_url
+from flywheel.sweep.storage import storage_url, studies_must_work
+from flywheel.sweep.study import Study, params_of
+from flywheel.sweep.watch import watched
 from flywheel.types import Json
 
 log = logging.getLogger("flywheel")
 
 Launch = Callable[[list[list[str]], int], Any]
-_POLL_SECONDS = 1.0
 _INTERNAL = ("sweep.", "sweep=", "sweep/", "hydra.", "hydra/")
 
 
@@ -97,6 +96,7 @@ def run(setup: Setup, words: Sequence[str], make_launch: Callable[[Path], Launch
 
     Raises:
         ConfigError: The space or the storage is wrong, or another process works on the sweep.
+        StoreError: MLflow's store or the studies' database has gone; the sweep can go on when it is back.
     """
     shown = [word for word in words if not word.startswith("sweep.resume=")]
     plan = setup.plan("python -m flywheel.train -m " + shlex.join([*shown, *setup.launcher]))
@@ -112,9 +112,12 @@ def run(setup: Setup, words: Sequence[str], make_launch: Callable[[Path], Launch
             sweep = _Sweep(setup, plan, folder, make_launch(folder))
             closing.study = sweep.study
             if left:
+                places.clear_stop(folder)
+                sweep.catch_up()
                 log.info("going on with %s: %d of %d trials have ended", folder, sweep.num_ended, plan.num_planned)
-            with _watched(folder, plan):
+            with watched(folder, plan), studies_must_work(setup.config.storage):
                 sweep.run()
+            closing.exhausted = sweep.exhausted
             if sweep.num_ended >= plan.num_planned or sweep.exhausted:
                 places.write_plan(folder, replace(plan, finished=True))
 
@@ -134,6 +137,11 @@ class _Sweep:
         """Trials that have ended, well or not."""
         return sum(one.state.is_finished() for one in self.study.trials())
 
+    def catch_up(self) -> None:
+        """Tell the study of the trials that ended while no sweep listened."""
+        for trial in self.study.unfinished():
+            self._hear(trial.number)
+
     def run(self) -> None:
         """Launch till all planned trials have ended, or too many have failed."""
         while batch := self._next_batch():
@@ -142,6 +150,8 @@ class _Sweep:
                 self._hear(number)
 
     def _next_batch(self) -> list[tuple[int, dict[str, str]]]:
+        if why := places.why_stopped(self._folder):
+            raise StoreError(why)
         for trial in self.study.unfinished():
             self._hear(trial.number, last=True)
         if places.is_hopeless(self._folder, self._setup.config.max_failures):
@@ -163,6 +173,7 @@ class _Sweep:
             drawn = self.study.ask()
             if drawn is None:
                 self.exhausted = True
+                log.info("nothing new is left to try: the sweep ends before its %d trials", self._plan.num_planned)
                 break
             left.append(drawn)
         return left
@@ -187,7 +198,7 @@ class _Sweep:
     def _look_after(self, batch: Sequence[tuple[int, dict[str, str]]], why: str) -> None:
         """Find out which trials of a batch are to go on alone; one that cannot even begin alone has failed."""
         left = {number for number, _ in batch if places.result_of(self._folder, number) is None}
-        if places.is_hopeless(self._folder, self._setup.config.max_failures):
+        if places.why_stopped(self._folder) or places.is_hopeless(self._folder, self._setup.config.max_failures):
             return
         began = {number for number in left if places.fruitless_starts(self._folder, number)}
         if len(batch) == 1 and left and not began:
@@ -200,7 +211,7 @@ class _Sweep:
         config = self._setup.config
         return {
             "study": self._plan.study,
-            "storage": storage_url(config.storage),
+            "storage": without_password(storage_url(config.storage)),
             "pruner": asdict(config.pruner),
             "max_epochs": self._max_epochs,
             "objectives": config.objectives,
@@ -221,24 +232,3 @@ class _Sweep:
             self.study.tell(number, None)
         else:
             self.study.tell(number, result.get("values") or [result["score"]], pruned=bool(result.get("pruned")))
-
-
-@contextmanager
-def _watched(folder: Path, plan: Plan) -> Iterator[None]:
-    """Show how the sweep goes, from its folder: jobs may run anywhere."""
-    progress = Progress(plan.num_planned, plan.space, plan.objectives[0])
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(_POLL_SECONDS):
-            progress.update(places.trials_in(folder))
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-        progress.update(places.trials_in(folder))
-        progress.close()

@@ -2,6 +2,7 @@
 
 <sweep>/sweep.json       identity, space, objectives, number of trials planned
 <sweep>/parent.json      the parent run
+<sweep>/stopped.json     why no trial is started at present: a store does not answer
 <sweep>/<number>/        a trial: trial.json (params, starts), curve.json, result.json (when it has ended), log.txt
 """
 
@@ -18,10 +19,11 @@ from typing import Any
 from flywheel.errors import ConfigError
 from flywheel.stage import whole_file
 from flywheel.sweep.space import Dimension
-from flywheel.sweep.trial import COMPLETE, FAILED, PRUNED, RUNNING, Objective, Trial
+from flywheel.sweep.trial import COMPLETE, FAILED, PRUNED, RUNNING, WAITING, Objective, Trial
 from flywheel.types import Json
 
 SWEEP, TRIAL, CURVE, RESULT, LOG = "sweep.json", "trial.json", "curve.json", "result.json", "log.txt"
+STOPPED = "stopped.json"
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,23 @@ def count_start(place: Path) -> None:
     _write(place / TRIAL, {**noted, "starts": starts + 1, "epochs": epochs})
 
 
+def stop(place: Path, why: str) -> None:
+    """Let no more trials start, because of something that is not a trial's fault; this start does not count."""
+    noted = json.loads((place / TRIAL).read_text())
+    _write(place / TRIAL, {**noted, "starts": max(noted.get("starts", 0) - 1, 0)})
+    _write(place.parent / STOPPED, {"why": why})
+
+
+def why_stopped(folder: Path) -> str:
+    """Why no more trials are to start; empty where nothing is in the way."""
+    return str((read_if_there(folder / STOPPED) or {}).get("why", ""))
+
+
+def clear_stop(folder: Path) -> None:
+    """Let trials start again."""
+    (folder / STOPPED).unlink(missing_ok=True)
+
+
 def fruitless_starts(folder: Path, number: int) -> int:
     """How often a trial was started since it last finished an epoch."""
     place = folder / str(number)
@@ -128,7 +147,7 @@ def write_result(folder: Path, number: int, result: Json) -> None:
 
 
 def trials_in(folder: Path) -> list[Trial]:
-    """Every trial that was started, by number."""
+    """Every trial that was drawn, by number."""
     numbers = sorted(int(place.name) for place in folder.iterdir() if place.name.isdigit())
     return [found for number in numbers if (found := _trial(folder / str(number), number)) is not None]
 
@@ -145,7 +164,7 @@ def _trial(place: Path, number: int) -> Trial | None:
     result, params = read_if_there(place / RESULT), dict(noted["params"])
     curve = tuple((result or read_if_there(place / CURVE) or {}).get("curve", ()))
     if result is None:
-        return Trial(number, params, RUNNING, curve=curve)
+        return Trial(number, params, RUNNING if noted.get("starts") else WAITING, curve=curve)
     state = FAILED if "error" in result else PRUNED if result.get("pruned") else COMPLETE
     return Trial(
         number=number,

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.errors import FlywheelError
+from flywheel.errors import FlywheelError, StoreError
 from flywheel.sweep import folder as places
 from flywheel.sweep.slots import claim_gpu
+from flywheel.sweep.storage import studies_must_work
 from flywheel.types import Json
 
 if TYPE_CHECKING:
@@ -53,12 +54,12 @@ class TrialJob:
         places.write_curve(self.place, self.curve)
         if self.noted["pruner"]["name"] == "none" or not math.isfinite(metric):
             return False
-        trial = self._optuna_trial()
-        with warnings.catch_warnings():
+        with studies_must_work(self.noted["storage"]), warnings.catch_warnings():
             # A resumed training may tell an epoch again: the first time counts.
             warnings.filterwarnings("ignore", message=".*reported value is ignored.*")
+            trial = self._optuna_trial()
             trial.report(metric, epoch)
-        self.pruned = trial.should_prune()
+            self.pruned = trial.should_prune()
         if self.pruned:
             log.info("stopped after epoch %d: %s", epoch + 1, self.noted["pruner"]["name"])
         return self.pruned
@@ -69,7 +70,8 @@ class TrialJob:
             import optuna
 
             from flywheel.sweep.settings import PrunerConfig
-            from flywheel.sweep.study import make_pruner, open_storage
+            from flywheel.sweep.storage import open_storage
+            from flywheel.sweep.study import make_pruner
 
             study = optuna.load_study(
                 study_name=self.noted["study"],
@@ -90,9 +92,11 @@ def run(place: Path, work: Callable[[TrialJob], Json]) -> float:
         work: Trains; gives the result.
 
     Returns:
-        The score; NaN where it failed or was not started, because the sweep has been stopped.
+        The score; NaN where it failed, or was not started or not ended, because the sweep has been stopped.
     """
-    if places.is_hopeless(place.parent, json.loads((place / places.TRIAL).read_text())["max_failures"]):
+    if places.why_stopped(place.parent) or places.is_hopeless(
+        place.parent, json.loads((place / places.TRIAL).read_text())["max_failures"]
+    ):
         return math.nan
     started = time.perf_counter()
     places.count_start(place)
@@ -103,6 +107,11 @@ def run(place: Path, work: Callable[[TrialJob], Json]) -> float:
                 log.info("on %s%s", socket.gethostname(), f", GPU {gpu}" if gpu else "")
                 result = work(job)
             result |= {"curve": job.curve, **({"pruned": True} if job.pruned else {})}
+        except StoreError as error:
+            # Nothing is wrong with the trial: it stays under way till the store is back and the sweep goes on.
+            log.error("interrupted: %s", error)
+            places.stop(place, str(error))
+            return math.nan
         except Exception as error:
             known = isinstance(error, FlywheelError)
             log.error("failed: %s", error, exc_info=None if known else error)

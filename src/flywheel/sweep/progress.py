@@ -88,6 +88,10 @@ class Progress:
         self._num_at_once = 1
         self._is_closed = False
 
+    def know(self, trials: Sequence[Trial]) -> None:
+        """Take those that had ended before for told: a sweep that goes on has a line for what is new only."""
+        self._told.update(trial.number for trial in trials if trial.ended)
+
     def update(self, trials: Sequence[Trial]) -> None:
         """Show how things stand: all trials, those that have ended as well."""
         if self._is_closed:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from flywheel.errors import ConfigError
-from flywheel.params import state_dir
 from flywheel.sweep.settings import PrunerConfig, SweepConfig
 from flywheel.sweep.space import Dimension, combinations
+from flywheel.sweep.storage import open_storage, quiet_optuna
 from flywheel.sweep.trial import Objective
 
 if TYPE_CHECKING:
@@ -25,38 +23,6 @@ if TYPE_CHECKING:
 
 PARAMS, DUPLICATE = "params", "duplicate_of"
 _MAX_DUPLICATES = 200
-
-
-def open_storage(url: str | None) -> BaseStorage:
-    """Open the database of studies, making it first where there is none.
-
-    Args:
-        url: SQLAlchemy URL; None: sqlite in `.flywheel/`.
-
-    Raises:
-        ConfigError: It cannot be reached or opened.
-    """
-    from filelock import FileLock
-    from sqlalchemy.exc import SQLAlchemyError
-
-    optuna = _optuna()
-    state_dir().mkdir(parents=True, exist_ok=True)
-    try:
-        # Processes that make one database's tables at the same time fail; and a waiting writer is no error.
-        with FileLock(state_dir() / "studies.lock"):
-            options = {"connect_args": {"timeout": 60}} if storage_url(url).startswith("sqlite") else {}
-            made: BaseStorage = optuna.storages.RDBStorage(
-                storage_url(url), engine_kwargs={"pool_pre_ping": True, **options}
-            )
-            return made
-    except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
-        what = f"the studies' database cannot be opened: {str(error).splitlines()[0][:300]}"
-        raise ConfigError(what, where="sweep.storage", mend="check the URL and its driver, or leave it out") from None
-
-
-def storage_url(url: str | None) -> str:
-    """The URL of the studies' database."""
-    return url or f"sqlite:///{state_dir() / 'studies.db'}"
 
 
 class Study:
@@ -85,7 +51,7 @@ class Study:
         max_epochs: int,
         storage: BaseStorage | None = None,
     ) -> None:
-        optuna = _optuna()
+        optuna = quiet_optuna()
         self.name, self._config, self._space = name, config, space
         directions = ["maximize" if one.mode == "max" else "minimize" for one in objectives]
         self.optuna: OptunaStudy = optuna.create_study(
@@ -136,7 +102,7 @@ class Study:
 
     def tell(self, number: int, values: Sequence[float] | None, *, pruned: bool = False) -> None:
         """End a trial: with its objectives, as pruned, or (None) as failed."""
-        state = _optuna().trial.TrialState
+        state = quiet_optuna().trial.TrialState
         good = values is not None and all(math.isfinite(value) for value in values)
         with _expected_warnings():
             if pruned:
@@ -162,7 +128,7 @@ def params_of(trial: FrozenTrial) -> dict[str, str]:
 
 def make_pruner(config: PrunerConfig, max_epochs: int) -> BasePruner:
     """Build what decides whether a trial goes on."""
-    pruners = _optuna().pruners
+    pruners = quiet_optuna().pruners
     made: BasePruner
     if config.name == "median":
         made = pruners.MedianPruner(n_startup_trials=config.startup_trials, n_warmup_steps=config.warmup_epochs)
@@ -180,7 +146,7 @@ def make_pruner(config: PrunerConfig, max_epochs: int) -> BasePruner:
 
 
 def _sampler(config: SweepConfig, slots: int, num_before: int) -> BaseSampler:
-    samplers = _optuna().samplers
+    samplers = quiet_optuna().samplers
     seed = config.seed + num_before
     made: BaseSampler
     with _expected_warnings():
@@ -202,17 +168,9 @@ def _key(params: dict[str, str]) -> str:
     return json.dumps(params, sort_keys=True)
 
 
-def _optuna() -> Any:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    logging.getLogger("alembic").setLevel(logging.ERROR)
-    return optuna
-
-
 @contextlib.contextmanager
 def _expected_warnings() -> Iterator[None]:
     """Silence what Optuna says of features that it calls experimental."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=_optuna().exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", category=quiet_optuna().exceptions.ExperimentalWarning)
         yield

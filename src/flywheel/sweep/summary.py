@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from flywheel.errors import StoreError
 from flywheel.stage import whole_file
 from flywheel.sweep import folds, gallery
 from flywheel.sweep.advice import advice
@@ -35,9 +36,15 @@ _failed: list[int] = []
 
 @dataclass
 class Closing:
-    """What the end of a sweep is told by its middle: the study, once it is open."""
+    """What the end of a sweep is told by its middle.
+
+    Attributes:
+        study: Optuna's, once it is open.
+        exhausted: Whether the sampler has found nothing new to try: then there is nothing to go on with.
+    """
 
     study: Study | None = None
+    exhausted: bool = False
 
 
 def num_failed() -> int:
@@ -82,23 +89,29 @@ def parent_of(folder: Path) -> str | None:
 @contextlib.contextmanager
 def closing_parent(folder: Path, plan: Plan) -> Iterator[Closing]:
     """End the parent run with the table and the pictures, also where the sweep is interrupted or breaks."""
+    from flywheel.tracking import store_must_work
+
     closing = Closing()
     try:
         yield closing
+    except StoreError:  # what cannot be told now is told when the sweep goes on
+        _tell_how_to_go_on(plan)
+        raise
     except BaseException as error:  # Ctrl+C too: the run is ended and told whatever stops the sweep
         status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-        close_parent(folder, plan, closing.study, status)
+        close_parent(folder, plan, closing, status)
         raise
-    close_parent(folder, plan, closing.study)
+    with store_must_work():
+        close_parent(folder, plan, closing)
 
 
-def close_parent(folder: Path, plan: Plan, study: Study | None, status: str | None = None) -> None:
+def close_parent(folder: Path, plan: Plan, closing: Closing, status: str | None = None) -> None:
     """Print the table of jobs, put it and the pictures into the parent run, and end it.
 
     Args:
         folder: The sweep's.
         plan: What it is.
-        study: Optuna's; None where it was never opened.
+        closing: What the sweep's middle has left.
         status: The run's; None: FINISHED, or FAILED where every job failed.
     """
     from flywheel.tracking import TrackedRun, prepare
@@ -119,16 +132,20 @@ def close_parent(folder: Path, plan: Plan, study: Study | None, status: str | No
     files = ["jobs.csv", "folds.csv", "folds.png"]
     if any(not math.isnan(job["score"]) for job in jobs):
         draw(table, folder / "jobs.png", next(iter(_monitors(jobs))))
-        files += ["jobs.png", *gallery.draw_all(folder, plan, trials, study)]
+        files += ["jobs.png", *gallery.draw_all(folder, plan, trials, closing.study)]
     if not repeated:
         for sentence in advice(trials, plan.space, plan.objectives[0]):
             log.info("%s", sentence)
     num_bad = sum("error" in job for job in jobs)
     _failed.append(num_bad)
     run.log_files_named(folder, tuple(files))
-    if sum(trial.ended for trial in trials) < plan.num_planned:
-        log.info("go on with:  %s sweep.resume=auto", plan.command)
+    if sum(trial.ended for trial in trials) < plan.num_planned and not closing.exhausted:
+        _tell_how_to_go_on(plan)
     run.end(status or ("FAILED" if jobs and num_bad == len(jobs) else "FINISHED"))
+
+
+def _tell_how_to_go_on(plan: Plan) -> None:
+    log.info("go on with:  %s sweep.resume=auto", plan.command)
 
 
 def _tell_best(run: TrackedRun, jobs: list[dict[str, Any]]) -> None:

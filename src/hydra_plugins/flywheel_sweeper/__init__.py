@@ -48,8 +48,10 @@ class FlywheelSweeper(Sweeper):
         from flywheel.sweep.controller import Setup, run
         from flywheel.sweep.settings import sweep_from
         from flywheel.sweep.space import dimensions, split
+        from flywheel.sweep.storage import refuse_password
 
         config = sweep_from(OmegaConf.to_container(self._config.get("sweep"), resolve=True))
+        refuse_password(config.storage)
         parser = OverridesParser.create(config_loader=self._context.config_loader)
         base, swept = split(parser.parse_overrides(arguments))
         plain = {key: self._config[key] for key in self._config if key not in ("hydra", "sweep")}

@@ -1,0 +1,65 @@
+"""The ready spaces of `conf/sweep/`: each composes with the tasks that it names, and trains."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flywheel.compose import check_overrides
+from flywheel.sweep.folder import trials_in
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+TASKS = {
+    "image": ["fashion", "mnist5k", "digits"],
+    "text": ["tweets", "imdb"],
+    "text_nets": ["words"],
+    "speech": ["spoken_digits", "fsdd"],
+    "tabular": ["breast_cancer", "diabetes"],
+    "recommender": ["movielens"],
+}
+SMALL = {
+    "image": "digits", "text": "tweets", "text_nets": "words", "speech": "spoken_digits", "tabular": "breast_cancer",
+    "recommender": "movielens",
+}  # fmt: skip
+
+
+@pytest.fixture
+def words(project: Path) -> Path:
+    """A task on texts whose file sets nothing of the network, as `text_nets` wants it."""
+    text = (project / "conf/task/tweets.yaml").read_text().replace("/model: ngram_linear", "/model: bag_of_embeddings")
+    text = re.sub(r"^model:\n(  .*\n)+", "", text, flags=re.MULTILINE).replace("name: tweets", "name: words")
+    (project / "conf/task/words.yaml").write_text(text)
+    return project
+
+
+def test_every_space_is_tried_here_and_stands_in_the_docs() -> None:
+    files = {file.stem: yaml.safe_load(file.read_text()) for file in (ROOT / "conf/sweep").glob("*.yaml")}
+    spaces = {name for name, raw in files.items() if raw.get("params")}
+    assert spaces == set(TASKS) == set(SMALL)
+    page = (ROOT / "docs/search.md").read_text()
+    assert all(f"`+sweep={name}`" in page for name in files)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_space_composes_with_its_tasks_whatever_is_drawn(words: Path, name: str) -> None:
+    for task in TASKS[name]:
+        check_overrides([f"task={task}", f"+sweep={name}"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TASKS)
+def test_two_trials_of_a_space_train(words: Path, run_flywheel: Run, name: str) -> None:
+    for data in (words / "conf/data").glob("*.yaml"):  # the fixtures are not the whole files that sums are promised of
+        without_sums = (r"^( {4}\S+:)\n {6}sha256: .*\n {6}num_bytes: .*\n", r"\1 {}\n")
+        data.write_text(re.sub(*without_sums, data.read_text(), flags=re.MULTILINE))
+    few = [f"task={SMALL[name]}", f"+sweep={name}", "sweep.num_trials=2", "trainer.max_epochs=1"]
+    done = run_flywheel("train", "-m", *few, FLYWHEEL_MIRROR=str(ROOT / "tests/fixtures"), OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr[-3000:]
+    (folder,) = (words / ".flywheel/sweeps" / SMALL[name]).glob("*")
+    assert [trial.state for trial in trials_in(folder)] == ["complete", "complete"]
