@@ -79,7 +79,7 @@ def test_drift_and_lost_quality_are_said_everywhere(served: Any, monkeypatch: py
     done = watch("digits", traffic=served(300, turned=True, labelled=True))
     assert done.check.inputs.drifted
     assert done.check.quality.fallen
-    assert re.match(r"inputs have drifted: area \d\.\d \(\d+% of rows\) and \d+ more", done.check.reasons[0])
+    assert re.match(r"inputs have drifted: .+ \(\d+% of rows\) and \d+ more", done.check.reasons[0])
     page = (done.folder / "report.html").read_text()
     assert page.count("<svg") >= 8
     assert "quality has fallen: accuracy" in page

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flywheel.commands import monitor, registry
+from flywheel.commands import loop, monitor, registry
 from flywheel.commands.words import TaskName
 from flywheel.errors import FlywheelError
 from flywheel.stage import explained, set_up_logging
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(registry.app, name="registry")
 app.command()(monitor.monitor)
+app.command()(loop.loop)
 
 
 @app.callback()
