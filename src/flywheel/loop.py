@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,14 +20,11 @@ if TYPE_CHECKING:
 
     from flywheel.monitor.comparison import Comparison
     from flywheel.monitor.journal import Entry, Journal
-    from flywheel.monitor.steering import LoopSettings
+    from flywheel.monitor.steering import Facts, LoopSettings
     from flywheel.monitor.window import Traffic
     from flywheel.registry.versions import Version
 
 log = logging.getLogger("flywheel")
-
-GATE_SAYS = "Promoted:"
-"""How a promotion by the gate begins; what a person promoted by hand is not taken back."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +128,7 @@ class _Loop:
 
     def turn(self, *, dry_run: bool) -> Turn:
         from flywheel.monitor import steering
+        from flywheel.monitor.comparison import beside_the_former
         from flywheel.monitor.rebuild import still_running
         from flywheel.watch import alert, watch
 
@@ -145,7 +143,7 @@ class _Loop:
             entries.append(ended)
             if not dry_run:
                 self.journal.add(ended)
-        compared = self._compared() if self.settings.rollback else None
+        compared = beside_the_former(self.client, self.task, self.traffic, self.settings)
         if compared is not None and compared.worse:
             return self._take_back(compared, dry_run=dry_run)
         check = watch(self.task, since=self.settings.since, traffic=self.traffic).check
@@ -158,12 +156,10 @@ class _Loop:
             return self._note(dry_run, found.action, "decided", found.why, figures=facts.to_json())
         return self._retrain(found.why, facts)
 
-    def _retrain(self, why: str, facts: object) -> Turn:
+    def _retrain(self, why: str, facts: Facts) -> Turn:
         from flywheel.monitor import rebuild
         from flywheel.monitor.journal import now
-        from flywheel.monitor.steering import Facts
 
-        assert isinstance(facts, Facts)
         before = self._champion()
         words = rebuild.commands(self.root, self.task)
         file = self.journal.file.parent / self.task / f"{now().replace(':', '')}.log"
@@ -185,7 +181,7 @@ class _Loop:
             return self._note(False, "retrain", "ended", said, outcome="failed", **told)
         return self._judged(told, before)
 
-    def _judged(self, told: dict[str, object], before: int | None) -> Turn:
+    def _judged(self, told: Mapping[str, object], before: int | None) -> Turn:
         """Say what the gate has made of the retraining."""
         from flywheel.registry import versions
 
@@ -208,29 +204,6 @@ class _Loop:
         return self._note(
             False, "rollback", "ended", why, outcome="rolled back", old_version=before, new_version=event.after
         )  # fmt: skip
-
-    def _compared(self) -> Comparison | None:
-        """The champion beside the one before, where the gate has promoted it and there is enough to tell."""
-        from flywheel.monitor.comparison import compare_versions
-        from flywheel.monitor.window import Window
-        from flywheel.registry import aliases, versions
-        from flywheel.registry.package import open_package
-
-        events = [one for one in aliases.history(self.client, self.task) if one.action != "refused"]
-        if not events or events[-1].action != "promoted" or events[-1].before is None:
-            return None
-        last = events[-1]
-        old = versions.by_number(self.client, self.task, last.before) if last.why.startswith(GATE_SAYS) else None
-        if old is None or last.after != self._champion():
-            return None
-        known = Window.of([], self.traffic.answered(self.task)).known
-        enough = sum(row.version == last.after for row, _ in known) >= self.settings.min_rollback_rows
-        if not enough:
-            return None
-        predictor = open_package(versions.files_of(self.client, old))
-        return compare_versions(
-            known, last.after, old.number, predictor, self.settings.min_rollback_rows, self.settings.rollback_confidence
-        )
 
     def _num_new(self, since: datetime | None) -> int:
         """Predictions of which somebody said since then what is right."""

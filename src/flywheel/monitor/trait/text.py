@@ -70,4 +70,5 @@ def _bag(words: list[str]) -> Array:
 @functools.lru_cache(maxsize=65536)
 def _direction(word: str) -> Array:
     digest = np.frombuffer(hashlib.blake2b(word.encode(), digest_size=NUM_PATTERNS // 8).digest(), np.uint8)
-    return np.unpackbits(digest).astype(np.float64) * 2 - 1
+    signs: Array = np.unpackbits(digest).astype(np.float64) * 2 - 1
+    return signs
