@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flywheel.commands import registry
+from flywheel.commands import registry, serve
 from flywheel.commands.words import TaskName
 from flywheel.errors import FlywheelError
 from flywheel.stage import explained, set_up_logging
@@ -22,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(registry.app, name="registry")
+app.command("serve")(serve.serve)
 
 
 @app.callback()
