@@ -1,9 +1,9 @@
 """How often the monitor says that traffic has drifted where it has not.
 
-Windows are drawn from rows of a default task. "Undrifted" rows are of train (for movielens: of validation) and the
-reference is made of others; for answers both are halves of validation, which the model was not trained on. "Test" rows
-are the official test set's: another sample, of tweets from other years, and of spoken_digits other voices on purpose,
-so that what is found there is true. A window counts if any of its traits has drifted, with the settings of
+Windows are drawn from rows of a default task. "Undrifted" rows are of train (of tweets and movielens, as in their
+references, of validation) and the reference is made of the other half; for answers both are halves of validation, which
+the model was not trained on. "Test" rows are those of the test set; of spoken_digits they are of other voices on
+purpose, so that what is found there is true. A window counts if any of its traits has drifted, with the settings of
 `conf/monitor.yaml`.
 """
 

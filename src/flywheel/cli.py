@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flywheel.commands import loop, monitor, registry
+from flywheel.commands import loop, monitor, registry, serve
 from flywheel.commands.words import TaskName
 from flywheel.errors import FlywheelError
 from flywheel.stage import explained, set_up_logging
@@ -22,8 +22,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(registry.app, name="registry")
-app.command()(monitor.monitor)
-app.command()(loop.loop)
+app.command("serve")(serve.serve)
+app.command("monitor")(monitor.monitor)
+app.command("loop")(loop.loop)
 
 
 @app.callback()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
@@ -99,8 +99,11 @@ def raw_rows(name: str, splits: Splits, feedback: Path, rows: Array) -> Iterator
 
 def splits_of(inputs: Preprocessor) -> tuple[str, ...]:
     """The processed splits whose rows are like requests."""
-    found: tuple[str, ...] = getattr(module_of(type(inputs)), "REFERENCE_SPLITS", REFERENCE_SPLITS)
-    return found
+    module = module_of(type(inputs))
+    if hasattr(module, "reference_splits"):  # it depends on the parts that there are
+        found: tuple[str, ...] = module.reference_splits(inputs, REFERENCE_SPLITS)
+        return found
+    return cast("tuple[str, ...]", getattr(module, "REFERENCE_SPLITS", REFERENCE_SPLITS))
 
 
 def _drawn(rows: Array, number: int) -> Array:

@@ -111,6 +111,20 @@ class Door:
             raise RequestError(401, what, where="Authorization", mend=mend, headers=challenge)
         return found
 
+    def check_origin(self, headers: Mapping[bytes, bytes]) -> None:
+        """Refuse what a web page of another site makes a browser on this machine ask, where no token protects.
+
+        Raises:
+            RequestError: The browser says so, or the server is called by a name that is not this machine's (403).
+        """
+        if self._tokens:
+            return
+        host = headers.get(b"host", b"localhost").decode("latin-1")
+        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        if not is_loopback(name) or headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin"):
+            what = "comes from another site"
+            raise RequestError(403, what, where="Host", mend="ask localhost, or start the server with --tokens")
+
     def count(self, client: str, now: float | None = None) -> None:
         """Take one request out of a client's bucket.
 

@@ -89,6 +89,7 @@ class Gateway:
             if self._num_requests > self._settings.max_requests:
                 what = f"{self._settings.max_requests} requests are being answered"
                 raise RequestError(503, what, where="server", mend="send it later", headers={"retry-after": "1"})
+            self._door.check_origin(headers)
             client = self._door.name_of(headers.get(b"authorization", b""))
             self._door.count(client or (scope.get("client") or ("",))[0])
         body = b""

@@ -11,6 +11,15 @@ from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.joint import JointPreprocessor
 
 
+def reference_splits(inputs: Preprocessor, usual: tuple[str, ...]) -> tuple[str, ...]:
+    """The splits whose rows are like requests for every part."""
+    own = [
+        getattr(module_of(type(part)), "REFERENCE_SPLITS", usual)
+        for part in cast(JointPreprocessor, inputs).parts.values()
+    ]
+    return tuple(name for name in usual if all(name in splits for splits in own))
+
+
 def row_traits(inputs: Preprocessor, frame: pd.DataFrame) -> Traits:
     """Give every part's traits, of the columns that it sees."""
     return {

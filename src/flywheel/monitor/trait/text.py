@@ -15,6 +15,8 @@ from flywheel.monitor.trait.base import Array, Traits, numbers
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.text import TextPreprocessor
 
+REFERENCE_SPLITS = ("validation",)
+"""The words of train are known because they are train's: no text of it has as many unknown words as a new one has."""
 NUM_PATTERNS = 16
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 
