@@ -1,7 +1,7 @@
 """The loop closed, as a person would see it: a server, traffic, a change, feedback, a retraining, a swap.
 
-Everything goes through the doors that users have: the server's HTTP, and the command line. `bench/bench_loop.py` runs it
-on default tasks, `tests/test_closed_loop.py` on small ones.
+Everything goes through the doors that users have: the server's HTTP, and the command line. `bench/bench_loop.py` runs
+it on default tasks, `tests/test_closed_loop.py` on small ones.
 """
 
 from __future__ import annotations

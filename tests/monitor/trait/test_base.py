@@ -8,6 +8,7 @@ import pytest
 
 from flywheel.monitor.trait.base import answer_traits, categories, module_of, row_traits, same_label
 from flywheel.preprocessor.image import ImagePreprocessor
+from flywheel.preprocessor.joint import JointPreprocessor
 from flywheel.preprocessor.target import ClassTarget
 
 KINDS = ("image", "text", "audio", "tabular", "interactions")
@@ -65,3 +66,12 @@ def test_labels_are_the_same_however_they_are_written(one: Any, other: Any, same
 
 def test_a_missing_category_is_one() -> None:
     assert categories(["a", None, float("nan")]).tolist() == ["a", "(missing)", "(missing)"]
+
+
+def test_the_traits_of_several_preprocessors_stand_side_by_side(kinds: dict[str, Any]) -> None:
+    joint = JointPreprocessor({"picture": kinds["image"].inputs, "words": kinds["text"].inputs})
+    frame = kinds["image"].rows(5, False).assign(text=kinds["text"].rows(5, False)["text"])
+    found = row_traits(joint, frame)
+    assert {"picture: brightness", "words: unknown words"} <= set(found)
+    alone = row_traits(kinds["image"].inputs, frame)
+    assert np.array_equal(found["picture: brightness"], alone["brightness"])
