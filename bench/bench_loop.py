@@ -2,7 +2,7 @@
 
 A copy of the project serves the task over HTTP to eight clients. Then the traffic changes: of fashion's pictures a
 third each is turned by a quarter, inverted, or inverted and noisy; neutral tweets get words that nobody knew before,
-which make them negative or positive. Clients say what is right of some of it (made of train rows), and `flywheel loop --once`
+which make them negative or positive. Clients say what is right of some of it (made of train rows), and `flywheel loop`
 does the rest, while requests go on. Accuracy on changed traffic is measured, before and after, on other rows (made of
 test rows) that nobody says anything about. Nothing of the project itself is changed.
 """

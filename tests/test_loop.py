@@ -157,6 +157,23 @@ def test_a_failed_rebuild_leaves_the_champion_and_backs_off(
     assert "1 retrainings in a row have failed" in loop.once("digits", traffic=traffic).entry.why
 
 
+def test_an_alert_is_sent_when_drift_begins_and_not_at_every_turn(
+    project_of_digits: Path, traffic: Memory, digits: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    monkeypatch.setenv("FLYWHEEL_WEBHOOK_URL", "http://here/")
+    monkeypatch.setattr("flywheel.monitor.webhook.send", lambda url, message, **_: sent.append(message["text"]))
+    (project_of_digits / "conf/loop.yaml").write_text("min_feedback: 999\nmin_feedback_drifted: 999\n")
+    fill(traffic, digits, 150)
+    loop.once("digits", traffic=traffic)
+    assert sent == []
+    for row in traffic.rows:
+        row.input["image"] = (255 - np.array(row.input["image"])).tolist()
+    for _ in range(3):
+        assert "inputs have drifted" in loop.once("digits", traffic=traffic).entry.why
+    assert len(sent) == 1
+
+
 def test_one_at_a_time(project_of_digits: Path, traffic: Memory) -> None:
     with loop._alone("digits"), pytest.raises(FlywheelError, match="another loop is at work"):
         loop.once("digits", traffic=traffic)

@@ -64,12 +64,14 @@ def keep_on(task: str) -> Iterator[Turn]:
     """Turn again and again, with pauses; an error is logged, and the next turn tries again."""
     from flywheel.monitor.steering import load_settings
     from flywheel.params import home_root
+    from flywheel.tracking import store_errors
 
+    errors: tuple[type[Exception], ...] = (FlywheelError, OSError, *store_errors())
     while True:
         try:
             yield once(task)
-        except FlywheelError as error:
-            log.warning("loop: %s", error)
+        except errors as error:
+            log.warning("loop: %s", str(error).splitlines()[0][:300])
         time.sleep(load_settings(home_root(), task).poll_minutes * 60)
 
 
@@ -95,6 +97,11 @@ def table(entries: list[Entry], task: str) -> Table:
                 entry.time[:16].replace("T", " "), entry.action, entry.outcome or entry.state, moved, entry.why
             )
     return made
+
+
+def _was_alarmed(entries: list[Entry]) -> bool:
+    """Whether the last look found something: nobody wants the same alert every ten minutes."""
+    return any(entry.figures.get("reasons") for entry in [one for one in entries if one.figures][-1:])
 
 
 @contextmanager
@@ -150,7 +157,7 @@ class _Loop:
         new = self._num_new(steering.last_retrain(entries))
         facts = steering.Facts(check.reasons, check.num_rows, new, datetime.now(UTC))
         found = steering.plan(self.settings, facts, entries)
-        if not dry_run:
+        if not dry_run and not _was_alarmed(entries):
             alert(check, None)
         if found.action == "wait" or dry_run:
             return self._note(dry_run, found.action, "decided", found.why, figures=facts.to_json())

@@ -66,7 +66,8 @@ def _bag(words: list[str]) -> Array:
     if not words:
         return np.zeros(NUM_PATTERNS)
     summed: Array = np.sum([_direction(word) for word in words], axis=0)
-    return summed / np.sqrt(len(words))
+    bag: Array = summed / np.sqrt(len(words))
+    return bag
 
 
 @functools.lru_cache(maxsize=65536)
