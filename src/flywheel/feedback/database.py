@@ -25,7 +25,7 @@ SCHEMA = 1
 """Version of the tables below."""
 URL_VARIABLE = "FLYWHEEL_FEEDBACK_URL"
 BUSY_SECONDS = 30
-_LOCK_NUMBER = 0x666C7977  # of PostgreSQL's advisory lock
+_MAKING, _DELETING = 0x666C7977, 0x666C7978  # numbers of PostgreSQL's advisory locks
 _CHECK = "check FLYWHEEL_FEEDBACK_URL, or unset it"
 
 metadata = sa.MetaData()
@@ -115,13 +115,18 @@ class Database:
         return Path(self.url.database) if self.url.get_backend_name() == "sqlite" and self.url.database else None
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[sa.Connection]:
+    def write(self, *, deletes: bool = False) -> Iterator[sa.Connection]:
         """One transaction that writes; when it has ended well, its rows are on the disk.
+
+        Those that delete run alone, so that no input's file goes while somebody refers to it anew.
 
         Raises:
             FeedbackError: The database cannot be written to.
         """
         with self.explained(), self._own().execution_options(writes=True).begin() as connection:
+            if self.file is None:  # SQLite lets one write at a time anyway
+                lock = sa.func.pg_advisory_xact_lock if deletes else sa.func.pg_advisory_xact_lock_shared
+                connection.execute(sa.select(lock(_DELETING)))
             yield connection
 
     @contextlib.contextmanager
@@ -158,6 +163,12 @@ class Database:
             self.insert_new(connection, facts, [{"key": key, "value": value}], "key")
             return str(connection.execute(sa.select(facts.c.value).where(facts.c.key == key)).scalar_one())
 
+    def compact(self) -> None:
+        """Let nothing of deleted rows stay in SQLite's log; PostgreSQL's own housekeeping sees to its pages."""
+        if self.file is not None:
+            with self.explained(), self._own().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Let go of all connections."""
         self._engine.dispose()
@@ -191,7 +202,7 @@ class Database:
             if version is None:
                 with self._engine.execution_options(writes=True).begin() as connection:
                     if self.file is None:
-                        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_NUMBER)))
+                        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MAKING)))
                     metadata.create_all(connection)
                     made = [{"key": "schema", "value": str(SCHEMA)}, {"key": "salt", "value": secrets.token_hex(32)}]
                     self.insert_new(connection, facts, made, "key")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class Kept:
     Attributes:
         kept: `full`, `reference` or `hash`.
         sealed: Whether it is encrypted.
-        content: The bytes of `full`; None otherwise.
+        content: The bytes of `full`, or those that `write` puts into the file of `reference`; None otherwise.
         sha256: Of the input's canonical JSON, masked where texts are masked: the file's name for `reference`.
     """
 
@@ -51,7 +52,7 @@ class Inputs:
         self._masks: dict[tuple[str, ...], Mask] = {}
 
     def keep(self, name: str, value: Json | None, sha256: str, settings: FeedbackConfig) -> Kept:
-        """Mask and keep one input; a file is on the disk when this returns.
+        """Mask and seal one input; what is kept by reference is not there before `write`.
 
         Args:
             name: The prediction's id.
@@ -66,11 +67,27 @@ class Inputs:
             sha256 = sha256_of_json(masked)  # of the text as it came it would be a trace, too
         content = json.dumps(masked, sort_keys=True, separators=(",", ":")).encode()
         if settings.keep == REFERENCE:
-            sha256 = sha256_of_json(masked)  # it names a file: never what somebody else says
-            self._write(sha256, content)
-            return Kept(REFERENCE, self.vault is not None, None, sha256)
+            sha256 = name = sha256_of_json(masked)  # it names a file: never what somebody else says
         sealed = content if self.vault is None else self.vault.seal(content, name)
-        return Kept(FULL, self.vault is not None, sealed, sha256)
+        return Kept(settings.keep, self.vault is not None, sealed, sha256)
+
+    def write(self, kept: Kept) -> None:
+        """Put what is kept by reference on the disk, whole or not at all, and its name with it."""
+        file = self._file(kept.sha256)
+        if kept.kept != REFERENCE or kept.content is None or file.exists():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self.folder / f".{kept.sha256}.{os.getpid()}.{threading.get_ident()}.part"
+        with part.open("wb") as stream:
+            stream.write(kept.content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(file)
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
     def give(self, name: str, kept: Kept) -> Json | None:
         """Give an input back; None where only its hash was kept.
@@ -113,23 +130,5 @@ class Inputs:
         try:
             return file.read_bytes()
         except FileNotFoundError:
-            mend = "restore it, or forget the rows with `flywheel feedback expire`"
+            mend = "restore it, or run the deletion again that was interrupted"
             raise FeedbackError("a stored input's file is gone", where=file, mend=mend) from None
-
-    def _write(self, sha256: str, content: bytes) -> None:
-        """Put a file on the disk, whole or not at all, and its name with it."""
-        file = self._file(sha256)
-        if file.exists():
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = self.folder / f".{sha256}.{os.getpid()}.part"
-        with part.open("wb") as stream:
-            stream.write(content if self.vault is None else self.vault.seal(content, sha256))
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(file)
-        handle = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -103,14 +103,21 @@ def _ibans(text: str) -> Iterator[Span]:
 
 
 def _addresses(text: str) -> Iterator[Span]:
+    last = 0
     places = [match.span() for pattern in (_IPV4, _IPV6) for match in pattern.finditer(text)]
     for start, end in sorted(places):
-        try:
-            address = ipaddress.ip_address(text[start:end].rstrip(".:") if text[start:end] != "::" else "::")
-        except ValueError:
-            continue
-        if not address.is_unspecified:
-            yield start, start + len(text[start:end].rstrip(".:"))
+        found = text[start:end].rstrip(".:")
+        if start >= last and _is_address(found):
+            last = start + len(found)
+            yield start, last
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _phones_of(regions: Sequence[str]) -> Callable[[str], Iterator[Span]]:

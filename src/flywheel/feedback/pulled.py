@@ -79,6 +79,7 @@ def remove_rows(folder: Path, predictions: set[str]) -> int:
     Returns:
         How many rows there were.
     """
+    import pyarrow
     from pyarrow import parquet
 
     num_rows = 0
@@ -90,7 +91,8 @@ def remove_rows(folder: Path, predictions: set[str]) -> int:
         num_rows += len(held) - len(kept)
         if kept:
             table = parquet.read_table(path, partitioning=None).take(kept)
-            _write_table(path, _labelled(table, [held[place] for place in kept]))
+            columns = {name: arrow_column(table[name].to_pylist()) for name in table.column_names}
+            _write_table(path, _labelled(pyarrow.table(columns), [held[place] for place in kept]))
         else:
             path.unlink()
     if num_rows:

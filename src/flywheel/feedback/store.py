@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from flywheel.errors import FeedbackError
 from flywheel.feedback.database import Database, default_url, feedback, predictions
-from flywheel.feedback.inputs import Inputs, Kept
+from flywheel.feedback.inputs import FULL, Inputs, Kept
 from flywheel.feedback.settings import FeedbackConfig, project_settings
 from flywheel.feedback.vault import KEY_VARIABLE, Vault, given_key
 from flywheel.params import state_dir
@@ -84,8 +84,11 @@ class FeedbackStore:
         Raises:
             FeedbackError: They could not be kept; none of them is, then.
         """
-        made = [self._row(row) for row in rows]
+        kept = [self._kept(row) for row in rows]
+        made = [self._row(*pair) for pair in zip(rows, kept, strict=True)]
         with self.database.write() as connection:
+            for one in kept:
+                self.inputs.write(one)
             for start in range(0, len(made), ROWS):
                 self.database.insert_new(connection, predictions, made[start : start + ROWS], "prediction_id")
 
@@ -177,9 +180,11 @@ class FeedbackStore:
             said.append(UNKNOWN if row.prediction_id not in there else STORED if is_new else KNOWN)
         return said
 
-    def _row(self, row: Prediction) -> dict[str, Any]:
+    def _kept(self, row: Prediction) -> Kept:
         settings = self._settings.get(row.task) or FeedbackConfig()
-        kept = self.inputs.keep(row.prediction_id, row.input, row.input_sha256, settings)
+        return self.inputs.keep(row.prediction_id, row.input, row.input_sha256, settings)
+
+    def _row(self, row: Prediction, kept: Kept) -> dict[str, Any]:
         return {
             "prediction_id": row.prediction_id,
             "task": row.task,
@@ -188,7 +193,7 @@ class FeedbackStore:
             "time_us": microseconds(row.time),
             "kept": kept.kept,
             "sealed": kept.sealed,
-            "input": kept.content,
+            "input": kept.content if kept.kept == FULL else None,
             "input_sha256": kept.sha256,
             "answer": json.dumps(row.answer, sort_keys=True),
             "client": row.client,
