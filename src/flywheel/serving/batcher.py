@@ -85,7 +85,6 @@ class Batcher(Generic[Answer]):
 
     async def _run(self) -> None:
         """Run batches until nothing waits."""
-        loop = asyncio.get_running_loop()
         try:
             while self._waiting:
                 await self._gather()
@@ -95,7 +94,7 @@ class Batcher(Generic[Answer]):
                 self._last_requests = len(batch)
                 rows = sum(len(request.rows) for request in batch)
                 self._observe(rows, len(batch), time.perf_counter() - batch[0].since)
-                found = await loop.run_in_executor(self._executor, self._work, [request.rows for request in batch])
+                found = await self._worked([request.rows for request in batch])
                 for request, answer in zip(batch, found, strict=True):
                     if request.answer.done():
                         continue
@@ -107,6 +106,12 @@ class Batcher(Generic[Answer]):
         finally:
             self._running = None
             self._last_requests = 0
+
+    async def _worked(self, requests: list[Rows]) -> list[Answer | Exception]:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self._work, requests)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody must wait for an answer for ever
+            return [error] * len(requests)
 
     async def _gather(self) -> None:
         """Wait for as many requests as the last batch had, but not for long."""

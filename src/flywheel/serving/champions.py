@@ -41,10 +41,11 @@ class Champions:
             RegistryError: A task has none, no task has one, or a champion's files are missing or have other bytes.
             ModelError: A model cannot be run.
         """
-        numbers = self._numbers()
+        known = self._all_numbers()
+        numbers = self._numbers(known)
         for task in self._tasks:
-            if task not in numbers:
-                mend = f"{nearest(task, numbers)} or run `dvc repro register@{task}`"
+            if task not in known:
+                mend = f"{nearest(task, known)} or run `dvc repro register@{task}`"
                 raise RegistryError("has no champion", where=task, mend=mend)
         if not numbers:
             raise RegistryError("no task has a champion", where="registry", mend="run `dvc repro`")
@@ -60,7 +61,7 @@ class Champions:
         """
         errors: tuple[type[Exception], ...] = (FlywheelError, *store_errors())
         try:
-            numbers = self._numbers()
+            numbers = self._numbers(self._all_numbers())
             fresh = {
                 task: self._champion(task, number)
                 for task, number in numbers.items()
@@ -73,12 +74,14 @@ class Champions:
         self._known |= fresh
         return list(self._known.values()) if fresh else None
 
-    def _numbers(self) -> dict[str, int]:
+    def _all_numbers(self) -> dict[str, int]:
         """The version of each task's champion, in one question to the store."""
         found = self._client.search_registered_models(max_results=MAX_TASKS)
-        numbers = {model.name: int(model.aliases[CHAMPION]) for model in found if CHAMPION in model.aliases}
-        wanted = self._tasks or sorted(numbers)
-        return {task: numbers[task] for task in wanted if task in numbers}
+        return {model.name: int(model.aliases[CHAMPION]) for model in found if CHAMPION in model.aliases}
+
+    def _numbers(self, known: dict[str, int]) -> dict[str, int]:
+        """Those of the tasks that are to be served."""
+        return {task: known[task] for task in self._tasks or sorted(known) if task in known}
 
     def _champion(self, task: str, number: int) -> Champion:
         version = self._version(task, number)
