@@ -6,7 +6,7 @@ READY := .venv/.ready
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup params repro test test-fast check format sweep ui bench clean
+.PHONY: help setup params repro test test-fast check format sweep ui serve bench clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ sweep: $(READY) ## Try four settings of fashion: make sweep ARGS='task=mnist5k o
 
 ui: $(READY) ## Compare runs in a browser: MLflow's pages on 127.0.0.1:$(PORT)
 	@.venv/bin/flywheel ui --port $(PORT)
+
+serve: $(READY) ## Serve all champions on 127.0.0.1:8080: make serve TASKS='fashion tweets' PORT=8000
+	@.venv/bin/flywheel serve $(TASKS) $(if $(filter command line environment,$(origin PORT)),--port $(PORT))
 
 bench: $(READY) ## Measure what bench/RESULTS.md claims
 	@$(PY) -m bench

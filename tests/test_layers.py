@@ -14,7 +14,7 @@ NOUNS = [
 ]  # fmt: skip
 VERBS = [
     "download", "preprocess", "train", "evaluate", "export", "register",
-    "predict", "trace", "adopt", "verify", "doctor",
+    "predict", "serve", "trace", "adopt", "verify", "doctor", "watch", "loop",
 ]  # fmt: skip
 ON_TOP = [*VERBS, "cli", "commands", "application", "prepare", "init_task"]
 HEAVY = {"torch", "pytorch_lightning", "mlflow", "matplotlib", "sklearn", "hydra", "onnxruntime", "scipy", "pandera"}
@@ -74,7 +74,7 @@ def loaded_after(program: str) -> set[str]:
         ("import flywheel.init_task.verb, flywheel.init_task.table, flywheel.init_task.folder", set()),
         ("import flywheel.params, flywheel.tracking, flywheel.stage", set()),
         ("import flywheel.model.mlp, flywheel.model.network", {"torch"}),
-        ("import flywheel.evaluate, flywheel.export, flywheel.register, flywheel.predict", set()),
+        ("import flywheel.evaluate, flywheel.export, flywheel.register, flywheel.predict, flywheel.serve", set()),
     ],
 )
 def test_imports_stay_light(program: str, allowed: set[str]) -> None:

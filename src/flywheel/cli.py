@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from flywheel.commands import registry
+from flywheel.commands import feedback, loop, monitor, registry, serve
 from flywheel.commands.words import TaskName
 from flywheel.errors import FlywheelError
 from flywheel.stage import explained, set_up_logging
@@ -21,7 +21,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(feedback.app, name="feedback")
 app.add_typer(registry.app, name="registry")
+app.command("serve")(serve.serve)
+app.command("monitor")(monitor.monitor)
+app.command("loop")(loop.loop)
 
 
 @app.callback()

@@ -119,6 +119,28 @@ def prepare() -> MlflowClient:
     return client
 
 
+def open_to_read() -> MlflowClient:
+    """Open a store that is there already, to read from it: nothing is written, also not beside the store.
+
+    Raises:
+        ConfigError: There is none, or it cannot be reached or opened.
+    """
+    set_environment()
+    from mlflow import MlflowClient
+
+    uri = tracking_uri()
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise ConfigError("there is no store", where=uri, mend="run `dvc repro`, or check MLFLOW_TRACKING_URI")
+    errors: tuple[type[Exception], ...] = (*store_errors(), OSError)
+    try:
+        client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI", uri))
+        client.search_registered_models(max_results=1)
+    except errors as error:
+        why = str(error).splitlines()[0][:300]
+        raise ConfigError(f"MLflow's store cannot be opened: {why}", where=uri, mend="check it") from None
+    return client
+
+
 def experiment_id(client: MlflowClient, task: str) -> str:
     """The task's experiment, made with an explicit place for its files where it is missing."""
     from filelock import FileLock

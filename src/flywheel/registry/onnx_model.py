@@ -46,6 +46,9 @@ class OnnxModel:
     def scores(self, inputs: Mapping[str, Array], *, batch_rows: int = BATCH_ROWS) -> Array:
         """Score rows, `batch_rows` at a time so that memory does not grow with their number.
 
+        A row's scores are the same bits whatever rows are scored with it. ONNX Runtime adds up a single row in another
+        order than the rows of a batch, so no row is ever run alone.
+
         Args:
             inputs: One array [N, ...] an input name, N at least 1.
             batch_rows: Rows of one call to ONNX Runtime.
@@ -61,10 +64,17 @@ class OnnxModel:
         try:
             for start in range(0, num_rows, batch_rows):
                 feed = {name: inputs[name][start : start + batch_rows] for name in self.input_names}
-                parts.append(self._session.run([OUTPUT], feed)[0])
+                parts.append(self._run(feed))
         except _errors() as error:
             raise ModelError(f"inputs do not fit: {str(error).splitlines()[0]}", where=self.file) from None
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _run(self, feed: dict[str, Array]) -> Array:
+        num_rows = len(feed[self.input_names[0]])
+        if num_rows == 1:
+            feed = {name: np.repeat(rows, 2, axis=0) for name, rows in feed.items()}
+        scores: Array = self._session.run([OUTPUT], feed)[0]
+        return scores[:num_rows]
 
 
 def available_threads() -> int:

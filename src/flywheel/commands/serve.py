@@ -1,0 +1,29 @@
+"""`flywheel serve`: tasks' champions behind HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    tasks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TASK]...", help="Registered tasks; all that have a champion, if none."),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; others than loopback need tokens.")] = None,
+    port: Annotated[int | None, typer.Option(help="To listen on; 0: a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that answer.")] = None,
+    tokens: Annotated[str | None, typer.Option(metavar="FILE", help="A line `name token` for each client.")] = None,
+    record: Annotated[str | None, typer.Option(help="What is kept of predictions: off, hash or full.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Requests a second of one client to one worker; 0: any.")] = None,
+) -> None:
+    """Serve tasks' champions over HTTP, and swap to new ones without losing a request."""
+    from flywheel import serve as verb
+    from flywheel.params import home_root
+
+    verb.serve(
+        tasks or [], typer.echo, root=home_root(), host=host, port=port, workers=workers, tokens=tokens, record=record,
+        rate_per_second=rate,
+    )  # fmt: skip

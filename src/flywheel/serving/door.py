@@ -1,0 +1,155 @@
+"""Who may come in, and how often: bearer tokens, and a bucket of requests for each client."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import os
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+
+from flywheel.errors import ConfigError
+from flywheel.serving.problem import RequestError
+
+VARIABLE = "FLYWHEEL_TOKENS"
+MIN_TOKEN = 16
+MAX_CLIENTS = 10_000
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+MEND = 'make one with `python -c "import secrets; print(secrets.token_urlsafe())"`'
+
+
+def read_tokens(file: Path | None, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Read clients' names and tokens, a line `name token` each, from the file or, without one, `FLYWHEEL_TOKENS`.
+
+    Returns:
+        sha256 (hex) of each token by the client's name: the tokens themselves need not be held.
+
+    Raises:
+        ConfigError: The file is missing, or a line is no name and token.
+    """
+    where = str(file or VARIABLE)
+    try:
+        text = environment.get(VARIABLE, "") if file is None else file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"tokens cannot be read: {error}", where=where, mend="check the path") from None
+    found: dict[str, str] = {}
+    lines = [line.strip() for line in text.replace(",", "\n").splitlines()]
+    for number, line in enumerate(lines, 1):
+        if not line or line.startswith("#"):
+            continue
+        name, _, token = line.partition(" ")
+        token = token.strip()
+        at = f"{where}, line {number}"
+        if not _NAME.fullmatch(name) or not token or name in found:
+            raise ConfigError("is not a name of its own and a token", where=at, mend="write `name token`")
+        if len(token) < MIN_TOKEN or not token.isascii() or " " in token:
+            what = f"the token of '{name}' is no word of at least {MIN_TOKEN} characters"
+            raise ConfigError(what, where=at, mend=MEND)
+        found[name] = _hash(token.encode())
+    if file is not None and not found:
+        raise ConfigError("holds no tokens", where=where, mend=MEND)
+    return found
+
+
+def check_address(host: str, tokens: Mapping[str, str]) -> None:
+    """Refuse to listen to the world without authentication.
+
+    Raises:
+        ConfigError: The address is not loopback, and there are no tokens.
+    """
+    if tokens or is_loopback(host):
+        return
+    mend = f"give --tokens FILE, set {VARIABLE}, or listen on 127.0.0.1"
+    raise ConfigError("needs tokens: others than this machine could ask", where=host or "all addresses", mend=mend)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Door:
+    """Admits requests.
+
+    Args:
+        tokens: sha256 of each token by its client's name; none: everybody may come in.
+        rate: Requests a second of one client; 0: no limit.
+        burst: Requests that it may make at once.
+    """
+
+    def __init__(self, tokens: Mapping[str, str], rate: float, burst: int) -> None:
+        self._tokens, self._rate, self._burst = dict(tokens), rate, float(burst)
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def name_of(self, authorization: bytes) -> str:
+        """Name who asks; empty where there is no authentication.
+
+        Raises:
+            RequestError: There is no token, or none that is known (401).
+        """
+        if not self._tokens:
+            return ""
+        scheme, _, token = authorization.partition(b" ")
+        given = _hash(token.strip()) if scheme.lower() == b"bearer" else ""
+        found = ""
+        for name, known in self._tokens.items():  # all of them, whichever it is: the time tells nothing
+            if hmac.compare_digest(given, known):
+                found = name
+        if not found:
+            what = "no token, or none that is known"
+            mend = "send `Authorization: Bearer TOKEN`"
+            challenge = {"www-authenticate": "Bearer"}
+            raise RequestError(401, what, where="Authorization", mend=mend, headers=challenge)
+        return found
+
+    def check_origin(self, headers: Mapping[bytes, bytes]) -> None:
+        """Refuse what a web page of another site makes a browser on this machine ask, where no token protects.
+
+        Raises:
+            RequestError: The browser says so, or the server is called by a name that is not this machine's (403).
+        """
+        if self._tokens:
+            return
+        host = headers.get(b"host", b"localhost").decode("latin-1")
+        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        if not is_loopback(name) or headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin"):
+            what = "comes from another site"
+            raise RequestError(403, what, where="Host", mend="ask localhost, or start the server with --tokens")
+
+    def count(self, client: str, now: float | None = None) -> None:
+        """Take one request out of a client's bucket.
+
+        Args:
+            client: Name of its token, or its address.
+            now: Seconds on a clock that never goes back.
+
+        Raises:
+            RequestError: The bucket is empty (429); the answer says when to come again.
+        """
+        if not self._rate:
+            return
+        now = time.monotonic() if now is None else now
+        left, since = self._buckets.pop(client, (self._burst, now))
+        left = min(self._burst, left + (now - since) * self._rate)
+        self._buckets[client] = (max(left - 1, 0.0) if left >= 1 else left, now)
+        if len(self._buckets) > MAX_CLIENTS:
+            self._buckets.popitem(last=False)
+        if left < 1:
+            seconds = max(1, round((1 - left) / self._rate))
+            what = f"more than {self._rate:g} requests a second"
+            raise RequestError(
+                429, what, where="client", mend=f"wait {seconds} s", headers={"retry-after": str(seconds)}
+            )
+
+
+def _hash(token: bytes) -> str:
+    return hashlib.sha256(token).hexdigest()

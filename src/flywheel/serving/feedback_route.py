@@ -1,0 +1,76 @@
+"""`POST /v1/feedback`: what people say about predictions, acknowledged when it is on the disk."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+
+from flywheel.serving import messages
+from flywheel.serving.gateway import CLIENT
+from flywheel.serving.metrics import Metrics
+from flywheel.serving.problem import RequestError
+from flywheel.serving.record import Feedback
+from flywheel.serving.recording import Recording
+
+log = logging.getLogger("flywheel")
+
+UNKNOWN = "unknown_prediction"
+PATIENCE = (0.05, 0.2, 0.5)
+"""Seconds between looks for a prediction that another worker has answered and not kept yet."""
+
+
+def add_feedback(app: FastAPI, recording: Recording | None, metrics: Metrics) -> None:
+    """Add the route.
+
+    Args:
+        app: To add it to.
+        recording: Keeps feedback; None: the route says that none is kept.
+        metrics: Count it.
+    """
+
+    @app.post("/v1/feedback", response_model=messages.FeedbackReply, tags=["feedback"])
+    async def feedback(body: messages.FeedbackBody, request: Request) -> Any:
+        """Say what the right answer to a prediction is, or whether it was right. Sent twice, it counts once."""
+        if recording is None:
+            what = "no feedback is kept"
+            raise RequestError(404, what, where="server", mend="start it with --record hash or full")
+        told = _feedback(body, request.scope.get(CLIENT, ""))
+        outcome = await _kept(recording, told)
+        metrics.feedback.labels(outcome).inc()
+        if outcome == UNKNOWN:
+            what = f"no prediction '{told.prediction_id[:80]}' is known"
+            raise RequestError(404, what, where="prediction_id", mend="send the one that the answer carried")
+        return {"feedback_id": told.feedback_id, "outcome": outcome}
+
+
+async def _kept(recording: Recording, told: Feedback) -> str:
+    """Keep feedback, and look again where its prediction may still be on its way to the disk."""
+    outcome = UNKNOWN
+    for seconds in (*PATIENCE, 0.0):
+        try:
+            outcome = (await asyncio.to_thread(recording.feedback, [told]))[0]
+        except Exception:  # not kept: it must not be acknowledged, and the caller is to send it again
+            log.exception("feedback could not be kept")
+            what = "feedback cannot be kept now"
+            raise RequestError(
+                503, what, where="server", mend="send it again later", headers={"retry-after": "5"}
+            ) from None
+        if outcome != UNKNOWN:
+            break
+        await asyncio.sleep(seconds)
+    return outcome
+
+
+def _feedback(body: messages.FeedbackBody, client: str) -> Feedback:
+    identity = body.feedback_id
+    if identity is None:
+        said = [body.prediction_id, body.label, body.correct, body.source, client]
+        identity = hashlib.sha256(orjson.dumps(said)).hexdigest()[:32]
+    now = datetime.now(UTC)
+    return Feedback(identity, body.prediction_id, body.label, body.correct, now, client, body.source)

@@ -1,0 +1,53 @@
+"""What goes wrong with a request: the same words as on the command line, with a status and in JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+
+from flywheel.errors import DataError, FlywheelError, ModelError
+
+
+class RequestError(FlywheelError):
+    """A request that cannot be answered.
+
+    Args:
+        status: Of HTTP.
+        what: What is wrong, without a full stop.
+        where: The part of the request concerned.
+        mend: What to do about it.
+        headers: That the answer carries besides.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        what: str,
+        *,
+        where: str | None = None,
+        mend: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(what, where=where, mend=mend)
+        self.status, self.headers = status, dict(headers or {})
+
+
+def status_of(error: FlywheelError) -> int:
+    """The status of HTTP: what the caller can mend is 4xx."""
+    if isinstance(error, RequestError):
+        return error.status
+    return 422 if isinstance(error, DataError | ModelError) else 500
+
+
+def body_of(error: FlywheelError) -> bytes:
+    """The error as JSON: `what`, `where`, `mend`, and `message`, the line that the command line would print."""
+    told = {"what": error.what, "where": error.where, "mend": error.mend, "message": str(error)}
+    return orjson.dumps({"error": {key: _clean(value) for key, value in told.items()}})
+
+
+def _clean(text: str | None) -> str | None:
+    """A text that can be UTF-8, of bounded length: it may quote what a caller sent."""
+    if text is None:
+        return None
+    return text.encode("utf-8", "replace").decode()[:1000]

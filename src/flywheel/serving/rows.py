@@ -1,0 +1,129 @@
+"""From the JSON of a request to the raw rows that a preprocessor takes, checked by the preprocessor's own schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+
+from flywheel.errors import DataError, nearest
+from flywheel.registry.request import WHERE
+from flywheel.serving.problem import RequestError
+from flywheel.types import Json
+
+INSTANCES = "instances"
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKETS = np.zeros(256, np.int8)
+_BRACKETS[list(b"[{")], _BRACKETS[list(b"]}")] = 1, -1
+
+
+class RowReader:
+    """Reads rows of one task.
+
+    Args:
+        schema: JSON Schema of one row, as `Preprocessor.schema()` gives it.
+        max_rows: Of one request.
+
+    Attributes:
+        names: The inputs of a row, in order.
+        required: Those that each row must have.
+        media: Those that may be an encoded file.
+    """
+
+    def __init__(self, schema: Json, max_rows: int) -> None:
+        self.names = tuple(schema["properties"])
+        self.required = tuple(schema.get("required", ()))
+        self.media = tuple(name for name, spec in schema["properties"].items() if _is_media(spec))
+        self.max_rows = max_rows
+        self._known, self._must = frozenset(self.names), frozenset(self.required)
+
+    def rows(self, body: Any) -> list[Json]:
+        """Give the rows of a body: one row, or `instances` with several.
+
+        Raises:
+            RequestError: The body is neither, or holds too many rows.
+            DataError: A row lacks an input, or has one that there is not.
+        """
+        if not isinstance(body, dict):
+            mend = f'give one row as a mapping of {", ".join(self.names)}, or {{"{INSTANCES}": [...]}}'
+            raise RequestError(400, f"is a {_kind(body)}", where="body", mend=mend)
+        if INSTANCES not in body or INSTANCES in self._known:
+            return [self.row(body, 0)]
+        instances = body[INSTANCES]
+        if len(body) > 1:
+            other = next(key for key in body if key != INSTANCES)
+            raise RequestError(400, f"has '{other}' beside '{INSTANCES}'", where="body", mend="leave it out")
+        if not isinstance(instances, list) or not instances:
+            raise RequestError(400, f"'{INSTANCES}' is no list of rows", where="body", mend="give at least one row")
+        self.check_number(len(instances))
+        return [self.row(instance, place) for place, instance in enumerate(instances)]
+
+    def row(self, instance: Any, place: int) -> Json:
+        """Check one row's names; where there is one input only, its bare value will do.
+
+        Raises:
+            DataError: An input is missing or not known.
+        """
+        if not isinstance(instance, dict):
+            if len(self.names) != 1:
+                mend = f"name the inputs {', '.join(self.names)}"
+                raise DataError(WHERE, place, f"is a {_kind(instance)}, not a mapping", mend=mend)
+            return {self.names[0]: instance}
+        if not instance.keys() <= self._known:
+            name = next(name for name in instance if name not in self._known)
+            raise DataError(WHERE, place, f"has '{name[:80]}', which is no input", mend=nearest(name[:80], self.names))
+        if not self._must <= instance.keys():
+            name = next(name for name in self.required if name not in instance)
+            raise DataError(WHERE, place, f"has no '{name}'", mend=nearest(name, instance))
+        return instance
+
+    def check_number(self, num_rows: int) -> None:
+        """Refuse too many rows.
+
+        Raises:
+            RequestError: They are.
+        """
+        if num_rows > self.max_rows:
+            what = f"holds {num_rows} rows, more than {self.max_rows}"
+            raise RequestError(413, what, where="body", mend="send them in several requests")
+
+    def frame(self, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        """Make the frame of checked rows; None stands where a row leaves an optional input out."""
+        held = [name for name in self.names if name in self._must or any(name in row for row in rows)]
+        return pd.DataFrame(
+            {name: np.fromiter((row.get(name) for row in rows), dtype=object, count=len(rows)) for name in held}
+        )
+
+
+def parse_json(body: bytes, max_depth: int) -> Any:
+    """Parse strict JSON: UTF-8, no NaN or Infinity, and not nested too deeply.
+
+    Raises:
+        RequestError: It is not.
+    """
+    if body.count(b"[") + body.count(b"{") > max_depth and _depth(body) > max_depth:
+        raise RequestError(400, f"is nested more than {max_depth} deep", where="body", mend="give plain rows")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        why = str(error) if body else "is empty"
+        raise RequestError(400, f"is no JSON: {why}", where="body", mend="give JSON in UTF-8, without NaN") from None
+
+
+def _depth(body: bytes) -> int:
+    """How deeply lists and mappings are nested, in one pass without recursion."""
+    steps = _BRACKETS[np.frombuffer(_STRING.sub(b"", body), np.uint8)]
+    return int(np.cumsum(steps, dtype=np.int64).max(initial=0))
+
+
+def _is_media(spec: Json) -> bool:
+    return "contentEncoding" in spec or any(_is_media(one) for one in (*spec.get("anyOf", ()), *spec.get("allOf", ())))
+
+
+def _kind(value: Any) -> str:
+    names = {list: "list", dict: "mapping", str: "text", bool: "truth value", type(None): "null"}
+    return names.get(type(value), "number")

@@ -1,0 +1,167 @@
+"""One version in service: its predictor, opened and warmed, what describes it, and the queue before it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flywheel.registry.evidence import META, METRICS
+from flywheel.registry.package import evidence, open_package
+from flywheel.registry.predictor import Predictor
+from flywheel.serving.batcher import Batcher, Rows
+from flywheel.serving.rows import RowReader
+from flywheel.serving.settings import ServingSettings
+from flywheel.serving.tensors import datatype_of
+from flywheel.types import Json
+
+Column = np.ndarray[Any, Any]
+EXAMPLE = "input_example.json"
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A version to serve, as the registry names it.
+
+    Attributes:
+        task: The registered model.
+        number: Of the version.
+        model_sha256: Of its weights.
+        folder: With its files.
+    """
+
+    task: str
+    number: int
+    model_sha256: str
+    folder: str
+
+    def __str__(self) -> str:
+        return f"{self.task}/{self.number}"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers to one request's rows: the columns of `Predictor.predict`, [N] each."""
+
+    columns: dict[str, Column]
+
+    def records(self) -> list[Json]:
+        """One mapping a row, of plain numbers and texts."""
+        lists = [column.tolist() for column in self.columns.values()]
+        names = tuple(self.columns)
+        return [dict(zip(names, row, strict=True)) for row in zip(*lists, strict=True)]
+
+
+class Served:
+    """A version that answers.
+
+    Args:
+        champion: What it is.
+        predictor: Of it.
+        described: Its evidence: `meta` and `metrics`.
+        settings: Of the server.
+        executor: Threads that its batches run in.
+        observe: Told of each batch: rows, requests, seconds of waiting.
+
+    Attributes:
+        schema: JSON Schema of one row.
+        outputs: Columns of its answers with their datatypes, once it is warm.
+        example: A row that the version brings; None where it brings none.
+        answer_example: The answer to it.
+    """
+
+    def __init__(
+        self,
+        champion: Champion,
+        predictor: Predictor,
+        described: Json,
+        settings: ServingSettings,
+        executor: Executor,
+        observe: Callable[[int, int, float], None] = lambda rows, requests, seconds: None,
+    ) -> None:
+        self.champion, self.predictor, self.described = champion, predictor, described
+        self.schema = predictor.preprocessor.inputs.schema()
+        self.outputs: dict[str, str] = {}
+        self.example: Json | None = None
+        self.answer_example: Json = {}
+        self.reader = RowReader(self.schema, settings.max_request_rows)
+        self.batcher: Batcher[Answers] = Batcher(
+            self._work, executor, max_rows=settings.max_batch_rows, max_wait=settings.max_wait_ms / 1000,
+            max_queue=settings.max_queue_rows, observe=observe,
+        )  # fmt: skip
+
+    async def answer(self, rows: Rows) -> Answers:
+        """Answer checked rows.
+
+        Raises:
+            FlywheelError: A row cannot be used, or too many wait.
+        """
+        return await self.batcher.answer(rows)
+
+    def warm(self) -> None:
+        """Answer the version's own example once, so that the first request does not wait for what loads late."""
+        file = Path(self.champion.folder) / EXAMPLE
+        if not file.is_file():
+            return
+        held = json.loads(file.read_text())
+        rows = [dict(zip(held["columns"], row, strict=True)) for row in held["data"]]
+        answers = self._predict(rows)
+        self.outputs = {name: datatype_of(column) for name, column in answers.items()}
+        self.example, self.answer_example = rows[0], Answers(answers).records()[0]
+
+    def describe(self) -> Json:
+        """What a task's page says of the version in service."""
+        meta, champion = self.described["meta"], self.champion
+        return {
+            "task": champion.task,
+            "version": champion.number,
+            "model_sha256": champion.model_sha256,
+            "kind": meta.get("target", {}).get("kind"),
+            "classes": meta.get("classes"),
+            "schema": self.schema,
+            "metrics": self.described["metrics"],
+        }
+
+    def _work(self, requests: list[Rows]) -> list[Answers | Exception]:
+        """Answer several requests together; where a row cannot be used, each by itself, so that only its own fails."""
+        try:
+            answers = self._predict([row for rows in requests for row in rows])
+        except Exception as error:  # noqa: BLE001 - a bug, too, must fail its own request and no other
+            return [error] if len(requests) == 1 else [found for rows in requests for found in self._work([rows])]
+        found: list[Answers | Exception] = []
+        start = 0
+        for rows in requests:
+            end = start + len(rows)
+            found.append(Answers({name: column[start:end] for name, column in answers.items()}))
+            start = end
+        return found
+
+    def _predict(self, rows: Rows) -> dict[str, Column]:
+        answers: pd.DataFrame = self.predictor.predict(self.reader.frame(rows))
+        return {str(name): column.to_numpy() for name, column in answers.items()}
+
+
+def open_served(
+    champion: Champion,
+    settings: ServingSettings,
+    executor: Executor,
+    observe: Callable[[int, int, float], None] = lambda rows, requests, seconds: None,
+) -> Served:
+    """Open a version after checking that its bytes are those that were registered, and warm it.
+
+    Raises:
+        RegistryError: A file is missing, or has other bytes.
+        ModelError: The model cannot be run.
+    """
+    folder = Path(champion.folder)
+    predictor = open_package(folder, threads=settings.threads)
+    described = {"meta": evidence(folder, META), "metrics": evidence(folder, METRICS)}
+    served = Served(champion, predictor, described, settings, executor, observe)
+    served.warm()
+    return served

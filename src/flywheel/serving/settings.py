@@ -1,0 +1,103 @@
+"""How a server listens, batches and limits: `conf/serving.yaml`, over which the command line's options go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flywheel.errors import ConfigError
+from flywheel.params import settings_from
+
+FILE = Path("conf/serving.yaml")
+RECORD = ("off", "hash", "full")
+
+
+@dataclass
+class ServingSettings:
+    """Of one server.
+
+    Attributes:
+        host: Address to listen on. Anything but loopback needs tokens.
+        port: To listen on; 0: a free one, which is said at the start.
+        workers: Processes that answer; they share one listening socket.
+        threads: Of ONNX Runtime in one worker, for one batch.
+        poll_seconds: How often the registry is asked for new champions.
+        max_batch_rows: Rows that are answered together at most; a longer request is a batch of its own.
+        max_wait_ms: How long a batch may wait for more rows while others keep coming; a lone request never waits.
+        max_queue_rows: Rows of one task that may wait in one worker; beyond that, requests are answered with 503.
+        max_request_rows: Rows of one request.
+        max_body_bytes: Of one request, also after unpacking gzip.
+        max_json_depth: Lists and mappings within each other in a JSON body.
+        max_header_bytes: Of one request's first line and headers.
+        max_requests: Requests that one worker holds at a time; beyond that, they are answered with 503.
+        receive_seconds: Within which a request's headers, and then its body, must have arrived.
+        request_seconds: Within which a request is answered, or given up.
+        drain_seconds: How long a stopping worker goes on with requests that it has begun.
+        rate_per_second: Requests of one client (a token, or an address without one) to one worker; 0: no limit.
+        rate_burst: Requests that a client may make at once, after a pause.
+        tokens: File with a line `name token` for each client; None: `FLYWHEEL_TOKENS`, or no authentication.
+        record: What is kept of predictions: `off`, `hash` (of the input), or `full` (the input itself).
+        record_queue_rows: Predictions that may wait to be kept; beyond that, they are counted and left out.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    threads: int = 1
+    poll_seconds: float = 5.0
+    max_batch_rows: int = 64
+    max_wait_ms: float = 1.0
+    max_queue_rows: int = 2048
+    max_request_rows: int = 1024
+    max_body_bytes: int = 16_000_000
+    max_json_depth: int = 32
+    max_header_bytes: int = 16_384
+    max_requests: int = 1024
+    receive_seconds: float = 10.0
+    request_seconds: float = 30.0
+    drain_seconds: float = 20.0
+    rate_per_second: float = 0.0
+    rate_burst: int = 100
+    tokens: str | None = None
+    record: str = "hash"
+    record_queue_rows: int = 10_000
+
+    def checked(self, where: str = "serving") -> ServingSettings:
+        """Refuse what cannot be meant.
+
+        Raises:
+            ConfigError: A number is out of range, or a word is not one of those that are known.
+        """
+        may_be_zero = {"port", "max_wait_ms", "rate_per_second", "drain_seconds"}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, int | float) and (value < 0 or (value == 0 and item.name not in may_be_zero)):
+                raise ConfigError(f"{value} is out of range", where=f"{where}.{item.name}", mend=f"mend it in {FILE}")
+        if self.port > 65535:
+            raise ConfigError(f"{self.port} is no port", where=f"{where}.port", mend="give 1 to 65535, or 0")
+        if self.record not in RECORD:
+            what = f"'{self.record}' is not known"
+            raise ConfigError(what, where=f"{where}.record", mend=f"give {', '.join(RECORD)}")
+        return self
+
+
+def load_settings(root: Path, **given: Any) -> ServingSettings:
+    """Read `conf/serving.yaml`, and put what is given (and is not None) over it.
+
+    Args:
+        root: The project.
+        **given: Options of the command line.
+
+    Raises:
+        ConfigError: The file is no YAML, has an unknown key, or a value is out of range.
+    """
+    file = root / FILE
+    try:
+        raw = yaml.safe_load(file.read_text()) if file.is_file() else {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"no YAML: {error}".replace("\n", " "), where=file, mend="mend it") from None
+    settings = settings_from(ServingSettings, raw or {}, "serving")
+    return replace(settings, **{key: value for key, value in given.items() if value is not None}).checked()

@@ -1,0 +1,157 @@
+"""Fixtures for the server: digits/1 opened once, clients of an application in this process, and a recorder."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+from starlette.testclient import TestClient
+
+from flywheel.instantiate import build
+from flywheel.serving.app import make_gateway
+from flywheel.serving.metrics import Metrics
+from flywheel.serving.record import Feedback, Prediction
+from flywheel.serving.recording import Recording
+from flywheel.serving.served import Champion
+from flywheel.serving.settings import ServingSettings
+from flywheel.serving.shelf import Shelf
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class Kept:
+    """A recorder that keeps everything in memory, and can be told to fail."""
+
+    predictions: dict[str, Prediction] = field(default_factory=dict)
+    feedback: dict[str, Feedback] = field(default_factory=dict)
+    fails: bool = False
+
+    def record_predictions(self, rows: Sequence[Prediction]) -> None:
+        if self.fails:
+            raise OSError("the store is down")
+        for row in rows:
+            self.predictions.setdefault(row.prediction_id, row)
+
+    def record_feedback(self, rows: Sequence[Feedback]) -> list[str]:
+        if self.fails:
+            raise OSError("the store is down")
+        return [self._one(row) for row in rows]
+
+    def _one(self, row: Feedback) -> str:
+        if row.prediction_id not in self.predictions:
+            return "unknown_prediction"
+        known = row.feedback_id in self.feedback
+        self.feedback.setdefault(row.feedback_id, row)
+        return "known" if known else "stored"
+
+
+@pytest.fixture(scope="session")
+def champion(digits_store: Path) -> Champion:
+    """digits/1, which is `good`."""
+    from flywheel.registry.versions import files_of, resolve
+    from flywheel.tracking import prepare
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            patch.delenv(name, raising=False)
+        patch.setenv("DVC_ROOT", str(digits_store))
+        client = prepare()
+        version = resolve(client, "digits", "1")
+        return Champion("digits", 1, version.model_sha256, str(files_of(client, version)))
+
+
+@pytest.fixture
+def client_of(champion: Champion) -> Iterator[Callable[..., TestClient]]:
+    """Make a client of a server of digits/1, with these settings."""
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    open_clients: list[TestClient] = []
+    executor = ThreadPoolExecutor(2)
+
+    def make(
+        *champions: Champion,
+        recorder: Kept | None = None,
+        tokens: dict[str, str] | None = None,
+        host: str = "localhost",
+        **settings: Any,
+    ) -> TestClient:
+        known, metrics = ServingSettings(**settings), Metrics()
+        shelf = Shelf(known, executor, metrics)
+        for one in champions or (champion,):
+            shelf.put(one)
+        recording = None
+        if recorder is not None:
+            recording = Recording(recorder, known.record, known.record_queue_rows, metrics.unrecorded.inc)
+        closing = recording.close if recording else lambda: None
+        gateway = make_gateway(shelf, known, metrics, tokens=tokens, recording=recording, closing=closing)
+        client = TestClient(gateway, base_url=f"http://{host}", raise_server_exceptions=False)
+        client.__enter__()
+        open_clients.append(client)
+        return client
+
+    yield make
+    for client in open_clients:
+        client.__exit__(None, None, None)
+    executor.shutdown()
+
+
+@pytest.fixture
+def client(client_of: Callable[..., TestClient]) -> TestClient:
+    """A client of a server of digits/1."""
+    return client_of()
+
+
+@pytest.fixture(scope="session")
+def test_images(digits: Any) -> Array:
+    """The raw pictures of the test rows of digits, in the order of the test set, uint8 [N, 8, 8]."""
+    rows = load_file(digits.folder / digits.processed / "test.safetensors")["row"]
+    reader = build(digits.task.data.reader.read, where="read")
+    frame = pd.concat(reader.read(digits.folder / digits.raw)["train"].chunks(1000))
+    return np.stack(frame.loc[rows, "image"].tolist())
+
+
+@pytest.fixture(scope="session")
+def test_scores(digits: Any) -> Array:
+    """What the export stage found for them, float32 [N, 10]."""
+    found: Array = load_file(digits.folder / "good/export/scores.safetensors")["scores"]
+    return found
+
+
+def png(image: Array) -> bytes:
+    """An encoded picture."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return file.getvalue()
+
+
+def npy(array: Array) -> bytes:
+    """An array as a .npy file."""
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def scores_of(answer: dict[str, Any]) -> list[list[float]]:
+    """The probabilities of a response's predictions."""
+    return [[row[f"probability_{n}"] for n in range(10)] for row in answer["predictions"]]
+
+
+@pytest.fixture(scope="session")
+def encode() -> Any:
+    """`png`, `npy` and `scores_of` for tests, which cannot import from here."""
+
+    class Encode:
+        png, npy, scores_of = staticmethod(png), staticmethod(npy), staticmethod(scores_of)
+        Kept = Kept
+
+    return Encode

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from flywheel.serving.door import read_tokens
+
+PREDICT, FEEDBACK = "/v1/tasks/digits/predict", "/v1/feedback"
+ANY = {"prediction_id": "nobody's", "correct": True}
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture(autouse=True)
+def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flywheel.serving.feedback_route.PATIENCE", (0.01,))
+
+
+def test_feedback_about_a_prediction_is_kept_once(
+    client_of: Callable[..., TestClient], encode: Any, test_images: Array
+) -> None:
+    kept = encode.Kept()
+    client = client_of(recorder=kept, record="full")
+    image = test_images[0].tolist()
+    answer = client.post(PREDICT, json={"image": image}, headers={"x-subject": "person 7"}).json()
+    row = answer["predictions"][0]
+    told = {"prediction_id": row["prediction_id"], "label": "3"}
+    first = client.post(FEEDBACK, json=told)
+    assert first.json()["outcome"] == "stored"
+    assert client.post(FEEDBACK, json=told).json() == {**first.json(), "outcome": "known"}
+    assert client.post(FEEDBACK, json={**told, "label": "4"}).json()["outcome"] == "stored"
+    assert client.post(FEEDBACK, json={**told, "feedback_id": "mine"}).json()["feedback_id"] == "mine"
+    assert len(kept.feedback) == 3
+    prediction = kept.predictions[row["prediction_id"]]
+    assert prediction.input == {"image": image}
+    assert (prediction.task, prediction.version, prediction.subject) == ("digits", 1, "person 7")
+    assert {"prediction_id": prediction.prediction_id, **prediction.answer} == row
+    assert prediction.time.tzinfo is not None
+
+
+def test_files_are_kept_as_the_schema_writes_them_and_hashed_alike(
+    client_of: Callable[..., TestClient], encode: Any, test_images: Array
+) -> None:
+    import base64
+
+    kept = encode.Kept()
+    content = encode.png(test_images[0])
+    text = base64.b64encode(content).decode()
+    client = client_of(recorder=kept, record="full")
+    client.post(PREDICT, files={"image": content})
+    client.post(PREDICT, json={"image": text})
+    client.post(PREDICT, files={"file": ("a.npy", encode.npy(test_images[0]))})
+    client.post(FEEDBACK, json=ANY)  # predictions go first
+    inputs = [prediction.input["image"] for prediction in kept.predictions.values()]
+    assert inputs == [text, text, test_images[0].tolist()]
+    assert len({prediction.input_sha256 for prediction in kept.predictions.values()}) == 2
+
+
+def test_hash_keeps_no_input_and_off_keeps_nothing(
+    client_of: Callable[..., TestClient], encode: Any, test_images: Array
+) -> None:
+    kept = encode.Kept()
+    client = client_of(recorder=kept)
+    client.post(PREDICT, json={"image": test_images[0].tolist()})
+    client.post(FEEDBACK, json=ANY)
+    assert [prediction.input for prediction in kept.predictions.values()] == [None]
+    client = client_of()
+    answer = client.post(FEEDBACK, json={"prediction_id": "x", "correct": True})
+    assert answer.status_code == 404
+    assert "no feedback is kept" in answer.text
+
+
+def test_feedback_is_not_acknowledged_before_it_is_kept(
+    client_of: Callable[..., TestClient], encode: Any, test_images: Array
+) -> None:
+    kept = encode.Kept()
+    client = client_of(recorder=kept)
+    row = client.post(PREDICT, json={"image": test_images[0].tolist()}).json()["predictions"][0]
+    told = {"prediction_id": row["prediction_id"], "correct": False}
+    assert client.post(FEEDBACK, json=told).status_code == 200
+    kept.fails = True
+    answer = client.post(FEEDBACK, json={**told, "feedback_id": "later"})
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "5"
+    client.post(PREDICT, json={"image": test_images[0].tolist()})
+    assert client.post(PREDICT, json={"image": test_images[0].tolist()}).status_code == 200
+    kept.fails = False
+    assert client.post(FEEDBACK, json={**told, "feedback_id": "later"}).json()["outcome"] == "stored"
+    assert "flywheel_predictions_unrecorded_total 2.0" in client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (ANY, 404),
+        ({"prediction_id": "x"}, 422),
+        ({"prediction_id": "", "correct": True}, 422),
+        ({"prediction_id": "x", "correct": "maybe"}, 422),
+        ({"prediction_id": "x", "label": "a" * 20_000}, 422),
+        ({"prediction_id": "x", "label": ["a"]}, 422),
+        ({"prediction_id": "x", "label": "a", "more": 1}, 422),
+        ([], 422),
+    ],
+)
+def test_bad_feedback_is_refused(client_of: Callable[..., TestClient], encode: Any, body: Any, status: int) -> None:
+    answer = client_of(recorder=encode.Kept()).post(FEEDBACK, json=body)
+    assert answer.status_code == status
+    assert set(answer.json()["error"]) == {"what", "where", "mend", "message"}
+
+
+def test_who_said_it_is_the_name_of_the_token(
+    client_of: Callable[..., TestClient], encode: Any, test_images: Array
+) -> None:
+    kept = encode.Kept()
+    tokens = read_tokens(None, {"FLYWHEEL_TOKENS": "web 0123456789abcdef,app fedcba9876543210"})
+    client = client_of(recorder=kept, tokens=tokens, host="example.org")
+    headers = {"authorization": "Bearer fedcba9876543210"}
+    row = client.post(PREDICT, json={"image": test_images[0].tolist()}, headers=headers).json()["predictions"][0]
+    client.post(FEEDBACK, json={"prediction_id": row["prediction_id"], "correct": True}, headers=headers)
+    assert [one.client for one in kept.feedback.values()] == ["app"]
+    assert [one.client for one in kept.predictions.values()] == ["app"]
