@@ -78,12 +78,13 @@ class TrialJob:
         return self._trial
 
 
-def run(place: Path, work: Callable[[TrialJob], Json]) -> float:
+def run(place: Path, work: Callable[[TrialJob], Json], *, gpus: int = 1) -> float:
     """Do a trial's work and write its `result.json`, whatever happens short of a kill.
 
     Args:
         place: The trial's folder, with its `trial.json`.
         work: Trains; gives the result.
+        gpus: How many it takes, where there are any.
 
     Returns:
         The score; NaN where it failed or was not started, because the sweep has been stopped.
@@ -95,7 +96,7 @@ def run(place: Path, work: Callable[[TrialJob], Json]) -> float:
     with _logged_to(place / places.LOG):
         try:
             job = TrialJob(place)
-            with claim_gpu(job.noted["jobs_per_gpu"]):
+            with claim_gpu(job.noted["jobs_per_gpu"], gpus):
                 result = work(job)
             result |= {"curve": job.curve, **({"pruned": True} if job.pruned else {})}
         except Exception as error:

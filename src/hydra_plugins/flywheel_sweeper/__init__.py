@@ -37,11 +37,16 @@ class FlywheelSweeper(Sweeper):
         """Run the sweep, or go on with it."""
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
+        from flywheel.errors import ConfigError
+        from flywheel.learner.world import place_from
         from flywheel.sweep.controller import Setup, run
         from flywheel.sweep.settings import sweep_from
         from flywheel.sweep.slots import num_slots
         from flywheel.sweep.space import dimensions, split
 
+        if place_from() and self._runs_several:
+            what = "several trials at a time cannot share the ranks that torchrun or srun has started"
+            raise ConfigError(what, where="hydra/launcher", mend="use basic")
         config = sweep_from(OmegaConf.to_container(self._config.get("sweep"), resolve=True))
         parser = OverridesParser.create(config_loader=self._context.config_loader)
         base, swept = split(parser.parse_overrides(arguments))
@@ -52,7 +57,7 @@ class FlywheelSweeper(Sweeper):
             base=base,
             space=dimensions(config.params, swept, config.method),
             folder=Path(self._config.hydra.sweep.dir),
-            slots=num_slots(config) if self._runs_several else 1,
+            slots=num_slots(config, self._config.trainer.devices) if self._runs_several else 1,
         )
         return run(setup, arguments, lambda folder: self._launch(folder, setup.slots))
 
