@@ -80,8 +80,10 @@ def job(config: DictConfig) -> float:
                  result["monitor"], result["score"], result["epoch"] + 1, folder / "model")  # fmt: skip
         return float(result["score"])
     from flywheel.sweep import job as sweep_job
+    from flywheel.sweep.slots import num_gpus
 
-    return sweep_job.run(folder, lambda trial: _train(config, folder, overrides, trial))
+    gpus = num_gpus(config.trainer.devices)
+    return sweep_job.run(folder, lambda trial: _train(config, folder, overrides, trial), gpus=gpus)
 
 
 def _train(config: DictConfig, folder: Path, overrides: list[str], trial: TrialJob | None = None) -> Json:

@@ -142,3 +142,34 @@ def test_rows_of_nothing_but_padding_keep_one_place() -> None:
     (block,) = Blocks(part, 3, 1)
     assert isinstance(block, Block)
     assert [inputs["x"].shape for inputs, _ in block.batches()] == [(3, 1, 2)]
+
+
+@pytest.mark.parametrize("num_ranks", [2, 3, 5])
+@pytest.mark.parametrize("stream", [False, True])
+def test_ranks_share_each_batch_of_the_same_order(file: Path, num_ranks: int, stream: bool) -> None:
+    part = open_part(file, ["image"], stream=stream)
+    whole = [target.tolist() for block in Blocks(part, 7, 3, seed=2) for _, target in block.batches()]
+    assert len(whole[-1]) == 1, "of which all ranks but one have nothing"
+    found: list[list[int]] = [[] for _ in whole]
+    for rank in range(num_ranks):
+        blocks = list(Blocks(part, 7, 3, seed=2, rank=rank, num_ranks=num_ranks))
+        steps = [(block.share(step, 0), batch) for block in blocks for step, batch in enumerate(block.batches())]
+        assert len(steps) == len(whole), "all ranks make the same number of steps"
+        for place, (share, (inputs, target)) in enumerate(steps):
+            assert share.whole == len(whole[place])
+            assert len(target) == len(inputs["image"]) == max(1, share.own)
+            found[place] += target[: share.own].tolist()
+    assert [sorted(batch) for batch in found] == [sorted(batch) for batch in whole]
+
+
+def test_ranks_cut_padded_rows_alike_and_share_the_long_ones() -> None:
+    tokens = torch.zeros(16, 10, dtype=torch.int32)
+    for row in range(16):
+        tokens[row, : 1 + row % 10] = 1
+    part = Part({"tokens": tokens, "target": torch.arange(16)})
+    part.measure({"tokens": 0})
+    first, second = (next(iter(Blocks(part, 8, 2, seed=0, rank=rank, num_ranks=2))) for rank in (0, 1))
+    assert first.lengths == second.lengths
+    for (one, _), (other, _) in zip(first.batches(), second.batches(), strict=True):
+        assert one["tokens"].shape == other["tokens"].shape
+        assert abs(int(one["tokens"].sum()) - int(other["tokens"].sum())) <= 8, "neither has all the long rows"

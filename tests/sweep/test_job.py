@@ -1,13 +1,14 @@
 import json
 import logging
 import math
+import os
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flywheel.errors import ModelError, StoreError
+from flywheel.errors import ConfigError, ModelError, StoreError
 from flywheel.sweep import folder as places
 from flywheel.sweep.job import TrialJob, run
 from flywheel.sweep.settings import sweep_from
@@ -172,3 +173,32 @@ def test_where_there_is_no_gpu_nothing_is_claimed(project: Path, monkeypatch: py
     with claim_gpu(1) as gpu:
         assert gpu is None
     assert num_slots(sweep_from({})) >= 1
+
+
+def test_a_job_on_several_gpus_gets_all_of_them_or_waits(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def see_all() -> None:  # as another process does
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+        monkeypatch.setenv("FLYWHEEL_GPU", "")
+
+    see_all()
+    assert [num_slots(sweep_from({"jobs_per_gpu": 2}), devices) for devices in ("auto", 2, "all", 3)] == [6, 2, 2, 2]
+    with claim_gpu(1, 2) as pair:
+        assert pair == os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+        see_all()
+        done = threading.Event()
+
+        def work() -> None:
+            with claim_gpu(1, 2):
+                done.set()
+
+        waiter = threading.Thread(target=work)
+        waiter.start()
+        assert not done.wait(1.2), "one is free, and two are wanted"
+        with claim_gpu(1) as single:
+            assert single == "2", "the one that waits for two holds none meanwhile"
+        see_all()
+    waiter.join(10)
+    assert done.is_set()
+    see_all()
+    with pytest.raises(ConfigError, match="4 GPUs are wanted, and this job may use 3"), claim_gpu(1, 4):
+        pass

@@ -84,12 +84,13 @@ class TrialJob:
         return self._trial
 
 
-def run(place: Path, work: Callable[[TrialJob], Json]) -> float:
+def run(place: Path, work: Callable[[TrialJob], Json], *, gpus: int = 1) -> float:
     """Do a trial's work and write its `result.json`, whatever happens short of a kill.
 
     Args:
         place: The trial's folder, with its `trial.json`.
         work: Trains; gives the result.
+        gpus: How many it takes, where there are any.
 
     Returns:
         The score; NaN where it failed, or was not started or not ended, because the sweep has been stopped.
@@ -103,8 +104,8 @@ def run(place: Path, work: Callable[[TrialJob], Json]) -> float:
     with _logged_to(place / places.LOG):
         try:
             job = TrialJob(place)
-            with claim_gpu(job.noted["jobs_per_gpu"]) as gpu:
-                log.info("on %s%s", socket.gethostname(), f", GPU {gpu}" if gpu else "")
+            with claim_gpu(job.noted["jobs_per_gpu"], gpus) as claimed:
+                log.info("on %s%s", socket.gethostname(), f", GPU {claimed}" if claimed else "")
                 result = work(job)
             result |= {"curve": job.curve, **({"pruned": True} if job.pruned else {})}
         except StoreError as error:

@@ -45,11 +45,16 @@ class FlywheelSweeper(Sweeper):
         """Run the sweep, or go on with it."""
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
+        from flywheel.errors import ConfigError
+        from flywheel.learner.world import place_from
         from flywheel.sweep.controller import Setup, run
         from flywheel.sweep.settings import sweep_from
         from flywheel.sweep.space import dimensions, split
         from flywheel.sweep.storage import refuse_password
 
+        if place_from() and self._runs_several:
+            what = "several trials at a time cannot share the ranks that torchrun or srun has started"
+            raise ConfigError(what, where="hydra/launcher", mend="use basic")
         config = sweep_from(OmegaConf.to_container(self._config.get("sweep"), resolve=True))
         refuse_password(config.storage)
         parser = OverridesParser.create(config_loader=self._context.config_loader)
@@ -75,9 +80,9 @@ class FlywheelSweeper(Sweeper):
         from flywheel.sweep.slots import num_slots
 
         launcher = self._config.hydra.launcher
-        kind = str(launcher._target_).rpartition(".")[2]
-        if kind == "BasicLauncher":
+        if not self._runs_several:
             return 1
+        kind = str(launcher._target_).rpartition(".")[2]
         if config.slots == "auto" and kind == "RayLauncher":
             from flywheel.sweep import ray_cluster
 
@@ -85,7 +90,11 @@ class FlywheelSweeper(Sweeper):
             return ray_cluster.num_places(ray_cluster.nodes(), config.jobs_per_gpu)
         if config.slots == "auto" and "array_parallelism" in launcher:
             return int(launcher.array_parallelism)
-        return num_slots(config)
+        return num_slots(config, self._config.trainer.devices)
+
+    @property
+    def _runs_several(self) -> bool:
+        return not str(self._config.hydra.launcher._target_).endswith("BasicLauncher")
 
     def _launch(self, folder: Path, config: Any, slots: int) -> Any:
         from hydra.core.plugins import Plugins
