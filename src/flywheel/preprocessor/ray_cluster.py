@@ -21,8 +21,13 @@ STORE_BYTES = 1 << 30
 """Shared memory of a cluster of our own, at most; chunks on their way lie there."""
 
 SILENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Ray's own switch that keeps all its servers on 127.0.0.1, whatever its name says; read when Ray is imported."""
+OWN = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_ROTATION_MAX_BYTES": "100000000",
+    "RAY_ROTATION_BACKUP_COUNT": "1",
+}
+"""Of a cluster of our own. The first is Ray's switch that keeps all its servers on 127.0.0.1, whatever its name says.
+With the others logs end somewhere, and a worker does not fail when its log is cleared away, which it else measures."""
 
 
 @contextlib.contextmanager
@@ -38,7 +43,7 @@ def connected(address: str | None) -> Iterator[None]:
         ConfigError: Ray is not installed, or the cluster cannot be reached.
     """
     given = address or os.environ.get("RAY_ADDRESS") or "local"
-    _set_up(own=given == "local")
+    set_up(own=given == "local")
     try:
         import ray
         import ray.data
@@ -52,7 +57,7 @@ def connected(address: str | None) -> Iterator[None]:
         yield
 
 
-def _set_up(*, own: bool) -> None:
+def set_up(*, own: bool) -> None:
     """Set what Ray reads from the environment when it is imported; what the user has set stays.
 
     Args:
@@ -61,7 +66,7 @@ def _set_up(*, own: bool) -> None:
     """
     wanted = dict(SILENT)
     if own and "ray" not in sys.modules:
-        wanted |= LOOPBACK
+        wanted |= OWN
         if "RAY_AUTH_MODE" not in os.environ:
             wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     for name, value in wanted.items():

@@ -127,11 +127,11 @@ class Task:
         """Give up on rows that end every process which works on them."""
         from ray._private.worker import global_worker  # no public door leads to this number
 
-        attempt = getattr(global_worker.core_worker, "get_current_task_attempt_number", int)()
+        worker: Any = global_worker
+        attempt = getattr(worker.core_worker, "get_current_task_attempt_number", int)()
         if attempt > MAX_RETRIES:
-            what = (
-                f"{attempt} processes died in a row at the pass '{self.one.what}', the last on {socket.gethostname()}"
-            )
+            node = socket.gethostname()
+            what = f"{attempt} processes died in a row at '{self.one.what}', the last of them on node {node}"
             mend = "lower preprocess.chunk_rows, or give the nodes more memory"
             raise FlywheelError(what, where=self.opening.raw.raw_dir, mend=mend)
 
