@@ -18,7 +18,7 @@ log = logging.getLogger("flywheel")
 _OBJECT_STORE_BYTES = 100 * 2**20  # trials leave their results in files; only settings go through the store
 _EVERYWHERE = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker without a GPU keeps what it sees; Ray warns where this is unset
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker without a GPU keeps what it sees; unset, Ray warns
 }
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}  # Ray's word for: listen on 127.0.0.1 alone
 _own_folders: list[str] = []  # of the cluster that this process started
@@ -45,7 +45,8 @@ class Share:
 def connect(address: str | None) -> None:
     """Join a cluster, or start one of this machine alone; does nothing where this process is in one.
 
-    A cluster of our own listens on 127.0.0.1 only, wants a secret that no other process knows, and dies with this process.
+    A cluster of our own listens on 127.0.0.1 only, wants a secret that no other process knows, and dies with this
+    process.
 
     Args:
         address: As `ray.init` takes it (`auto`, `host:6379`, `ray://host:10001`); None: start one.
@@ -135,10 +136,8 @@ def share(there: Sequence[tuple[int, int]], slots: int, jobs_per_gpu: int) -> Sh
     for cpus in range(most, 0, -1):
         if _fits(there, float(cpus), jobs_per_gpu if gpus else 0) >= slots:
             return Share(float(cpus), gpus)
-    part = next(
-        n for n in range(2, slots + 2) if _fits(there, 1 / n, jobs_per_gpu if gpus else 0) >= slots or n > slots
-    )
-    return Share(round(1 / part, 4), gpus)
+    parts = (n for n in range(2, slots + 1) if _fits(there, 1 / n, jobs_per_gpu if gpus else 0) >= slots)
+    return Share(round(1 / next(parts, slots), 4), gpus)
 
 
 def _fits(there: Sequence[tuple[int, int]], cpus: float, jobs_per_gpu: int) -> int:

@@ -115,10 +115,8 @@ def _lock(gpu: str, place: int) -> FileLock | None:
     folder = state_dir() / "gpu"
     folder.mkdir(parents=True, exist_ok=True)
     # `.flywheel/` may be many machines', and Slurm may number the GPUs of each job from 0.
-    owner = (
-        f"{socket.gethostname()}.{os.environ['SLURM_JOB_ID']}" if "SLURM_JOB_ID" in os.environ else socket.gethostname()
-    )
-    lock = FileLock(folder / f"{owner}.{gpu.replace('/', '_')}.{place}.lock", timeout=0)
+    words = [socket.gethostname(), os.environ.get("SLURM_JOB_ID", ""), gpu.replace("/", "_"), str(place), "lock"]
+    lock = FileLock(folder / ".".join(filter(None, words)), timeout=0)
     try:
         lock.acquire()
     except Timeout:

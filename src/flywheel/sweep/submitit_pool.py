@@ -24,6 +24,7 @@ log = logging.getLogger("flywheel")
 FOLDER, JOBS = ".submitit", "jobs.json"
 _POLL_SECONDS = 0.5
 _END_SECONDS = 20.0
+_ASK_SECONDS = 30.0
 _MAX_FALSE_STARTS = 3
 _MAX_TIMEOUTS = 1000  # a trial goes on from its last epoch, so a time limit is no reason to end it
 _OF_ANY_EXECUTOR = (
@@ -63,11 +64,12 @@ class SubmititPool:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         threads = settings.get("cpus_per_task") or (max(1, cores // slots) if kind == "local" else None)
         if kind == "local" and (gpus := visible_gpus()[: settings.get("gpus_per_node")]):
-            # Submitit hides GPUs from a local job, or gives the same ones to all: which trial has which is `claim_gpu`'s.
+            # Submitit hides GPUs from a local job, or gives all jobs the same: which has which is `claim_gpu`'s.
             job = replace(job, environment={**job.environment, VISIBLE: ",".join(gpus)})
         self._worker = Worker(job, str(self._session), threads, max_attempts)
         self._jobs: list[Any] = []
         self._round = self._false_starts = 0
+        self._asked = time.monotonic()
 
     def run(self, jobs: Sequence[Sequence[str]]) -> None:
         """Run trials till each has ended, or its job has died; a death stops no other.
@@ -120,6 +122,10 @@ class SubmititPool:
 
     def _bury(self, waiting: Sequence[Path]) -> dict[Path, str]:
         """Forget jobs that are no more; gives the trials that died with them, and in which state."""
+        if self._kind == "slurm" and time.monotonic() - self._asked > _ASK_SECONDS:
+            self._asked = time.monotonic()
+            for one in self._jobs[:1]:
+                one.watcher.update()  # of all jobs; by itself submitit asks Slurm every ten minutes
         gone = {one.job_id: one for one in self._jobs if one.done()}
         if not gone:
             return {}
@@ -155,7 +161,7 @@ def cancel_left(home: Path) -> None:
 def _cancel_slurm(folder: str, names: Sequence[str]) -> None:
     import submitit
 
-    jobs = [submitit.SlurmJob(folder, name) for name in names]
+    jobs: list[Any] = [submitit.SlurmJob(folder, name) for name in names]
     left = [one for one in jobs if not one.done(force_check=True)]
     for one in left:
         one.cancel(check=False)

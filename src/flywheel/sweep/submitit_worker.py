@@ -1,6 +1,6 @@
 """What a job that submitit has submitted does: takes one trial of a sweep after the other from a folder that all see.
 
-<sweep>/.submitit/<session>/<round>-<trial>.json     a trial's overrides, put there by the sweep; .done when it has ended
+<sweep>/.submitit/<session>/<round>-<trial>.json     a trial's overrides, from the sweep; .done when it has ended
 <sweep>/.submitit/<session>/<round>-<trial>.claim    the job that has taken it
 <sweep>/.submitit/<session>/alive, stop              that the sweep lives; that there is nothing more to come
 """
@@ -50,8 +50,8 @@ class Worker:
         import submitit
 
         name = submitit.JobEnvironment().job_id
-        threads = self.threads or int(os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE", 1))
-        os.environ.update(threads_environment(threads))
+        given = os.environ.get("SLURM_CPUS_PER_TASK") or os.environ.get("SLURM_CPUS_ON_NODE") or "1"
+        os.environ.update(threads_environment(self.threads or int(given)))
         self.job.settle()
         silent = _silence_of(Path(self.session, ALIVE))
         try:

@@ -21,12 +21,11 @@ class FlywheelSweeperConfig:
 
 ConfigStore.instance().store(group="hydra/sweeper", name="flywheel", node=FlywheelSweeperConfig, provider="flywheel")
 
-
 _LAUNCHER = ("hydra/launcher=", "hydra.launcher.")
-_PACKAGED = "hydra_plugins.hydra_submitit_launcher.submitit_launcher."
-_OURS = {
-    _PACKAGED + name: "hydra_plugins.flywheel_submitit_launcher." + name for name in ("LocalLauncher", "SlurmLauncher")
-}
+_PACKAGED, _OURS = (
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.",
+    "hydra_plugins.flywheel_submitit_launcher.",
+)
 
 
 class FlywheelSweeper(Sweeper):
@@ -102,7 +101,7 @@ class FlywheelSweeper(Sweeper):
         launcher = self._config.hydra.launcher
         with open_dict(self._config):
             self._config.hydra.sweep.dir = str(folder)  # for the launcher's own files
-            launcher._target_ = _OURS.get(launcher._target_, launcher._target_)
+            launcher._target_ = launcher._target_.replace(_PACKAGED, _OURS)
             if "n_jobs" in launcher:
                 launcher.n_jobs = slots
         self._launcher = Plugins.instance().instantiate_launcher(
