@@ -69,6 +69,16 @@ def test_the_picture_is_a_picture(tmp_path: Path) -> None:
     assert (tmp_path / "jobs.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_many_settings_leave_room_for_the_scores(tmp_path: Path) -> None:
+    """Labels that took the whole width left the axes none: matplotlib warns of it, and tests make that an error."""
+    words = [f"group.a_setting_{key}=0.123456" for key in range(12)]
+    jobs = [result(0.5 + number / 50, f"lr={number}", *words) for number in range(20)]
+    for job in jobs[::2]:
+        job["overrides"] = job["overrides"][:5]  # type: ignore[index]  # some have no value of the others
+    draw(as_table(jobs), tmp_path / "jobs.png", "accuracy")
+    assert (tmp_path / "jobs.png").is_file()
+
+
 def test_a_job_that_was_stopped_early_is_said_to_be_and_is_never_best(tmp_path: Path) -> None:
     jobs = [result(0.5, "lr=1"), {**result(0.9, "lr=2"), "pruned": True}]
     assert best_job(jobs) == jobs[0]

@@ -223,10 +223,13 @@ def draw(table: pd.DataFrame, file: Path, monitor: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from flywheel.report.style import shorten
+
     good = table.dropna(subset=[monitor]).iloc[:30][::-1]
     names = [c for c in good.columns if c not in ("job", "epoch", "stopped", "error", monitor)]
     labels = [
-        "  ".join(f"{c.split('.')[-1]}={row[c]}" for c in names) or f"job {row['job']}" for _, row in good.iterrows()
+        shorten("  ".join(f"{c.split('.')[-1]}={row[c]}" for c in names if row[c] == row[c]), 56) or f"job {row['job']}"
+        for _, row in good.iterrows()
     ]
     figure = Figure(figsize=(8, 0.9 + 0.38 * len(good)), layout="constrained")
     FigureCanvasAgg(figure)
