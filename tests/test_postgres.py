@@ -89,6 +89,16 @@ def test_the_schemes_that_people_write(project: Path, postgres: Any, scheme: str
     assert len(list((project / "mlartifacts/t").rglob("x.txt"))) == 1
 
 
+def test_the_password_may_be_in_libpq_s_own_file(project: Path, postgres: Any, monkeypatch: Any) -> None:
+    passwords = project / "pgpass"
+    passwords.write_text(f"127.0.0.1:{postgres.port}:*:flywheel:{postgres.PASSWORD}\n")
+    passwords.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(passwords))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", postgres.url(postgres.new_database(), password=None))
+    assert prepare().search_experiments()
+    assert open_storage(postgres.url(postgres.new_database(), password=None)).get_all_studies() == []
+
+
 def test_processes_that_open_fresh_databases_at_once_do_not_break_them(
     project: Path, tracked: str, studied: str
 ) -> None:

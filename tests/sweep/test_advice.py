@@ -214,6 +214,17 @@ def test_what_only_some_trials_have_is_judged_among_those() -> None:
     assert flat(better, MODEL, hidden) == []
 
 
+def test_what_others_hang_on_is_not_flat_though_they_tell_it_all() -> None:
+    """The widths exist only with a cnn: beside them, the model has nothing more to tell."""
+    widths = Dimension("model.net.widths", "choice", choices=("a", "b", "c"), when="model=cnn")
+    trials = [
+        Trial(i, {"model": "mlp"}, COMPLETE, 0.90 + 0.001 * (i * 7 % 5)) if i % 4 == 3 else
+        Trial(i, {"model": "cnn", widths.key: "abc"[i % 3]}, COMPLETE, 0.95 + 0.01 * (i % 3) + 0.001 * (i * 3 % 4))
+        for i in range(32)
+    ]  # fmt: skip
+    assert flat(trials, MODEL, widths) == []
+
+
 def test_seeds_and_folds_are_not_meant_to_matter() -> None:
     seed = Dimension("seed", "choice", choices=("0", "1"))
     trials = [

@@ -64,9 +64,29 @@ def test_a_job_that_left_no_result_has_failed_and_one_that_was_not_begun_is_none
     assert jobs[1]["overrides"] == ["task=t", "lr=2"]
 
 
+def test_all_objectives_stand_in_the_table(tmp_path: Path) -> None:
+    for number in range(2):
+        settings = {"overrides": [f"lr={number}"], "starts": 1, "objectives": ["score", "num_bytes"]}
+        note_trial(tmp_path, number, {}, settings)
+        write_result(tmp_path, number, {**result(number / 2, f"lr={number}"), "values": [number / 2, 100.0 + number]})
+    table = as_table(read_jobs(tmp_path))
+    assert list(table.columns) == ["job", "lr", "accuracy", "num_bytes", "epoch"]
+    assert list(table["num_bytes"]) == [101.0, 100.0]
+
+
 def test_the_picture_is_a_picture(tmp_path: Path) -> None:
     draw(as_table([result(0.5, "lr=1"), result(0.9, "lr=2")]), tmp_path / "jobs.png", "accuracy")
     assert (tmp_path / "jobs.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_many_settings_leave_room_for_the_scores(tmp_path: Path) -> None:
+    """Labels that took the whole width left the axes none: matplotlib warns of it, and tests make that an error."""
+    words = [f"group.a_setting_{key}=0.123456" for key in range(12)]
+    jobs = [result(0.5 + number / 50, f"lr={number}", *words) for number in range(20)]
+    for job in jobs[::2]:
+        job["overrides"] = job["overrides"][:5]  # type: ignore[index]  # some have no value of the others
+    draw(as_table(jobs), tmp_path / "jobs.png", "accuracy")
+    assert (tmp_path / "jobs.png").is_file()
 
 
 def test_a_job_that_was_stopped_early_is_said_to_be_and_is_never_best(tmp_path: Path) -> None:

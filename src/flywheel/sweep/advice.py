@@ -68,7 +68,8 @@ def flat_dimensions(dimensions: Sequence[Dimension], good: Sequence[Trial]) -> l
     of the trials are left to measure the noise. A dimension is flat where its own F, after
     those, is at most 1, which is what chance gives: its part of the ranks' variance is no greater, per degree of
     freedom, than what nothing explains. That must hold among all trials and again among the better half, where
-    settings that only ruin a training are out of the way. Fifteen trials that have the dimension are needed.
+    settings that only ruin a training are out of the way. Fifteen trials that have the dimension are needed. One that
+    others hang on (`when`) is never flat: what it does shows in theirs.
 
     Args:
         dimensions: What was swept; folds and seeds are not meant to make a difference, and are not named.
@@ -79,7 +80,8 @@ def flat_dimensions(dimensions: Sequence[Dimension], good: Sequence[Trial]) -> l
     ratios = [_f_ratios(dimensions, part) for part in (good, good[: math.ceil(len(good) / 2)])]
     values = {one.key: [trial.params[one.key] for trial in good if one.key in trial.params] for one in dimensions}
     keys = [key for key, found in values.items() if len(found) >= MIN_TRIALS_FLAT and len(set(found)) > 1]
-    return [key for key in keys if key not in VARIED and all(ratio[key] <= 1 for ratio in ratios)]
+    spared = {*VARIED, *(one.when.partition("=")[0] for one in dimensions)}
+    return [key for key in keys if key not in spared and all(ratio[key] <= 1 for ratio in ratios)]
 
 
 def _f_ratios(dimensions: Sequence[Dimension], trials: Sequence[Trial]) -> dict[str, float]:

@@ -45,7 +45,8 @@ class SweepConfig:
         num_trials: How many; null: grid all, others 20.
         seed: Of the sampler.
         resume: never, or auto: go on with the newest unfinished sweep of the same command.
-        storage: SQLAlchemy URL of Optuna's studies; null: sqlite in `.flywheel/`.
+        storage: SQLAlchemy URL of Optuna's studies, without a password; null: `FLYWHEEL_SWEEP_STORAGE`, or sqlite in
+            `.flywheel/`.
         objectives: `score` (the monitored validation metric of the kept epoch), and `latency_ms`, `num_bytes`,
             `num_parameters`, which are made small.
         population: `nsga2`: trials of a generation.

@@ -129,6 +129,8 @@ def close_parent(folder: Path, plan: Plan, closing: Closing, status: str | None 
         _tell_means(run, repeated, folder)
     elif not repeated:
         _tell_best(run, jobs)
+    if closing.study is not None and len(plan.objectives) > 1 and (front := sorted(closing.study.front())):
+        log.info("the front, of which none is better in everything: trials %s", ", ".join(map(str, front)))
     files = ["jobs.csv", "folds.csv", "folds.png"]
     if any(not math.isnan(job["score"]) for job in jobs):
         draw(table, folder / "jobs.png", next(iter(_monitors(jobs))))
@@ -182,7 +184,9 @@ def read_jobs(folder: Path) -> list[dict[str, Any]]:
         if noted is None or (result is None and not noted.get("starts")):
             continue
         result = result or {"score": math.nan, "error": "did not come to its end"}
-        jobs.append({**result, "job": noted["number"], "overrides": noted["overrides"]})
+        others = zip(noted.get("objectives", [])[1:], result.get("values", [])[1:], strict=False)
+        more = {name: int(value) if name.startswith("num_") else value for name, value in others}
+        jobs.append({**result, "job": noted["number"], "overrides": noted["overrides"], "more": more})
     return jobs
 
 
@@ -195,11 +199,12 @@ def best_job(jobs: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def as_table(jobs: list[dict[str, Any]]) -> pd.DataFrame:
-    """One row a job, best first: a column for each override that differs between jobs, score, epoch, error."""
+    """One row a job, best first: a column for each override that differs between jobs, objectives, epoch, error."""
     rows = []
     for number, job in enumerate(jobs):
         settings = dict(word.split("=", 1) for word in job["overrides"])
         row = {"job": job.get("job", number), **settings, job.get("monitor", "score"): job["score"]}
+        row |= job.get("more", {})
         row["epoch"] = job["epoch"] + 1 if "epoch" in job else None
         row |= {"stopped": "early"} if job.get("pruned") else {}
         rows.append(row | ({"error": job["error"]} if "error" in job else {}))
@@ -223,10 +228,13 @@ def draw(table: pd.DataFrame, file: Path, monitor: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from flywheel.report.style import shorten
+
     good = table.dropna(subset=[monitor]).iloc[:30][::-1]
     names = [c for c in good.columns if c not in ("job", "epoch", "stopped", "error", monitor)]
     labels = [
-        "  ".join(f"{c.split('.')[-1]}={row[c]}" for c in names) or f"job {row['job']}" for _, row in good.iterrows()
+        shorten("  ".join(f"{c.split('.')[-1]}={row[c]}" for c in names if row[c] == row[c]), 56) or f"job {row['job']}"
+        for _, row in good.iterrows()
     ]
     figure = Figure(figsize=(8, 0.9 + 0.38 * len(good)), layout="constrained")
     FigureCanvasAgg(figure)
