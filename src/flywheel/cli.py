@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from flywheel.commands import feedback as feedback_commands
 from flywheel.commands import registry, serve
 from flywheel.commands.words import TaskName
 from flywheel.errors import FlywheelError
@@ -21,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(feedback_commands.app, name="feedback")
 app.add_typer(registry.app, name="registry")
 app.command("serve")(serve.serve)
 
@@ -186,10 +188,17 @@ def trace(
     reference: Annotated[
         str, typer.Argument(help="fashion/3, fashion@champion, a run id, a model_sha256, or a prediction file.")
     ],
+    feedback: Annotated[
+        bool, typer.Option("--feedback", help="List the predictions whose corrections the version was trained with.")
+    ] = False,
 ) -> None:
     """Say where a model or a prediction comes from: run, commit, data hashes, source."""
     from flywheel import trace as verb
 
+    if feedback:
+        for name in verb.feedback_of(reference):
+            typer.echo(name)
+        return
     for number, found in enumerate(verb.trace(reference)):
         if number:
             typer.echo("")

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from flywheel.feedback.settings import FeedbackConfig
+
 Node = dict[str, Any]
 """A node with a `_target_`: `flywheel.instantiate.build` makes the object."""
 
@@ -257,4 +259,5 @@ class TaskConfig:
     evaluate: EvaluateConfig
     export: ExportConfig
     register: RegisterConfig
+    feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
     fold: int | None = None

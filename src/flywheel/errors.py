@@ -62,6 +62,10 @@ class RegistryError(FlywheelError):
     """The registry lacks what was asked of it, or refuses it."""
 
 
+class FeedbackError(FlywheelError):
+    """The feedback store cannot be opened, is of a newer version, or refuses what was asked of it."""
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Say which valid word a mistyped one is likely to mean.
 

@@ -196,6 +196,7 @@ def _create(client: MlflowClient, places: Places, run_id: str, splits: Splits, t
     from flywheel.registry.package import Contents
 
     preprocessor = places.processed / "preprocessor.json"
+    feedback = places.processed / evidence.FEEDBACK
     contents = Contents(
         model=places.model,
         preprocessor=preprocessor,
@@ -204,6 +205,7 @@ def _create(client: MlflowClient, places: Places, run_id: str, splits: Splits, t
             evidence.SCORES: places.export / evidence.SCORES,
             evidence.META: places.processed / evidence.META,
             evidence.METRICS: places.artifacts / "metrics.json",
+            **({evidence.FEEDBACK: feedback} if feedback.is_file() else {}),
         },
     )
     return versions.create(client, places.task, run_id, contents, tags)
@@ -225,12 +227,16 @@ def lineage_tags(places: Places, candidate: Candidate, meta: Json) -> dict[str, 
     """Where the version comes from, as tags: weights, code, data, source, and `dvc.lock`'s hashes of what was read."""
     from flywheel.digest import sha256_of
     from flywheel.lineage import git_commit, git_diff, lock_hashes
+    from flywheel.registry.evidence import FEEDBACK
     from flywheel.registry.versions import MODEL_TAG, PREPROCESSOR_TAG
 
     root = Path.cwd()
     commit, source = git_commit(root), read_json(places.raw / "source.json")
     locked = {path: md5 for stage in STAGES for path, md5 in lock_hashes(root, f"{stage}@{places.task}").items()}
     data = {f"{split}_sha256": str(digest) for split, digest in meta["sha256"].items()}
+    if (places.processed / FEEDBACK).is_file():
+        record = read_json(places.processed / FEEDBACK)
+        data |= {"feedback_rows": str(record["used"]), "feedback_sha256": str(record["sha256"])}
     return {
         MODEL_TAG: candidate.model_sha256,
         PREPROCESSOR_TAG: sha256_of(places.processed / "preprocessor.json"),

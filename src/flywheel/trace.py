@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 READABLE = (".csv", ".parquet", ".jsonl")
 FORMS = "give fashion/3, fashion@champion, a run id, a model_sha256, or a file that `flywheel predict` wrote"
 _LINEAGE = ("git_commit", "git_dirty", "source_uri", "source_sha256", "train_sha256", "validation_sha256",
-            "test_sha256", "preprocessor_sha256", "onnx_sha256")  # fmt: skip
+            "test_sha256", "feedback_rows", "feedback_sha256", "preprocessor_sha256", "onnx_sha256")  # fmt: skip
 
 
 def trace(reference: str) -> list[Json]:
@@ -55,6 +55,31 @@ def trace(reference: str) -> list[Json]:
     if re.fullmatch(r"[0-9a-f]{32}", reference):
         return [_of_run(client, reference)]
     raise RegistryError("names no model, run or prediction file", where=reference, mend=FORMS)
+
+
+def feedback_of(reference: str) -> list[str]:
+    """The predictions whose corrections a version was trained with.
+
+    Args:
+        reference: As `trace` takes it; it must lead to versions.
+
+    Raises:
+        RegistryError: Nothing is known of it, or it is no version.
+    """
+    from flywheel.registry import evidence, versions
+    from flywheel.registry.package import EVIDENCE
+    from flywheel.stage import read_json
+    from flywheel.tracking import prepare
+
+    found: list[str] = []
+    for model in trace(reference):
+        if "version" not in model:
+            raise RegistryError("was never registered", where=reference, mend="give a version, such as fashion/3")
+        task, _, number = model["version"].rpartition("/")
+        client = prepare()
+        file = versions.files_of(client, versions.resolve(client, task, number)) / EVIDENCE / evidence.FEEDBACK
+        found += read_json(file)["predictions"] if file.is_file() else []
+    return found
 
 
 def lines(found: Json) -> list[str]:

@@ -256,7 +256,7 @@ def test_feedback_goes_to_train_only_and_never_repeats_test(
     assert arrays["train"]["row"].tolist() == [*before["train"]["row"], 20, 21, 23, 26]
     np.testing.assert_array_equal(arrays["train"]["image"][-4:, 0], new[[2, 3, 0, 1]])
     assert arrays["train"]["target"][-4:].tolist() == [1, 0, 0, 1]
-    assert profile["feedback"] == {"num_rows": 7, "used": 4}
+    assert {key: profile["feedback"][key] for key in ("num_rows", "used")} == {"num_rows": 7, "used": 4}
     assert profile["raw"]["train"] == 20
     assert profile["dropped"]["train"]["reasons"][0]["rows"] == [{"row": 25, "file": "b.parquet"}]
 
@@ -272,7 +272,7 @@ def test_feedback_never_reaches_a_drawn_test_part(
     after, profile, _ = run(make_task(), raw, tmp_path / "feedback")
     for part in ("validation", "test"):
         np.testing.assert_array_equal(before[part]["row"], after[part]["row"])
-    assert profile["feedback"] == {"num_rows": 31, "used": 30}
+    assert {key: profile["feedback"][key] for key in ("num_rows", "used")} == {"num_rows": 31, "used": 30}
 
 
 def test_feedback_file_without_labels_is_refused(

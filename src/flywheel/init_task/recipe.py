@@ -99,6 +99,7 @@ def groups(guess: Guess) -> dict[str, str]:
         "evaluate": recipe.evaluate,
         "export": "onnx",
         "register": goal.register,
+        "feedback": "default",
     }
 
 

@@ -2,15 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from flywheel.digest import sha256_of, sha256_of_json
 from flywheel.errors import DataError
 from flywheel.reader.format.image_frame import object_column
-from flywheel.reader.format.table import parquet_chunks, parquet_shape
-from flywheel.types import Split
+from flywheel.reader.format.table import parquet_chunks, parquet_metadata, parquet_shape
+from flywheel.stage import read_json
+from flywheel.types import Json, Split
+
+log = logging.getLogger("flywheel")
+
+FEEDBACK_KEY = b"flywheel"
+"""Of the Parquet metadata that say which predictions the rows come from."""
+
+
+def feedback_files(folder: Path) -> list[Path]:
+    """The Parquet files of a folder, in the order of their names."""
+    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+
+
+def feedback_sha256(files: Sequence[Path]) -> str:
+    """One hash of several files' names and bytes: what `profile.json` and the manifest know the rows by."""
+    return sha256_of_json({path.name: sha256_of(path) for path in files})
+
+
+def predictions_of(file: Path) -> list[str]:
+    """The prediction that each row of a file comes from; empty texts where the file does not say.
+
+    Raises:
+        DataError: It is no Parquet file.
+    """
+    metadata, num_rows = parquet_metadata(file)
+    told = json.loads(metadata.get(FEEDBACK_KEY, b"{}"))
+    found = [str(one) for one in told.get("predictions", [])]
+    return found if len(found) == num_rows else [""] * num_rows
+
+
+def manifest_file(folder: Path) -> Path:
+    """Where the manifest of a task's feedback lies: beside its folder, in git."""
+    return folder.with_name(f"{folder.name}.json")
+
+
+def check_manifest(folder: Path) -> None:
+    """Refuse files that are not those of their manifest; say which are missing. Files it does not name may be there.
+
+    Raises:
+        DataError: A file has other bytes, or the manifest is damaged.
+    """
+    manifest = manifest_file(folder)
+    if not manifest.is_file():
+        return
+    for name, told in read_json(manifest).get("files", {}).items():
+        file = folder / name
+        if not file.is_file():
+            log.warning("%s: missing, though %s names it; run `dvc pull`, or pull the feedback again", file, manifest)
+        elif sha256_of(file) != told.get("sha256"):
+            mend = "run `dvc checkout`, or pull the feedback again"
+            raise DataError(file, None, f"is not the file that {manifest} names", mend=mend)
+
+
+def feedback_record(folder: Path, used: Sequence[bool]) -> Json:
+    """What processed data say of the feedback in them, for lineage.
+
+    Args:
+        folder: The Parquet files.
+        used: For each of their rows, whether it is in train.
+    """
+    files = feedback_files(folder)
+    ids = [one for path in files for one in predictions_of(path)]
+    return {
+        "num_rows": len(used),
+        "used": sum(used),
+        "sha256": feedback_sha256(files),
+        "predictions": sorted({one for one, taken in zip(ids, used, strict=True) if taken and one}),
+    }
 
 
 def read_feedback(folder: Path) -> Split | None:
@@ -19,7 +90,7 @@ def read_feedback(folder: Path) -> Split | None:
     Raises:
         DataError: A file is no Parquet, or has no column `label`.
     """
-    files = sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    files = feedback_files(folder)
     num_rows = 0
     for path in files:
         columns, count = parquet_shape(path)

@@ -22,7 +22,7 @@ from flywheel.digest import sha256_of
 from flywheel.errors import ConfigError, DataError
 from flywheel.instantiate import build
 from flywheel.preprocessor.base import Preprocessor
-from flywheel.preprocessor.feedback import appended, read_feedback
+from flywheel.preprocessor.feedback import appended, check_manifest, feedback_record, read_feedback
 from flywheel.preprocessor.pictures import SAMPLES_PER_CLASS, draw_classes, draw_samples
 from flywheel.preprocessor.profile import Ranges, class_counts, make_profile
 from flywheel.preprocessor.splitter import PARTS, TRAIN, Plan, make_plan
@@ -64,6 +64,7 @@ def preprocess(task: TaskConfig, raw_dir: Path, feedback_dir: Path, target: Path
         raise DataError(raw_dir, None, "no such folder", mend="run the download stage")
     splits: dict[str, Split] = reader.read(raw_dir)
     num_own = splits["train"].num_rows
+    check_manifest(feedback_dir)
     splits = {**splits, "train": appended(splits["train"], read_feedback(feedback_dir))}
 
     run = _Run(settings, TaskPreprocessor(inputs, labels))
@@ -71,7 +72,7 @@ def preprocess(task: TaskConfig, raw_dir: Path, feedback_dir: Path, target: Path
     run.fit()
     with whole_folder(target) as folder:
         meta = run.write(folder, task.name)
-        run.describe(folder, task.name, meta, splits["train"].num_rows - num_own)
+        run.describe(folder, task.name, meta, feedback_dir, splits["train"].num_rows - num_own)
     return meta
 
 
@@ -149,8 +150,8 @@ class _Run:
         _write_json(folder / "meta.json", meta)
         return meta
 
-    def describe(self, folder: Path, task: str, meta: Json, num_feedback: int) -> None:
-        """Write the profile and the pictures, and say the gist."""
+    def describe(self, folder: Path, task: str, meta: Json, feedback_dir: Path, num_feedback: int) -> None:
+        """Write the profile, the pictures and, where there is any, which feedback is in train; say the gist."""
         counts = self._counts()
         counted = {
             part: self.inputs.describe({key: _plain(value) for key, value in held.items()})
@@ -159,6 +160,11 @@ class _Run:
         profile = make_profile(
             task, self.surveys, self.plan, meta, counts, self.ranges, num_feedback, counted, self.inputs.facts()
         )
+        if num_feedback:
+            used = (self.plan.parts["train"][-num_feedback:] == TRAIN).tolist()
+            record = feedback_record(feedback_dir, used)
+            profile["feedback"]["sha256"] = record["sha256"]
+            _write_json(folder / "feedback.json", record)
         _write_json(folder / "profile.json", profile)
         names = self._class_names()
         drawn = {name: self.samples[names.index(name)] for name in counts["train"]}

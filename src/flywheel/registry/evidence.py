@@ -17,7 +17,7 @@ from flywheel.registry.onnx_model import Array
 from flywheel.registry.package import EVIDENCE, open_package
 from flywheel.types import Json, Split, Splits
 
-SCORES, META, METRICS = "scores.safetensors", "meta.json", "metrics.json"
+SCORES, META, METRICS, FEEDBACK = "scores.safetensors", "meta.json", "metrics.json", "feedback.json"
 CHUNK_ROWS = 2048
 
 

@@ -186,6 +186,16 @@ def parquet_shape(path: Path) -> tuple[Sequence[str], int]:
         return file.schema_arrow.names, file.metadata.num_rows
 
 
+def parquet_metadata(path: Path) -> tuple[dict[bytes, bytes], int]:
+    """Give what a Parquet file's writer noted in it besides the columns, and its number of rows.
+
+    Raises:
+        DataError: It is no Parquet file.
+    """
+    with _open_parquet(path) as file:
+        return dict(file.schema_arrow.metadata or {}), file.metadata.num_rows
+
+
 def parquet_chunks(path: Path, rows: int) -> Iterator[pd.DataFrame]:
     """Read a Parquet file in frames of at most `rows` rows, indexed by row number.
 

@@ -1,0 +1,179 @@
+"""`flywheel feedback`: what users said, made rows of train, counted, added to and deleted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flywheel.commands.words import TaskName
+
+if TYPE_CHECKING:
+    from flywheel.feedback.deletion import Deleted
+    from flywheel.feedback.store import FeedbackStore
+
+app = typer.Typer(no_args_is_help=True, help="What users say about predictions: pull it into train, count, delete.")
+
+Url = Annotated[
+    str | None,
+    typer.Option("--store", metavar="URL", help="Of the database; else FLYWHEEL_FEEDBACK_URL, or .flywheel/feedback/."),
+]
+
+
+@app.command("pull")
+def feedback_pull(task: TaskName, url: Url = None) -> None:
+    """Make data/feedback/TASK/ of what was said: validated, without held-out rows, capped."""
+    import os
+
+    from filelock import FileLock
+
+    from flywheel.feedback.pull import pull
+    from flywheel.params import load_task, project_root, state_dir
+
+    os.chdir(project_root())
+    settings = load_task(task)
+    data = Path("data")
+    store = _store(url)
+    (state_dir() / "feedback").mkdir(parents=True, exist_ok=True)
+    with FileLock(state_dir() / "feedback" / f"pull-{task}.lock"):
+        done = pull(settings, store, data / "raw" / task, data / "processed" / task, data / "feedback" / task)
+    typer.echo(f"{task}: {done.num_rows} rows for train, of {done.num_words} words in the store")
+    for label, number in done.classes.items():
+        typer.echo(f"  {number:6} {label or 'numbers'}")
+    for rule, number in done.refused.items():
+        typer.echo(f"  {number:6} not taken: {RULES[rule]}")
+    for why, number in done.reasons.items():
+        typer.echo(f"  {number:6}   {why}")
+    typer.echo(f"data/feedback/{task} is {'changed; run `dvc repro`' if done.changed else 'as it was'}")
+
+
+@app.command("list")
+def feedback_list(
+    task: TaskName, rows: Annotated[int, typer.Option(help="The last so many.", min=1)] = 20, url: Url = None
+) -> None:
+    """Show what was said last: when, by whom, about which prediction."""
+    import collections
+
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("said", "client", "prediction", "version", "answer", "label", "right", box=None)
+    for one in collections.deque(_store(url).answered(task, with_input=False), maxlen=rows):
+        said, made = one.feedback, one.prediction
+        table.add_row(
+            said.time.isoformat(sep=" ", timespec="seconds"), said.client or "-", made.prediction_id, str(made.version),
+            str(made.answer.get("label", "-")), "-" if said.label is None else str(said.label),
+            {None: "-", True: "yes", False: "no"}[said.correct],
+        )  # fmt: skip
+    Console().print(table)
+
+
+@app.command("stats")
+def feedback_stats(task: TaskName, url: Url = None) -> None:
+    """Count what was said by class, client and day, and how often the model was right."""
+    from flywheel.feedback.figures import figures_of
+
+    found = figures_of(_store(url), task)
+    typer.echo(f"{task}: {found.num_predictions} predictions, {found.num_words} words about them")
+    if found.accuracy is not None:
+        typer.echo(f"right: {found.accuracy:.1%} of the {found.judged} predictions that were judged")
+    for version, (judged, right) in sorted(found.versions.items()):
+        typer.echo(f"  version {version}: {right} of {judged}")
+    if found.errors:
+        mean = sum(found.errors) / len(found.errors)
+        typer.echo(f"mean absolute error: {mean:.4g} over {len(found.errors)} numbers")
+    for title, counts in (("label", found.classes), ("client", found.clients), ("day", found.days)):
+        for name, number in sorted(counts.items()):
+            typer.echo(f"{title:8} {number:6} {name or '-'}")
+
+
+@app.command("add")
+def feedback_add(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A table with prediction_id, and label or correct.")],
+    client: Annotated[str, typer.Option(help="Who says so.")] = "outcomes",
+    url: Url = None,
+) -> None:
+    """Record outcomes that arrive later, from a table."""
+    from flywheel.feedback.outcomes import add_outcomes
+
+    said = add_outcomes(_store(url), file, client)
+    typer.echo(f"{said['stored']} stored, {said['known']} known already, {said['unknown_prediction']} of no prediction")
+
+
+@app.command("forget")
+def feedback_forget(
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="The person's key.")], url: Url = None
+) -> None:
+    """Delete everything about one person: stored rows, input files, and pulled rows."""
+    from flywheel.feedback import deletion
+
+    _told(deletion.forget(_store(url), subject, _folders()))
+
+
+@app.command("expire")
+def feedback_expire(
+    older_than: Annotated[str, typer.Option("--older-than", metavar="AGE", help="90d, 12h or 4w.")], url: Url = None
+) -> None:
+    """Delete predictions that are older, and what was said about them."""
+    from flywheel.feedback import deletion
+
+    _told(deletion.expire(_store(url), deletion.duration_of(older_than), _folders()))
+
+
+@app.command("audit")
+def feedback_audit(url: Url = None) -> None:
+    """Show every deletion: when, and how much."""
+    import json
+
+    from flywheel.feedback.deletion import audit_lines
+
+    for line in audit_lines(_store(url)):
+        typer.echo(json.dumps(line))
+
+
+@app.command("key")
+def feedback_key() -> None:
+    """Make a key that seals stored inputs, for FLYWHEEL_FEEDBACK_KEY."""
+    from flywheel.feedback.vault import new_key
+
+    typer.echo(new_key())
+
+
+RULES = {
+    "no_label": "says only that the answer was wrong, or nothing",
+    "hash_only": "only the input's hash was kept",
+    "invalid_input": "the input cannot be used:",
+    "unknown_label": "a label that train does not have",
+    "implausible_label": "a number too far from those of train",
+    "in_test": "the row is in the test set",
+    "in_validation": "the row is in the validation set",
+    "superseded": "the same client said something later about the same input",
+    "duplicate": "another row has this input and this label",
+    "outvoted": "most clients, or a later one, said otherwise",
+    "conflict": "clients give the input different labels",
+    "client_cap": "one client may not give more rows of a class",
+    "class_cap": "feedback may not give more rows of a class",
+    "share_cap": "feedback may not have a larger share of train",
+}
+"""What each rule of a pull says to a person."""
+
+
+def _store(url: str | None) -> FeedbackStore:
+    from flywheel.feedback.store import FeedbackStore
+
+    return FeedbackStore.of_project(url)
+
+
+def _folders() -> dict[str, Path]:
+    """The folders of pulled rows, by task: also of tasks that are no longer in params.yaml."""
+    from flywheel.params import project_root
+
+    return {path.name: path for path in (project_root() / "data/feedback").glob("*") if path.is_dir()}
+
+
+def _told(done: Deleted) -> None:
+    typer.echo(f"deleted: {done.predictions} predictions, {done.feedback} words, {done.input_files} input files")
+    typer.echo(f"pulled rows removed: {done.pulled_rows}")
+    if done.pulled_rows:
+        typer.echo("run `dvc repro`; older copies of the rows may be in DVC's cache and remote, and models saw them")

@@ -1,0 +1,287 @@
+"""The feedback store's tables, and how a database is opened: made once, whoever comes first, and never half.
+
+SQLite runs with a write-ahead log that is seen to the disk at every commit; PostgreSQL does so by itself. A database
+says which version of the tables it has; one of a newer version is not touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from flywheel.errors import FeedbackError
+from flywheel.params import state_dir
+
+SCHEMA = 1
+"""Version of the tables below."""
+URL_VARIABLE = "FLYWHEEL_FEEDBACK_URL"
+BUSY_SECONDS = 30
+_MAKING, _DELETING = 0x666C7977, 0x666C7978  # numbers of PostgreSQL's advisory locks
+_CHECK = "check FLYWHEEL_FEEDBACK_URL, or unset it"
+
+metadata = sa.MetaData()
+_number = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts up by itself only in this type
+
+facts = sa.Table(
+    "flywheel_facts",
+    metadata,
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+"""`schema`, `salt` of the hashes of people's keys, and `seal`: something sealed, by which a wrong key is known."""
+
+predictions = sa.Table(
+    "predictions",
+    metadata,
+    sa.Column("number", _number, primary_key=True, autoincrement=True),
+    sa.Column("prediction_id", sa.String(256), nullable=False, unique=True),
+    sa.Column("task", sa.String(256), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("model_sha256", sa.String(64), nullable=False),
+    sa.Column("time_us", sa.BigInteger, nullable=False, index=True),
+    sa.Column("kept", sa.String(16), nullable=False),
+    sa.Column("sealed", sa.Boolean, nullable=False),
+    sa.Column("input", sa.LargeBinary, nullable=True),
+    sa.Column("input_sha256", sa.String(64), nullable=False, index=True),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("client", sa.Text, nullable=False),
+    sa.Column("subject_hash", sa.String(64), nullable=True, index=True),
+    sa.Index("predictions_of_task", "task", "time_us"),
+)
+feedback = sa.Table(
+    "feedback",
+    metadata,
+    sa.Column("number", _number, primary_key=True, autoincrement=True),
+    sa.Column("feedback_id", sa.String(256), nullable=False, unique=True),
+    sa.Column("prediction_id", sa.String(256), nullable=False, index=True),
+    sa.Column("label", sa.Text, nullable=True),
+    sa.Column("correct", sa.Boolean, nullable=True),
+    sa.Column("time_us", sa.BigInteger, nullable=False, index=True),
+    sa.Column("client", sa.Text, nullable=False),
+    sa.Column("source", sa.String(32), nullable=False),
+)
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("number", _number, primary_key=True, autoincrement=True),
+    sa.Column("time_us", sa.BigInteger, nullable=False),
+    sa.Column("action", sa.String(32), nullable=False),
+    sa.Column("subject_hash", sa.String(64), nullable=True),
+    sa.Column("told", sa.Text, nullable=False),
+)
+"""What was deleted, when and how much of it; nothing in it tells who it was of."""
+
+
+def default_url() -> str:
+    """`FLYWHEEL_FEEDBACK_URL`, or `.flywheel/feedback/feedback.db` of the main checkout."""
+    return os.environ.get(URL_VARIABLE) or f"sqlite:///{state_dir() / 'feedback' / 'feedback.db'}"
+
+
+class Database:
+    """An open database.
+
+    Args:
+        url: As SQLAlchemy takes it: `sqlite:///path` or `postgresql+psycopg://user:word@host/name`.
+
+    Raises:
+        FeedbackError: It cannot be opened or made, or its tables are of a newer version.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.url = _with_driver(sa.make_url(url))
+            self._engine = _engine(self.url)
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+            what = f"is no address of a database that can be used ({_line(error)})"
+            raise FeedbackError(what, where=_hidden(url), mend=_CHECK) from None
+        self.where = self.url.render_as_string(hide_password=True)
+        self._pid = os.getpid()
+        self._close = weakref.finalize(self, _close, self._engine, self._pid)
+        with self.explained():
+            self._prepare()
+
+    @property
+    def file(self) -> Path | None:
+        """The SQLite file; None for a server."""
+        return Path(self.url.database) if self.url.get_backend_name() == "sqlite" and self.url.database else None
+
+    @contextlib.contextmanager
+    def write(self, *, deletes: bool = False) -> Iterator[sa.Connection]:
+        """One transaction that writes; when it has ended well, its rows are on the disk.
+
+        Those that delete run alone, so that no input's file goes while somebody refers to it anew.
+
+        Raises:
+            FeedbackError: The database cannot be written to.
+        """
+        with self.explained(), self._own().execution_options(writes=True).begin() as connection:
+            if self.file is None:  # SQLite lets one write at a time anyway
+                lock = sa.func.pg_advisory_xact_lock if deletes else sa.func.pg_advisory_xact_lock_shared
+                connection.execute(sa.select(lock(_DELETING)))
+            yield connection
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """One transaction that reads, all of it from the same state.
+
+        Raises:
+            FeedbackError: The database cannot be read.
+        """
+        with self.explained(), self._own().connect() as connection:
+            yield connection
+
+    def insert_new(self, connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]], key: str) -> set[str]:
+        """Insert rows whose `key` is not there yet.
+
+        Returns:
+            The keys that were new.
+        """
+        if not rows:
+            return set()
+        insert = postgresql.insert if self.url.get_backend_name() == "postgresql" else sqlite.insert
+        statement = insert(table).on_conflict_do_nothing(index_elements=[key]).returning(table.c[key])
+        ordered = sorted(rows, key=lambda row: str(row[key]))  # two that insert the same rows must not wait in a ring
+        return {str(row[0]) for row in connection.execute(statement, ordered)}
+
+    def fact(self, key: str) -> str | None:
+        """One of `facts`; None where it is not set."""
+        with self.read() as connection:
+            return connection.execute(sa.select(facts.c.value).where(facts.c.key == key)).scalar()
+
+    def set_fact(self, key: str, value: str) -> str:
+        """Set one of `facts` unless another process has; give what it is now."""
+        with self.write() as connection:
+            self.insert_new(connection, facts, [{"key": key, "value": value}], "key")
+            return str(connection.execute(sa.select(facts.c.value).where(facts.c.key == key)).scalar_one())
+
+    def compact(self) -> None:
+        """Let nothing of deleted rows stay in SQLite's log; PostgreSQL's own housekeeping sees to its pages."""
+        if self.file is not None:
+            with self.explained(), self._own().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn a database's error into one line.
+
+        Raises:
+            FeedbackError: Instead of SQLAlchemy's own error.
+        """
+        try:
+            yield
+        except SQLAlchemyError as error:
+            why = _line(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
+            mend = "free some space or mend the permissions" if self.file else "check that the server runs, and its URL"
+            raise FeedbackError(f"the feedback store cannot be used: {why}", where=self.where, mend=mend) from error
+
+    def _own(self) -> sa.Engine:
+        """The engine, with connections of this process: a fork must not share its parent's."""
+        if self._pid != os.getpid():
+            self._engine.dispose(close=False)
+            self._pid = os.getpid()
+            self._close = weakref.finalize(self, _close, self._engine, self._pid)
+        return self._engine
+
+    def _prepare(self) -> None:
+        """Make the tables where there are none, one process at a time; refuse those of a newer version."""
+        with self._first_use():
+            version = self._version()
+            if version is None:
+                with self._engine.execution_options(writes=True).begin() as connection:
+                    if self.file is None:
+                        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MAKING)))
+                    metadata.create_all(connection)
+                    made = [{"key": "schema", "value": str(SCHEMA)}, {"key": "salt", "value": secrets.token_hex(32)}]
+                    self.insert_new(connection, facts, made, "key")
+                version = self._version()
+        if version is None or version > SCHEMA:
+            what = f"was written by a newer Flywheel (version {version} of its tables, this one knows {SCHEMA})"
+            raise FeedbackError(what, where=self.where, mend="update Flywheel, or use another database")
+
+    def _first_use(self) -> contextlib.AbstractContextManager[Any]:
+        if self.file is None:
+            return contextlib.nullcontext()
+        from filelock import FileLock
+
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.file.with_name(f"{self.file.name}.lock"))
+
+    def _version(self) -> int | None:
+        """The version of the tables; None where there are none."""
+        with self._engine.connect() as connection:
+            if not sa.inspect(connection).has_table(facts.name):
+                return None
+            found = connection.execute(sa.select(facts.c.value).where(facts.c.key == "schema")).scalar()
+            return int(found) if found is not None else None
+
+
+def _close(engine: sa.Engine, pid: int) -> None:
+    """Close the connections of a database that nobody holds any more; never those of a process before a fork."""
+    if pid == os.getpid():
+        engine.dispose()
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    if url.get_backend_name() == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise ArgumentError("a database in memory keeps nothing")
+        engine = sa.create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+        sa.event.listen(engine, "connect", _set_up_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    engine = sa.create_engine(url, pool_pre_ping=True)
+    sa.event.listen(engine, "connect", _set_up_server)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # transactions begin where we say
+    cursor = connection.cursor()
+    for pragma in (f"busy_timeout={BUSY_SECONDS * 1000}", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    """A transaction that writes takes its turn at once: one that begins by reading could not wait for others later."""
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _set_up_server(connection: Any, _: Any) -> None:
+    """A commit returns when it is on the server's disk, whatever its default is."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit TO on")
+    connection.commit()
+
+
+def _with_driver(url: sa.URL) -> sa.URL:
+    """PostgreSQL is spoken to by psycopg 3."""
+    if url.drivername in ("postgres", "postgresql"):
+        return url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ArgumentError(f"{url.get_backend_name()} is neither sqlite nor postgresql")
+    return url
+
+
+def _hidden(url: str) -> str:
+    """An address without what stands before its @, which may be a password."""
+    scheme, mark, rest = url.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

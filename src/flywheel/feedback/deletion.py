@@ -1,0 +1,129 @@
+"""Deletes what is too old, or one person's: database rows, input files, and the rows that were pulled of them.
+
+Each deletion leaves one line in the audit, which tells how much went and nothing of whose it was: a person's key is
+there, as everywhere in the store, only as a hash that this database alone can make.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from flywheel.errors import FeedbackError
+from flywheel.feedback.database import audit, feedback, predictions
+from flywheel.feedback.inputs import REFERENCE
+from flywheel.feedback.pulled import remove_rows
+from flywheel.feedback.store import FeedbackStore, microseconds, moment
+from flywheel.types import Json
+
+ROWS = 500
+_UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+
+@dataclass
+class Deleted:
+    """How much one deletion took away."""
+
+    predictions: int = 0
+    feedback: int = 0
+    input_files: int = 0
+    pulled_rows: int = 0
+
+
+def duration_of(text: str) -> timedelta:
+    """Read a length of time: `90d`, `12h` or `4w`.
+
+    Raises:
+        FeedbackError: It is none.
+    """
+    found = re.fullmatch(r"(\d{1,6})([hdw])", text.strip())
+    if found is None:
+        raise FeedbackError(f"'{text}' is no length of time", where="--older-than", mend="give 90d, 12h or 4w")
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
+def forget(store: FeedbackStore, subject: str, folders: Mapping[str, Path]) -> Deleted:
+    """Delete everything about one person.
+
+    Args:
+        store: Where it is.
+        subject: The person's key, as the server gave it with the predictions.
+        folders: `data/feedback/<task>/` of each task that may have pulled rows.
+
+    Raises:
+        FeedbackError: The store cannot be written to; what is left can be deleted by the same call.
+    """
+    if not subject:
+        raise FeedbackError("is empty", where="subject", mend="give the key that requests were sent with")
+    key = store.subject_hash(subject)
+    return _delete(store, predictions.c.subject_hash == key, folders, "forget", key)
+
+
+def expire(
+    store: FeedbackStore, age: timedelta, folders: Mapping[str, Path], *, now: datetime | None = None
+) -> Deleted:
+    """Delete the predictions that are older than `age`, and what was said about them.
+
+    Args:
+        store: Where they are.
+        age: What is older goes.
+        folders: `data/feedback/<task>/` of each task that may have pulled rows.
+        now: What the age is counted from; None: this moment.
+    """
+    limit = microseconds((now or datetime.now(UTC)) - age)
+    return _delete(store, predictions.c.time_us < limit, folders, "expire", None)
+
+
+def audit_lines(store: FeedbackStore) -> Iterator[Json]:
+    """Give all that was ever deleted: time, action, hash of the person's key, and numbers."""
+    with store.database.read() as connection:
+        rows = connection.execute(sa.select(audit).order_by(audit.c.number)).all()
+    for row in rows:
+        when = moment(row.time_us).isoformat(timespec="seconds")
+        yield {"time": when, "action": row.action, "subject": row.subject_hash, **json.loads(row.told)}
+
+
+def _delete(
+    store: FeedbackStore, where: sa.ColumnElement[bool], folders: Mapping[str, Path], action: str, key: str | None
+) -> Deleted:
+    """Delete from the outside in: pulled rows and files first, so that a killed deletion still knows what is left."""
+    done = Deleted()
+    last = 0
+    while True:
+        with store.database.read() as connection:
+            query = sa.select(predictions).where(where, predictions.c.number > last)
+            rows = connection.execute(query.order_by(predictions.c.number).limit(ROWS)).all()
+        if not rows:
+            break
+        last = rows[-1].number
+        for task in {row.task for row in rows}:
+            if task in folders:
+                done.pulled_rows += remove_rows(folders[task], {row.prediction_id for row in rows if row.task == task})
+        with store.database.write(deletes=True) as connection:
+            _delete_rows(store, connection, rows, done)
+    with store.database.write() as connection:
+        told = json.dumps(asdict(done))
+        line = {"time_us": microseconds(datetime.now(UTC)), "action": action, "subject_hash": key, "told": told}
+        connection.execute(sa.insert(audit), [line])
+    store.database.compact()
+    return done
+
+
+def _delete_rows(store: FeedbackStore, connection: sa.Connection, rows: Sequence[Any], done: Deleted) -> None:
+    """Delete some predictions with what was said about them, and the input files that nobody else refers to."""
+    ids = [row.prediction_id for row in rows]
+    done.feedback += connection.execute(sa.delete(feedback).where(feedback.c.prediction_id.in_(ids))).rowcount
+    done.predictions += connection.execute(sa.delete(predictions).where(predictions.c.prediction_id.in_(ids))).rowcount
+    for sha256 in {row.input_sha256 for row in rows if row.kept == REFERENCE}:
+        others = sa.select(predictions.c.number).where(
+            predictions.c.input_sha256 == sha256, predictions.c.kept == REFERENCE
+        )
+        if connection.execute(others.limit(1)).first() is None:
+            done.input_files += store.inputs.remove(sha256)

@@ -1,0 +1,89 @@
+"""How a task does by what its users say: counts by class, client and day, and the accuracy so far."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from flywheel.feedback.store import FeedbackStore
+from flywheel.serving.record import Feedback, Prediction
+
+
+@dataclass
+class Figures:
+    """What the store holds of a task.
+
+    Attributes:
+        num_predictions: Answered rows.
+        num_words: Things that were said about them.
+        classes: Words by the label that they give; of numbers under `numbers`.
+        clients: Words by who said them.
+        days: Words by day, UTC.
+        versions: Of each model version, predictions that were judged, and right ones.
+        errors: Absolute differences of numbers, in the order of the saying; empty for classes.
+    """
+
+    num_predictions: int = 0
+    num_words: int = 0
+    classes: Counter[str] = field(default_factory=Counter)
+    clients: Counter[str] = field(default_factory=Counter)
+    days: Counter[str] = field(default_factory=Counter)
+    versions: dict[int, tuple[int, int]] = field(default_factory=dict)
+    errors: list[float] = field(default_factory=list)
+
+    @property
+    def judged(self) -> int:
+        """Predictions of which it is known whether they were right."""
+        return sum(number for number, _ in self.versions.values())
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right ones among the judged; None: none was judged.
+
+        Those who speak up are no fair sample: people say more about mistakes.
+        """
+        return sum(right for _, right in self.versions.values()) / self.judged if self.judged else None
+
+
+def figures_of(store: FeedbackStore, task: str) -> Figures:
+    """Count what the store holds of a task; of several words about a prediction the last one judges it."""
+    found = Figures(num_predictions=store.num_predictions(task))
+    last: dict[str, tuple[int, bool]] = {}
+    for one in store.answered(task, with_input=False):
+        said, made = one.feedback, one.prediction
+        found.num_words += 1
+        found.clients[said.client] += 1
+        found.days[said.time.date().isoformat()] += 1
+        if said.label is not None:
+            found.classes["numbers" if isinstance(said.label, float) else str(said.label)] += 1
+        right = is_right(made, said)
+        if right is not None:
+            last[made.prediction_id] = (made.version, right)
+        elif isinstance(said.label, float | int) and isinstance(made.answer.get("label"), float | int):
+            found.errors.append(abs(float(said.label) - float(made.answer["label"])))
+    for version, right in last.values():
+        judged, good = found.versions.get(version, (0, 0))
+        found.versions[version] = (judged + 1, good + right)
+    return found
+
+
+def is_right(made: Prediction, said: Feedback) -> bool | None:
+    """Whether a prediction was right, by one word about it; None: it does not say, or the answer is a number.
+
+    A list of items is right if it has the one that was chosen.
+    """
+    if said.correct is not None:
+        return said.correct
+    answer: Any = made.answer.get("label")
+    if said.label is None or isinstance(answer, float):
+        return None
+    items = made.answer.get("items")
+    if isinstance(items, list):
+        return str(said.label) in map(str, items)
+    return None if answer is None else _name(said.label) == _name(answer)
+
+
+def _name(label: Any) -> str:
+    """`3` for 3, 3.0 and '3', as class targets read labels."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label).strip()

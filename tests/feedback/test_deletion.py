@@ -1,0 +1,101 @@
+"""What is deleted is gone: from the database, its log, the files, and the rows that were pulled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.feedback.conftest import NOON, World, png, prediction, word
+
+from flywheel.errors import FeedbackError
+from flywheel.feedback.deletion import Deleted, audit_lines, duration_of, expire, forget
+from flywheel.feedback.settings import FeedbackConfig
+from flywheel.feedback.store import FeedbackStore
+
+pytestmark = pytest.mark.xdist_group("postgres")
+
+
+@pytest.fixture
+def store(url: str, tmp_path: Path) -> Iterator[FeedbackStore]:
+    settings = {"digits": FeedbackConfig(keep="reference")}
+    store = FeedbackStore(url, folder=tmp_path / "inputs", settings=settings)
+    shared = {"image": "shared"}
+    store.record_predictions([
+        prediction("p1", {"image": "only-of-anna"}, subject="anna"), prediction("p2", shared, subject="anna"),
+        prediction("p3", shared, subject="bob"), prediction("p4", {"text": "anna's text"}, "other", subject="anna"),
+        prediction("p5", {"image": "nobody's"}),
+    ])  # fmt: skip
+    store.record_feedback([word("w1", "p1", "a"), word("w2", "p2", "a"), word("w3", "p3", "b"), word("w4", "p4", "c")])
+    yield store
+    store.close()
+
+
+def test_one_person_is_forgotten_and_nobody_else(store: FeedbackStore, tmp_path: Path) -> None:
+    assert forget(store, "anna", {}) == Deleted(predictions=3, feedback=3, input_files=1, pulled_rows=0)
+    assert [one.prediction_id for one in store.predictions("digits")] == ["p3", "p5"]
+    assert next(one.input for one in store.predictions("digits")) == {"image": "shared"}
+    assert list(store.predictions("other")) == []
+    assert [one.feedback.feedback_id for one in store.answered("digits")] == ["w3"]
+    assert len(list((tmp_path / "inputs").iterdir())) == 2
+    assert forget(store, "anna", {}) == Deleted()
+
+
+def test_the_audit_tells_how_much_and_not_whose(store: FeedbackStore, tmp_path: Path) -> None:
+    forget(store, "anna", {})
+    expire(store, timedelta(0), {})
+    forgotten, expired = audit_lines(store)
+    assert forgotten["action"] == "forget"
+    assert forgotten["predictions"] == 3
+    assert forgotten["subject"] == store.subject_hash("anna")
+    assert expired == {**expired, "action": "expire", "subject": None, "predictions": 2, "input_files": 2}
+    assert "anna" not in json.dumps([forgotten, expired])
+    other = FeedbackStore(f"sqlite:///{tmp_path / 'other.db'}")
+    assert other.subject_hash("anna") != store.subject_hash("anna"), "the hash is of no use elsewhere"
+    store.close()
+    held = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file() and "other" not in file.name)
+    assert b"anna" not in held
+
+
+def test_what_is_old_expires(store: FeedbackStore) -> None:
+    now = NOON + timedelta(days=90, seconds=3)
+    assert expire(store, duration_of("90d"), {}, now=now).predictions == 2
+    assert [one.prediction_id for one in store.predictions("digits")] == ["p3", "p5"]
+
+
+@pytest.mark.parametrize(("text", "hours"), [("90d", 2160), ("12h", 12), ("2w", 336), ("0d", 0)])
+def test_lengths_of_time(text: str, hours: int) -> None:
+    assert duration_of(text) == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize("text", ["", "90", "d", "-1d", "1.5d", "90 days"])
+def test_what_is_no_length_of_time(text: str) -> None:
+    with pytest.raises(FeedbackError, match="no length of time; give 90d"):
+        duration_of(text)
+
+
+def test_an_empty_subject_is_refused(store: FeedbackStore) -> None:
+    with pytest.raises(FeedbackError, match="subject: is empty"):
+        forget(store, "", {})
+
+
+def test_pulled_rows_of_a_person_go_too(digits_world: World) -> None:
+    world = digits_world
+    pictures = [np.random.default_rng(seed).integers(0, 256, (8, 8)) for seed in range(6)]
+    names = [world.say({"image": png(one) if n % 2 else one.tolist()}, str(n), subject="anna" if n < 3 else "bob")
+             for n, one in enumerate(pictures)]  # fmt: skip
+    world.pull()
+    folders = {"digits": world.feedback}
+    assert forget(world.store, "anna", folders).pulled_rows == 3
+    assert set(world.pulled()["label"]) == {"3", "4", "5"}
+    manifest = json.loads((world.folder / "feedback/digits.json").read_text())
+    assert set(manifest["predictions"]) == set(names[3:])
+    assert manifest["num_rows"] == 3
+    assert world.preprocess()["used"] == 3, "the manifest fits the rows that are left"
+    assert not world.pull().changed, "a pull of what is left gives the very same rows"
+    assert forget(world.store, "bob", folders).pulled_rows == 3
+    assert not list(world.feedback.iterdir())
+    assert world.preprocess() == {"num_rows": 0, "used": 0}
