@@ -14,7 +14,7 @@ NOUNS = [
 ]  # fmt: skip
 VERBS = [
     "download", "preprocess", "train", "evaluate", "export", "register",
-    "predict", "serve", "trace", "adopt", "verify", "doctor",
+    "predict", "serve", "trace", "adopt", "verify", "doctor", "watch", "loop",
 ]  # fmt: skip
 ON_TOP = [*VERBS, "cli", "commands", "application", "prepare", "init_task"]
 HEAVY = {"torch", "pytorch_lightning", "mlflow", "matplotlib", "sklearn", "hydra", "onnxruntime", "scipy", "pandera"}

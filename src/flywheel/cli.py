@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from flywheel.commands import feedback as feedback_commands
-from flywheel.commands import registry, serve
+from flywheel.commands import loop, monitor, registry, serve
 from flywheel.commands.words import TaskName
 from flywheel.errors import FlywheelError
 from flywheel.stage import explained, set_up_logging
@@ -25,6 +25,8 @@ app = typer.Typer(
 app.add_typer(feedback_commands.app, name="feedback")
 app.add_typer(registry.app, name="registry")
 app.command("serve")(serve.serve)
+app.command("monitor")(monitor.monitor)
+app.command("loop")(loop.loop)
 
 
 @app.callback()

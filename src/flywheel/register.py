@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flywheel.config import TaskConfig
 from flywheel.errors import DataError, FlywheelError
+from flywheel.monitor import making, reference
 from flywheel.stage import read_json, run_stage, whole_file
 from flywheel.types import Json
 
@@ -58,6 +60,11 @@ class Places:
     def raw(self) -> Path:
         """`data/raw/<task>/`."""
         return Path("data/raw") / self.task
+
+    @property
+    def feedback(self) -> Path:
+        """`data/feedback/<task>/`."""
+        return Path("data/feedback") / self.task
 
 
 def register(task: TaskConfig) -> None:
@@ -191,24 +198,28 @@ def _champion(client: MlflowClient, task: TaskConfig, champion: Version, splits:
 
 
 def _create(client: MlflowClient, places: Places, run_id: str, splits: Splits, tags: dict[str, str]) -> Version:
-    from flywheel.preprocessor.task import load_preprocessor
     from flywheel.registry import evidence, versions
     from flywheel.registry.package import Contents
+    from flywheel.registry.predictor import Predictor
 
-    preprocessor = places.processed / "preprocessor.json"
-    feedback = places.processed / evidence.FEEDBACK
-    contents = Contents(
-        model=places.model,
-        preprocessor=preprocessor,
-        example=evidence.raw_example(splits, load_preprocessor(preprocessor).inputs),
-        evidence={
-            evidence.SCORES: places.export / evidence.SCORES,
-            evidence.META: places.processed / evidence.META,
-            evidence.METRICS: places.artifacts / "metrics.json",
-            **({evidence.FEEDBACK: feedback} if feedback.is_file() else {}),
-        },
-    )
-    return versions.create(client, places.task, run_id, contents, tags)
+    predictor = Predictor.load(places.model, places.processed / "preprocessor.json")
+    model_sha256, feedback = tags[versions.MODEL_TAG], places.processed / evidence.FEEDBACK
+    made = making.make_reference(predictor, splits, places.feedback, places.processed, model_sha256)
+    with tempfile.TemporaryDirectory() as temporary:
+        made.save(Path(temporary) / reference.FILE)
+        contents = Contents(
+            model=places.model,
+            preprocessor=places.processed / "preprocessor.json",
+            example=evidence.raw_example(splits, predictor.preprocessor.inputs),
+            evidence={
+                evidence.SCORES: places.export / evidence.SCORES,
+                evidence.META: places.processed / evidence.META,
+                evidence.METRICS: places.artifacts / "metrics.json",
+                **({evidence.FEEDBACK: feedback} if feedback.is_file() else {}),
+                reference.FILE: Path(temporary) / reference.FILE,
+            },
+        )
+        return versions.create(client, places.task, run_id, contents, tags)
 
 
 def _latency_ms(places: Places, meta: Json) -> float:

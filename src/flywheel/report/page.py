@@ -21,34 +21,63 @@ class Heading:
         task: Its name.
         title: Of the data set.
         facts: Name -> text, for the foot of the page.
+        kind: What the page is, in a word.
+        about: What was looked at.
     """
 
     task: str
     title: str
     facts: dict[str, str]
+    kind: str = "evaluation"
+    about: str = "evaluation on the test set"
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure of the first screen.
+
+    Attributes:
+        title: What it is.
+        value: The figure, written for people.
+        interval: A line below it.
+        meaning: Shown when a reader points at it.
+        against: A tone and a few words beside it; None: there are none.
+        direction: What is better, where it is not more.
+    """
+
+    title: str
+    value: str
+    interval: str = ""
+    meaning: str = ""
+    against: dict[str, str] | None = None
+    direction: str = ""
 
 
 def render_page(
     heading: Heading, report: Report, evidence: Evidence, sections: list[Section], method: list[str]
 ) -> str:
-    """Make the page; every text is escaped."""
+    """Make the page of an evaluation; every text is escaped."""
+    return render(heading, report.verdict(evidence), _tiles(report, evidence), sections, method)
+
+
+def render(heading: Heading, verdict: Verdict, tiles: list[Tile], sections: list[Section], method: list[str]) -> str:
+    """Make a page of any kind; every text is escaped."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    verdict: Verdict = report.verdict(evidence)
     page = template.render(
         heading=heading,
         verdict=verdict,
         mark={"good": "✓", "even": "≈", "bad": "!"}[verdict.tone],
-        tiles=_tiles(report, evidence),
+        tiles=tiles,
         sections=[_section(number, section) for number, section in enumerate(sections, start=1)],
         method=method,
     )
     return page.rstrip() + "\n"
 
 
-def _tiles(report: Report, evidence: Evidence) -> list[dict[str, Any]]:
+def _tiles(report: Report, evidence: Evidence) -> list[Tile]:
     """The first screen's figures, each with its interval and its distance to the best baseline."""
     rival = best_baseline(evidence, report.headline, report.kinds[report.headline])
     found = []
@@ -62,14 +91,14 @@ def _tiles(report: Report, evidence: Evidence) -> list[dict[str, Any]]:
                 "text": f"{kind.show_difference(difference.value)} vs baseline",
             }
         found.append(
-            {
-                "title": kind.title,
-                "value": kind.show(metric.value),
-                "interval": kind.show_interval(metric),
-                "meaning": metric.reason or kind.meaning,
-                "against": against,
-                "direction": "" if kind.higher_is_better else "lower is better",
-            }
+            Tile(
+                title=kind.title,
+                value=kind.show(metric.value),
+                interval=kind.show_interval(metric),
+                meaning=metric.reason or kind.meaning,
+                against=against,
+                direction="" if kind.higher_is_better else "lower is better",
+            )
         )
     return found
 

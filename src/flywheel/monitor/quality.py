@@ -1,0 +1,165 @@
+"""Is the model as good in service as on the test set? What people and outcomes say, with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from flywheel.monitor.settings import MonitorSettings
+from flywheel.monitor.trait.base import Array, module_of
+from flywheel.monitor.window import Window
+from flywheel.preprocessor.target import Target
+from flywheel.report.bootstrap import interval
+from flywheel.serving.record import Feedback, Prediction
+from flywheel.types import Json
+
+NUM_DRAWS, SEED = 1000, 0
+MAX_STEPS, STEP_ROWS = 20, 20
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean with its interval.
+
+    Attributes:
+        value: The mean.
+        low: Lower bound.
+        high: Upper bound.
+        num_rows: How many rows it is of.
+        name: What they are: a version, or a time (ISO 8601).
+    """
+
+    value: float
+    low: float
+    high: float
+    num_rows: int
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What is known of a window's answers.
+
+    Attributes:
+        metric: A key of `metrics.json`.
+        higher_is_better: Else lower is.
+        live: In service; None: no answer is known to be right or wrong.
+        tested: On the test set; None: `metrics.json` has no such figure.
+        difference: Live less tested.
+        enough: Whether there were enough rows to say anything.
+        fallen: Whether the whole interval of the difference is beyond what may be lost.
+        by_version: Each version's figure.
+        over_time: Figures of equally many rows, the oldest first.
+    """
+
+    metric: str
+    higher_is_better: bool
+    live: Figure | None
+    tested: Figure | None
+    difference: Figure | None
+    enough: bool
+    fallen: bool
+    by_version: list[Figure]
+    over_time: list[Figure]
+
+    def to_json(self) -> Json:
+        """Plain data."""
+        return asdict(self)
+
+
+def measure_quality(target: Target, window: Window, metrics: Json, settings: MonitorSettings, version: int) -> Quality:
+    """Judge the answers of which something is known.
+
+    Args:
+        target: Of the task; says what a right answer is.
+        window: All versions' predictions.
+        metrics: The version's `metrics.json`.
+        settings: When quality has fallen.
+        version: The one in service: its rows alone are compared with the test set.
+    """
+    kind = module_of(type(target), "target")
+    known = judged(target, window)
+    tested = _tested(metrics, kind.METRIC)
+    own = [(row, score) for row, score in known if row.version == version]
+    live = figure(np.array([score for _, score in own]), settings.confidence) if own else None
+    difference = None if live is None or tested is None else less(live, tested)
+    enough = len(own) >= settings.min_labelled
+    fallen = False
+    if enough and difference is not None and tested is not None:
+        allowed = settings.max_quality_loss * abs(tested.value)
+        fallen = difference.high < -allowed if kind.HIGHER_IS_BETTER else difference.low > allowed
+    versions = sorted({row.version for row, _ in known})
+    by_version = [
+        figure(np.array([score for row, score in known if row.version == number]), settings.confidence, str(number))
+        for number in versions
+    ]
+    return Quality(
+        kind.METRIC, kind.HIGHER_IS_BETTER, live, tested, difference, enough, fallen, by_version,
+        _over_time(known, settings.confidence),
+    )  # fmt: skip
+
+
+def judged(target: Target, window: Window) -> list[tuple[Prediction, float]]:
+    """Each prediction of which something is known, with its score: 1 or 0, or an error; the oldest first."""
+    pairs = window.known
+    scores = scores_of(target, [row.answer for row, _ in pairs], [said for _, said in pairs])
+    return [(row, float(score)) for (row, _), score in zip(pairs, scores, strict=True) if np.isfinite(score)]
+
+
+def scores_of(target: Target, answers: Sequence[Json], said: Sequence[Feedback]) -> Array:
+    """Judge answers by what was said about them; NaN where that does not tell."""
+    found: Array = module_of(type(target), "target").judge(answers, said) if answers else np.empty(0, np.float32)
+    return found
+
+
+def figure(scores: Array, confidence: float, name: str = "") -> Figure:
+    """The mean of scores, at least one, with Wilson's interval (1927) where all are 0 or 1, else with a bootstrap's."""
+    mean, number = float(scores.mean()), len(scores)
+    if np.isin(scores, (0, 1)).all():
+        return Figure(mean, *wilson(mean, number, confidence), number, name)
+    draws = np.random.default_rng(SEED).choice(scores, (NUM_DRAWS, number)).mean(axis=1)
+    low, high = interval(mean, draws, confidence)
+    return Figure(mean, mean if low is None else low, mean if high is None else high, number, name)
+
+
+def wilson(share: float, number: int, confidence: float) -> tuple[float, float]:
+    """The score interval of a share."""
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    centre = (share + z * z / (2 * number)) / (1 + z * z / number)
+    reach = z / (1 + z * z / number) * math.sqrt(share * (1 - share) / number + z * z / (4 * number * number))
+    return max(0.0, centre - reach), min(1.0, centre + reach)
+
+
+def less(one: Figure, other: Figure) -> Figure:
+    """The difference of two independent figures, its interval from theirs.
+
+    The method of variance estimates recovery (Zou and Donner 2008); for two shares it is Newcombe's interval (1998).
+    """
+    difference = one.value - other.value
+    low = difference - math.hypot(one.value - one.low, other.high - other.value)
+    high = difference + math.hypot(one.high - one.value, other.value - other.low)
+    return Figure(difference, low, high, min(one.num_rows, other.num_rows))
+
+
+def _tested(metrics: Json, name: str) -> Figure | None:
+    values: list[Any] = [metrics.get(key) for key in (name, f"{name}_low", f"{name}_high")]
+    if any(not isinstance(value, int | float) for value in values):
+        return None
+    value, low, high = map(float, values)
+    return Figure(value, low, high, int(metrics.get("num_test", 0)))
+
+
+def _over_time(known: Sequence[tuple[Prediction, float]], confidence: float) -> list[Figure]:
+    if not known:
+        return []
+    number = min(MAX_STEPS, max(1, len(known) // STEP_ROWS))
+    parts = [part for part in np.array_split(np.arange(len(known)), number) if len(part)]
+    return [
+        figure(np.array([known[place][1] for place in part]), confidence, known[part[-1]][0].time.isoformat())
+        for part in parts
+    ]

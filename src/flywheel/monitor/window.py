@@ -1,0 +1,127 @@
+"""A window of traffic: the rows that were answered, the answers, and what people said about them."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import pandas as pd
+
+from flywheel.errors import DataError
+from flywheel.monitor.trait.base import Traits, answer_traits, row_traits
+from flywheel.preprocessor.task import TaskPreprocessor
+from flywheel.registry.request import frame_of
+from flywheel.serving.record import Feedback, Prediction
+
+RANK = {"person": 0, "outcome": 1}
+"""Of two things said about one prediction, the higher counts: what came to pass before what somebody thinks."""
+
+
+class Answered(Protocol):
+    """A prediction and one thing that was said about it."""
+
+    @property
+    def prediction(self) -> Prediction:
+        """The prediction."""
+
+    @property
+    def feedback(self) -> Feedback:
+        """What was said."""
+
+
+class Traffic(Protocol):
+    """Where a window is read from; `flywheel.feedback.store.FeedbackStore` is one."""
+
+    def predictions(
+        self, task: str, *, since: datetime | None = None, until: datetime | None = None, with_input: bool = True
+    ) -> Iterator[Prediction]:
+        """A task's predictions, in any order."""
+
+    def answered(
+        self, task: str, *, since: datetime | None = None, until: datetime | None = None, with_input: bool = True
+    ) -> Iterator[Answered]:
+        """What was said about a task's predictions."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Predictions, and what is known to be right.
+
+    Attributes:
+        predictions: Of one task, the oldest first: the latest ones of the time that is looked at.
+        known: Of the whole time, predictions of which something is known, the oldest first.
+    """
+
+    predictions: Sequence[Prediction]
+    known: Sequence[tuple[Prediction, Feedback]]
+
+    @classmethod
+    def of(cls, predictions: Iterable[Prediction], answered: Iterable[Answered]) -> Window:
+        """Put predictions in order, and choose one feedback for each: an outcome, or else the latest word."""
+        chosen: dict[str, Answered] = {}
+        for one in answered:
+            rival = chosen.get(one.prediction.prediction_id)
+            if rival is None or _weight(one.feedback) >= _weight(rival.feedback):
+                chosen[one.prediction.prediction_id] = one
+        known = sorted(((one.prediction, one.feedback) for one in chosen.values()), key=lambda pair: _age(pair[0]))
+        return cls(sorted(predictions, key=_age), known)
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    def row_traits(self, preprocessor: TaskPreprocessor) -> Traits:
+        """The traits of the rows whose input was kept."""
+        rows = [row.input for row in self.predictions if row.input is not None]
+        return row_traits(preprocessor.inputs, frame_of_rows(rows, preprocessor)) if rows else {}
+
+    def answer_traits(self, preprocessor: TaskPreprocessor, version: int) -> Traits:
+        """The traits of one version's answers."""
+        answers = pd.DataFrame([row.answer for row in self.predictions if row.version == version])
+        return answer_traits(preprocessor.target, answers)
+
+
+def read_window(traffic: Traffic, task: str, since: datetime | None, last: int) -> Window:
+    """Read the latest predictions since a moment, and all that is known of those since then.
+
+    Args:
+        traffic: Where they are kept.
+        task: Of the predictions.
+        since: The first moment; None: from the beginning.
+        last: How many predictions at most; inputs of no others are read.
+    """
+    ages = map(_age, traffic.predictions(task, since=since, with_input=False))
+    latest = heapq.nlargest(last, ages)
+    wanted = {key for _, key in latest}
+    found = traffic.predictions(task, since=latest[-1][0]) if latest else iter(())
+    rows = [row for row in found if row.prediction_id in wanted]
+    answered = (
+        one for one in traffic.answered(task, since=since, with_input=False)
+        if since is None or one.prediction.time >= since
+    )  # fmt: skip
+    return Window.of(rows, answered)
+
+
+def frame_of_rows(rows: Sequence[object], preprocessor: TaskPreprocessor) -> pd.DataFrame:
+    """Make a frame of stored inputs; a column that none of them has is empty.
+
+    Raises:
+        DataError: The stored rows are no rows of this task.
+    """
+    schema = preprocessor.inputs.schema()
+    try:
+        frame = frame_of(list(rows), {**schema, "required": []})
+    except (TypeError, ValueError) as error:
+        raise DataError("feedback store", None, f"holds rows that are none of this task: {error}") from None
+    absent = [name for name in schema.get("required", []) if name not in frame.columns]
+    return frame.assign(**dict.fromkeys(absent)) if absent else frame
+
+
+def _age(row: Prediction) -> tuple[datetime, str]:
+    return row.time, row.prediction_id
+
+
+def _weight(said: Feedback) -> tuple[int, datetime, str]:
+    return RANK.get(said.source, 0), said.time, said.feedback_id
