@@ -1,0 +1,56 @@
+"""`flywheel loop`: retrain on what people said, and take back what is worse."""
+
+from __future__ import annotations
+
+import signal
+from typing import Annotated, Any
+
+import typer
+
+from flywheel.commands.words import TaskName
+from flywheel.errors import FlywheelError
+
+
+def loop(
+    task: TaskName,
+    once: Annotated[
+        bool, typer.Option("--once", help="One turn, then end; for cron. It is what is done by default.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Turn after turn, as conf/loop.yaml says.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and why; do nothing.")] = False,
+    log: Annotated[bool, typer.Option("--log", help="Show what was decided and done so far.")] = False,
+) -> None:
+    """Retrain a task where its traffic drifts or people have said enough; exit code 1 where that fails."""
+    from rich.console import Console
+
+    from flywheel import loop as verb
+
+    if (watch and (once or dry_run or log)) or (log and (once or dry_run)):
+        raise FlywheelError("these options exclude each other", where="loop", mend="give one of --once, --watch, --log")
+    if log:
+        entries = verb.journal_of(task).read()
+        if not entries:
+            raise FlywheelError("the loop has done nothing yet", where=task, mend=f"run `flywheel loop {task}`")
+        Console().print(verb.table(entries, task))
+        return
+    if watch:
+        signal.signal(signal.SIGTERM, _stop)
+        for turn in verb.keep_on(task):
+            typer.echo(_line(turn))
+    done = verb.once(task, dry_run=dry_run)
+    typer.echo(("would " if dry_run else "") + _line(done))
+    raise typer.Exit(1 if done.failed else 0)
+
+
+def _line(turn: Any) -> str:
+    entry = turn.entry
+    moved = (
+        f" (champion {entry.old_version} -> {entry.new_version})"
+        if entry.outcome in ("promoted", "rolled back")
+        else ""
+    )
+    return f"{entry.action}{f': {entry.outcome}' if entry.outcome else ''}{moved}: {entry.why}"
+
+
+def _stop(*_: object) -> None:
+    raise SystemExit(143)

@@ -1,0 +1,137 @@
+"""Is the new champion better in service than the one before? On the same rows where inputs were kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from flywheel.monitor.quality import Figure, figure, less, scores_of
+from flywheel.monitor.trait.base import Array, module_of
+from flywheel.monitor.window import Traffic, Window, frame_of_rows
+from flywheel.preprocessor.target import Target
+from flywheel.serving.record import Feedback, Prediction
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from flywheel.monitor.steering import LoopSettings
+    from flywheel.registry.predictor import Predictor
+
+GATE_SAYS = "Promoted:"
+"""How a promotion by the gate begins; what a person promoted by hand is not taken back."""
+Pairs = Sequence[tuple[Prediction, Feedback]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The new version less the old one.
+
+    Attributes:
+        metric: What was compared.
+        difference: New less old, with its interval.
+        paired: Whether both answered the same rows.
+        worse: Whether the whole interval says that the new one is worse.
+    """
+
+    metric: str
+    difference: Figure
+    paired: bool
+    worse: bool
+
+    @property
+    def words(self) -> str:
+        """The difference, for people."""
+        one = self.difference
+        how = "on the same rows" if self.paired else "on rows of its own each"
+        return f"{self.metric} {one.value:+.3f} ({one.low:+.3f} to {one.high:+.3f}), {one.num_rows} rows, {how}"
+
+
+def compare_versions(
+    known: Pairs, new: int, old: int, predictor: Predictor, least: int, confidence: float
+) -> Comparison | None:
+    """Compare two versions by what people and outcomes say.
+
+    Args:
+        known: Predictions of both with what was said about them.
+        new: The version in service.
+        old: The one before.
+        predictor: Of the old version: it answers the new one's rows as well, where their inputs were kept.
+        least: Rows that it takes.
+        confidence: Of the interval.
+
+    Returns:
+        None where there are too few rows.
+    """
+    target = predictor.preprocessor.target
+    kind = module_of(type(target), "target")
+    scores = _paired(known, new, predictor, target)
+    if len(scores) >= least:
+        difference = mean_interval(scores, confidence)
+    else:
+        parts = [_scores(known, version, target) for version in (new, old)]
+        if min(map(len, parts)) < least:
+            return None
+        difference = less(figure(parts[0], confidence), figure(parts[1], confidence))
+    worse = difference.high < 0 if kind.HIGHER_IS_BETTER else difference.low > 0
+    return Comparison(kind.METRIC, difference, len(scores) >= least, bool(worse))
+
+
+def beside_the_former(client: MlflowClient, task: str, traffic: Traffic, settings: LoopSettings) -> Comparison | None:
+    """Compare the champion with the one before; None where the gate has not promoted it, or too little is known."""
+    from flywheel.registry import aliases, versions
+    from flywheel.registry.package import open_package
+
+    events = [one for one in aliases.history(client, task) if one.action != "refused"]
+    last = events[-1] if events else None
+    if not settings.rollback or last is None or last.action != "promoted" or not last.why.startswith(GATE_SAYS):
+        return None
+    champion = versions.by_alias(client, task, versions.CHAMPION)
+    old = None if last.before is None else versions.by_number(client, task, last.before)
+    if old is None or champion is None or champion.number != last.after:
+        return None
+    known = Window.of([], traffic.answered(task, with_input=False)).known
+    if sum(row.version == last.after for row, _ in known) < settings.min_rollback_rows:
+        return None
+    known = Window.of([], traffic.answered(task)).known
+    predictor = open_package(versions.files_of(client, old))
+    least, confidence = settings.min_rollback_rows, settings.rollback_confidence
+    return compare_versions(known, last.after, old.number, predictor, least, confidence)
+
+
+def mean_interval(differences: Array, confidence: float) -> Figure:
+    """The mean of paired differences, two at least, with its normal interval."""
+    mean, number = float(differences.mean()), len(differences)
+    reach = NormalDist().inv_cdf(0.5 + confidence / 2) * float(differences.std(ddof=1)) / math.sqrt(number)
+    return Figure(mean, mean - reach, mean + reach, number)
+
+
+def _paired(known: Pairs, new: int, predictor: Predictor, target: Target) -> Array:
+    """New less old on each row that the new version answered, whose input was kept and whose right answer is known."""
+    rows = [(row, said) for row, said in known if row.version == new and row.input is not None]
+    rows = [(row, _with_label(row, said)) for row, said in rows if said.label is not None or said.correct]
+    if len(rows) < 2:
+        return np.empty(0)
+    said = [one for _, one in rows]
+    frame = frame_of_rows([row.input for row, _ in rows], predictor.preprocessor)
+    answers: pd.DataFrame = predictor.predict(frame)
+    ours = scores_of(target, [row.answer for row, _ in rows], said)
+    theirs = scores_of(target, answers.to_dict("records"), said)  # type: ignore[arg-type]
+    found = ours.astype(np.float64) - theirs
+    return found[np.isfinite(found)]
+
+
+def _with_label(row: Prediction, said: Feedback) -> Feedback:
+    """A confirmed answer is the right one, for the other version as well."""
+    return said if said.label is not None else replace(said, label=row.answer["label"])
+
+
+def _scores(known: Pairs, version: int, target: Target) -> Array:
+    pairs = [(row, said) for row, said in known if row.version == version]
+    scores = scores_of(target, [row.answer for row, _ in pairs], [said for _, said in pairs])
+    return scores[np.isfinite(scores)]

@@ -1,0 +1,202 @@
+"""What the loop does next, and why: pure functions of settings, figures and what was done before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from flywheel.errors import ConfigError
+from flywheel.monitor.journal import Entry
+from flywheel.monitor.settings import read_for_task
+from flywheel.types import Json
+
+FILE = Path("conf/loop.yaml")
+Action = Literal["wait", "retrain"]
+DAY = timedelta(hours=24)
+MAX_BACKOFF_HOURS = 24.0
+MAX_INTERRUPTIONS = 3
+
+
+@dataclass
+class LoopSettings:
+    """When a task is retrained, and when a new champion is taken back.
+
+    Attributes:
+        min_feedback: New right answers that are reason enough by themselves; 0: never by themselves.
+        min_feedback_drifted: New right answers that it takes where traffic has drifted or quality has fallen: the same
+            data would give the same model.
+        cooldown_hours: After one retraining, before the next.
+        max_retrains_a_day: In any 24 hours.
+        backoff_hours: After a retraining that failed; twice as long after each further one, a day at most.
+        since: The traffic that is looked at, as `flywheel monitor --since` has it.
+        poll_minutes: Of `--watch`.
+        rebuild_hours: After which a `dvc repro` is ended.
+        rollback: Whether a new champion that is worse in service than the one before is taken back.
+        min_rollback_rows: Rows with a known right answer that the comparison takes.
+        rollback_confidence: Of its interval: all of it must say that the new one is worse.
+        tasks: Values of a task's own, by its name.
+    """
+
+    min_feedback: int = 200
+    min_feedback_drifted: int = 50
+    cooldown_hours: float = 6.0
+    max_retrains_a_day: int = 2
+    backoff_hours: float = 1.0
+    since: str = "7d"
+    poll_minutes: float = 10.0
+    rebuild_hours: float = 12.0
+    rollback: bool = True
+    min_rollback_rows: int = 100
+    rollback_confidence: float = 0.99
+    tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def checked(self, where: str = "loop") -> LoopSettings:
+        """Refuse what cannot be meant.
+
+        Raises:
+            ConfigError: A number is out of range.
+        """
+        may_be_zero = {"min_feedback", "min_feedback_drifted", "cooldown_hours", "backoff_hours", "rollback"}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, int | float) and (value < 0 or (value == 0 and item.name not in may_be_zero)):
+                raise ConfigError(f"{value} is out of range", where=f"{where}.{item.name}", mend=f"mend it in {FILE}")
+        if not 0 < self.rollback_confidence < 1:
+            what = f"{self.rollback_confidence} is not between 0 and 1"
+            raise ConfigError(what, where=f"{where}.rollback_confidence", mend=f"mend it in {FILE}")
+        return self
+
+
+def load_settings(root: Path, task: str) -> LoopSettings:
+    """Read a task's settings from `conf/loop.yaml`.
+
+    Raises:
+        ConfigError: The file is no YAML, has an unknown key, or a value is out of range.
+    """
+    return read_for_task(LoopSettings, root / FILE, "loop", task).checked()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the loop knows when it decides.
+
+    Attributes:
+        reasons: What has drifted or fallen, in words.
+        num_predictions: Of the window.
+        num_new: Right answers that people have given since the last retraining.
+        now: The time, with a zone.
+    """
+
+    reasons: Sequence[str]
+    num_predictions: int
+    num_new: int
+    now: datetime
+
+    def to_json(self) -> Json:
+        """Plain data, for the journal."""
+        return {key: value for key, value in asdict(self).items() if key != "now"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do, and why, in words."""
+
+    action: Action
+    why: str
+
+
+def plan(settings: LoopSettings, facts: Facts, journal: Sequence[Entry]) -> Plan:
+    """Decide.
+
+    Args:
+        settings: Of the task.
+        facts: As they are now.
+        journal: What was done before, the oldest first.
+    """
+    if unfinished(journal) and interruptions(journal) < MAX_INTERRUPTIONS:
+        return Plan("retrain", "the retraining before was interrupted; it goes on")
+    trigger = _trigger(settings, facts)
+    if trigger.action == "wait":
+        return trigger
+    until, held = held_back(settings, journal, facts.now)
+    if until is not None and facts.now < until:
+        return Plan("wait", f"{trigger.why}, but {held}: not before {until.isoformat(timespec='minutes')}")
+    return trigger
+
+
+def held_back(settings: LoopSettings, journal: Sequence[Entry], now: datetime) -> tuple[datetime | None, str]:
+    """Until when the next retraining has to wait, and why; None: it has not."""
+    found: list[tuple[datetime, str]] = []
+    ended = [entry for entry in journal if entry.state == "ended" and entry.action in ("retrain", "rollback")]
+    if ended:
+        cooldown = timedelta(hours=settings.cooldown_hours)
+        found.append((ended[-1].when + cooldown, f"the last {ended[-1].action} cools down"))
+    failures = num_failures(journal)
+    if failures:
+        hours = min(MAX_BACKOFF_HOURS, settings.backoff_hours * 2.0 ** (failures - 1))
+        found.append((ended[-1].when + timedelta(hours=hours), f"{failures} retrainings in a row have failed"))
+    today = [entry.when for entry in journal if entry.state == "started" and entry.when > now - DAY]
+    if len(today) >= settings.max_retrains_a_day:
+        freed = sorted(today)[-settings.max_retrains_a_day] + DAY
+        found.append((freed, f"{len(today)} retrainings in 24 hours are enough"))
+    return max(found, default=(None, ""), key=lambda one: one[0])
+
+
+def num_failures(journal: Sequence[Entry]) -> int:
+    """How many retrainings have failed since one did not."""
+    number = 0
+    for entry in reversed(journal):
+        if entry.state == "ended" and entry.action == "retrain":
+            if entry.outcome not in ("failed", "interrupted"):
+                break
+            number += 1
+    return number
+
+
+def unfinished(journal: Sequence[Entry]) -> Entry | None:
+    """The retraining that was begun and of which no end is known; None: there is none."""
+    begun = None
+    for entry in journal:
+        if entry.action == "retrain" and entry.state == "started":
+            begun = entry
+        elif entry.action == "retrain" and entry.state == "ended" and entry.outcome != "interrupted":
+            begun = None
+    return begun
+
+
+def interruptions(journal: Sequence[Entry]) -> int:
+    """How often in a row a retraining was interrupted."""
+    number = 0
+    for entry in reversed(journal):
+        if entry.state == "ended" and entry.action == "retrain":
+            if entry.outcome != "interrupted":
+                break
+            number += 1
+    return number
+
+
+def last_retrain(journal: Sequence[Entry]) -> datetime | None:
+    """When the last retraining that ended well began: what was said since then is new."""
+    begun: datetime | None = None
+    last = None
+    for entry in journal:
+        if entry.action == "retrain" and entry.state == "started":
+            begun = entry.when
+        elif entry.action == "retrain" and entry.state == "ended" and entry.outcome not in ("failed", "interrupted"):
+            last = begun
+    return last
+
+
+def _trigger(settings: LoopSettings, facts: Facts) -> Plan:
+    said, why = f"{facts.num_new} new right answers", "; ".join(facts.reasons)
+    if facts.reasons and facts.num_new >= settings.min_feedback_drifted:
+        return Plan("retrain", f"{why}; {said}")
+    if settings.min_feedback and facts.num_new >= settings.min_feedback:
+        return Plan("retrain", f"{said} are enough ({settings.min_feedback})")
+    if facts.reasons:
+        wanted = settings.min_feedback_drifted
+        return Plan("wait", f"{why}; but {said} are fewer than {wanted}, and the same data give the same model")
+    return Plan("wait", f"nothing has drifted, and {said} are fewer than {settings.min_feedback}")
