@@ -114,7 +114,7 @@ class Door:
         """Answer rows, with the version that did."""
         found: list[dict[str, Any]] = []
         for start in range(0, len(rows), BATCH_ROWS):
-            reply = self._post(self._path, {"rows": list(rows[start : start + BATCH_ROWS])})
+            reply = self._post(self._path, {"instances": list(rows[start : start + BATCH_ROWS])})
             found += [{**one, "version": reply["version"]} for one in reply["predictions"]]
         return found
 
@@ -166,7 +166,7 @@ class Steady:
             while not self._stop.wait(0.02):
                 self.num_requests += 1
                 try:
-                    reply = client.post(path, json={"rows": [row]}, headers=_token(CLIENTS[0]))
+                    reply = client.post(path, json={"instances": [row]}, headers=_token(CLIENTS[0]))
                 except httpx.HTTPError as error:
                     self.failures.append(repr(error))
                     continue

@@ -215,8 +215,8 @@ def _create(client: MlflowClient, places: Places, run_id: str, splits: Splits, t
                 evidence.SCORES: places.export / evidence.SCORES,
                 evidence.META: places.processed / evidence.META,
                 evidence.METRICS: places.artifacts / "metrics.json",
-                reference.FILE: Path(temporary) / reference.FILE,
                 **({evidence.FEEDBACK: feedback} if feedback.is_file() else {}),
+                reference.FILE: Path(temporary) / reference.FILE,
             },
         )
         return versions.create(client, places.task, run_id, contents, tags)

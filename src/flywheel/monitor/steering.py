@@ -191,13 +191,12 @@ def last_retrain(journal: Sequence[Entry]) -> datetime | None:
 
 
 def _trigger(settings: LoopSettings, facts: Facts) -> Plan:
-    said = f"{facts.num_new} new right answers"
+    said, why = f"{facts.num_new} new right answers", "; ".join(facts.reasons)
+    if facts.reasons and facts.num_new >= settings.min_feedback_drifted:
+        return Plan("retrain", f"{why}; {said}")
     if settings.min_feedback and facts.num_new >= settings.min_feedback:
         return Plan("retrain", f"{said} are enough ({settings.min_feedback})")
-    if not facts.reasons:
-        return Plan("wait", f"nothing has drifted, and {said} are fewer than {settings.min_feedback}")
-    why = "; ".join(facts.reasons)
-    if facts.num_new < settings.min_feedback_drifted:
+    if facts.reasons:
         wanted = settings.min_feedback_drifted
         return Plan("wait", f"{why}; but {said} are fewer than {wanted}, and the same data give the same model")
-    return Plan("retrain", f"{why}; {said}")
+    return Plan("wait", f"nothing has drifted, and {said} are fewer than {settings.min_feedback}")
