@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from flywheel.config import VariantConfig
 from flywheel.digest import sha256_of
-from flywheel.errors import DataError, ModelError
+from flywheel.errors import ConfigError, DataError, ModelError
 from flywheel.export import export
 
 EXPORT = Path("artifacts/digits/export")
@@ -75,3 +76,30 @@ def test_what_is_scored_is_every_test_row(trained: Path, digits: Any) -> None:
     stored, exported = load_file("data/processed/digits/test.safetensors"), load_file(EXPORT / "scores.safetensors")
     assert np.array_equal(stored["row"], exported["row"])
     assert exported["scores"].shape == (len(stored["row"]), 10)
+
+
+def test_variants_stand_beside_fp32_whose_figures_stay_the_same(trained: Path, digits: Any) -> None:
+    int8 = VariantConfig({"_target_": "flywheel.registry.variant.int8.DynamicInt8"}, max_loss=0.1)
+    brain = VariantConfig({"_target_": "flywheel.registry.variant.half.Half", "dtype": "bfloat16"})
+    task = replace(digits.task, export=replace(digits.task.export, variants={"int8": int8, "bf16": brain}))
+    found = []
+    for _ in range(2):
+        export(task)
+        folder = trained / "export"
+        found.append({file.name: file.read_bytes() for file in folder.iterdir()})
+    assert found[0] == found[1]
+    assert sorted(found[0]) == [
+        "bf16.onnx", "fp32.onnx", "int8.onnx", "int8.scores.safetensors", "parity.json", "scores.safetensors",
+    ]  # fmt: skip
+    assert found[0]["fp32.onnx"] == (digits.folder / "good/export/fp32.onnx").read_bytes()
+    parity = json.loads(found[0]["parity.json"])
+    assert parity["fp32"].items() >= json.loads((digits.folder / "good/export/parity.json").read_text())["fp32"].items()
+    latency = json.loads((trained / "latency.json").read_text())
+    assert set(latency) == {"fp32", "int8"}
+    assert latency["int8"]["onnx_sha256"] == parity["variants"]["int8"]["onnx_sha256"]
+    assert (trained / "variants.png").is_file()
+
+
+def test_settings_of_variants_are_checked_before_any_work(project: Path, digits: Any) -> None:
+    with pytest.raises(ConfigError, match=r"export.serve: no variant 'int8'"):
+        export(replace(digits.task, export=replace(digits.task.export, serve="int8")))

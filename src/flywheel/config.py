@@ -225,11 +225,45 @@ class EvaluateConfig:
 
 
 @dataclass
+class VariantConfig:
+    """A smaller or faster form of the exported model.
+
+    Attributes:
+        make: Builds what makes it (`src/flywheel/registry/variant/`).
+        of: What it is made from: `fp32`, or a variant above it.
+        max_loss: In place of `export.max_loss`; null: that one.
+        min_shrink: How many times smaller than fp32 its file must be.
+        required: Whether the stage fails where it cannot be made or is refused.
+    """
+
+    make: Node
+    of: str = "fp32"
+    max_loss: float | None = None
+    min_shrink: float = 0.0
+    required: bool = False
+
+
+@dataclass
 class ExportConfig:
-    """ONNX operator set, and the largest absolute difference of a score to PyTorch's that is allowed."""
+    """How the trained network becomes an ONNX file, and which smaller or faster forms of it there are.
+
+    Attributes:
+        opset: ONNX operator set.
+        max_difference: Largest absolute difference of a score to PyTorch's that is allowed.
+        variants: Name -> how it is made; each is measured on the whole test set beside fp32.
+        max_loss: Largest loss of the report's first metric to fp32 that is allowed, on the whole interval of the paired
+            difference.
+        serve: What is registered: `fp32`, a variant's name, `smallest` or `fastest` of those that pass.
+        student: The export folder of another task whose model is a variant of this one, a DVC dependency;
+            `src/flywheel/registry/__init__.py` where there is none.
+    """
 
     opset: int = 20
     max_difference: float = 1e-4
+    variants: dict[str, VariantConfig] = field(default_factory=dict)
+    max_loss: float = 0.005
+    serve: str = "fp32"
+    student: str = "src/flywheel/registry/__init__.py"
 
 
 @dataclass

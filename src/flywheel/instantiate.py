@@ -23,6 +23,7 @@ ALLOWED_PREFIXES = (
     "flywheel.learner.criterion.",
     "flywheel.learner.metric.",
     "flywheel.learner.scheduler.",
+    "flywheel.registry.variant.",
     "flywheel.report.",
     "torch.nn.",
     "torch.optim.",

@@ -34,6 +34,7 @@ class Predictions:
         num_rows: How many rows were answered.
         head: The first answers, at most `HEAD_ROWS`.
         output: The file with all of them; None: only `head` is kept.
+        variant: Which form of the exported model answered.
     """
 
     version: str
@@ -41,6 +42,7 @@ class Predictions:
     num_rows: int
     head: pd.DataFrame
     output: Path | None
+    variant: str = "fp32"
 
 
 def predict(
@@ -84,7 +86,7 @@ def predict(
         if not num_rows:
             raise DataError(files[0], None, "holds no rows", mend="name a file with at least one")
     head = pd.concat(heads, ignore_index=True)
-    return Predictions(str(found), found.model_sha256, num_rows, head, output)
+    return Predictions(str(found), found.model_sha256, num_rows, head, output, found.variant)
 
 
 def answer(predictor: Predictor, version: Version, files: Sequence[Path]) -> Iterator[pd.DataFrame]:
@@ -105,7 +107,8 @@ def table(predictions: Predictions) -> Table:
 
     shown = [name for name in predictions.head.columns if name not in ("version", "model_sha256")]
     shown = [name for name in shown if not str(name).startswith("probability_")]
-    title = f"{predictions.num_rows} rows, answered by {predictions.version}"
+    form = "" if predictions.variant == "fp32" else f" ({predictions.variant})"
+    title = f"{predictions.num_rows} rows, answered by {predictions.version}{form}"
     made = Table(title=title, title_justify="left")
     for name in shown:
         made.add_column(str(name), overflow="fold")

@@ -6,13 +6,15 @@ import json
 import logging
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flywheel.config import TaskConfig
 from flywheel.errors import DataError, FlywheelError
 from flywheel.monitor import making, reference
+from flywheel.registry.places import Places
+from flywheel.registry.variant.choice import FASTEST, FP32, SMALLEST, check, entry_of, judged, passing, served
 from flywheel.stage import read_json, run_stage, whole_file
 from flywheel.types import Json
 
@@ -26,45 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("flywheel")
 
-VARIANT = "fp32"
 STAGES = ("download", "preprocess", "train", "evaluate", "export")
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the stage's inputs and outputs lie; the stage runs in the project's root."""
-
-    task: str
-
-    @property
-    def artifacts(self) -> Path:
-        """`artifacts/<task>/`."""
-        return Path("artifacts") / self.task
-
-    @property
-    def export(self) -> Path:
-        """`artifacts/<task>/export/`."""
-        return self.artifacts / "export"
-
-    @property
-    def model(self) -> Path:
-        """The ONNX file."""
-        return self.export / f"{VARIANT}.onnx"
-
-    @property
-    def processed(self) -> Path:
-        """`data/processed/<task>/`."""
-        return Path("data/processed") / self.task
-
-    @property
-    def raw(self) -> Path:
-        """`data/raw/<task>/`."""
-        return Path("data/raw") / self.task
-
-    @property
-    def feedback(self) -> Path:
-        """`data/feedback/<task>/`."""
-        return Path("data/feedback") / self.task
 
 
 def register(task: TaskConfig) -> None:
@@ -77,34 +41,55 @@ def register(task: TaskConfig) -> None:
     from flywheel.registry import aliases, gate, versions
     from flywheel.tracking import open_run, prepare
 
-    places = Places(task.name)
-    meta = read_json(places.processed / "meta.json")
+    check(task.export)
+    meta = read_json(Path("data/processed") / task.name / "meta.json")
     report: Report = build(task.metric.report, where="metric.report", meta=meta)
     gate.check_rules(task.register, report)
+    places = _places(task, meta)
     splits: Splits = build(task.data.reader.read, where="data.reader.read").read(places.raw)
-    candidate = _candidate(task, places, meta)
+    candidate = _candidate(task, report, places, meta)
     client = prepare()
     with aliases.locked(task.name), open_run(task.name, candidate.model_sha256, client) as run_id:
         tags = lineage_tags(places, candidate, meta)
-        version = versions.by_digest(client, task.name, candidate.model_sha256, tags[versions.PREPROCESSOR_TAG])
+        version = versions.with_contents(client, task.name, tags)
         if version is None:
             version = _create(client, places, run_id, splits, tags)
-            log.info("register: %s made", version)
+            log.info("register: %s made%s", version, "" if version.variant == FP32 else f", of {version.variant}")
         else:
             log.info("register: %s holds these weights already; no second version is made", version)
         aliases.set_candidate(client, version)
-        decision = _decide(client, task, report, candidate, version, splits)
+        decision = _decide(client, task, report, candidate, version, places, splits)
         _tell_run(client, run_id, version, decision)
     write_json(places.artifacts / "decision.json", decision.to_json())
-    write_json(
-        places.artifacts / "registered.json",
-        {"model_sha256": candidate.model_sha256, "registered_model": task.name},
-    )
+    registered = {"model_sha256": candidate.model_sha256, "registered_model": task.name}
+    if task.export.serve != FP32:
+        # Which one is fastest is the machine's matter, and no output may say it: the version's tags do.
+        registered["variant"] = FASTEST if task.export.serve == FASTEST else places.variant
+    write_json(places.artifacts / "registered.json", registered)
     log.info("register: %s", decision.why)
 
 
+def _places(task: TaskConfig, meta: Json) -> Places:
+    """The paths, with the variant that the task serves."""
+    places = Places(task.name)
+    parity = read_json(places.export / "parity.json")
+    chosen = served(parity, task.export.serve, lambda name: _latency_ms(replace(places, variant=name), meta))
+    if task.export.serve not in (chosen, SMALLEST, FASTEST):
+        why = parity.get("variants", {}).get(task.export.serve, {}).get("why", "was not exported")
+        log.info("register: %s is not served, fp32 is: %s", task.export.serve, why)
+    elif task.export.serve != FP32:
+        log.info("register: serves %s", chosen)
+    return replace(places, variant=chosen)
+
+
 def _decide(
-    client: MlflowClient, task: TaskConfig, report: Report, candidate: Candidate, version: Version, splits: Splits
+    client: MlflowClient,
+    task: TaskConfig,
+    report: Report,
+    candidate: Candidate,
+    version: Version,
+    places: Places,
+    splits: Splits,
 ) -> Decision:
     """Judge the candidate against the champion, and move the alias or not."""
     from flywheel.registry import aliases, gate, versions
@@ -113,7 +98,7 @@ def _decide(
     if champion is not None and champion.number == version.number:
         stored = champion.tags.get(versions.DECISION_TAG)
         return gate.standing(task.register, report, candidate, json.loads(stored) if stored else None)
-    decision = _judge(client, task, report, candidate, version, champion, splits)
+    decision = _judge(client, task, report, candidate, version, champion, places, splits)
     client.set_model_version_tag(task.name, str(version.number), versions.DECISION_TAG, json.dumps(decision.to_json()))
     if decision.promoted:
         aliases.promote(client, version, decision.why)
@@ -139,6 +124,7 @@ def _judge(
     candidate: Candidate,
     version: Version,
     champion: Version | None,
+    places: Places,
     splits: Splits,
 ) -> Decision:
     from flywheel.registry import aliases, gate
@@ -152,7 +138,7 @@ def _judge(
         )
         return gate.refused(task.register, report, candidate, why)
     try:
-        rival = None if champion is None else _champion(client, task, champion, splits)
+        rival = None if champion is None else _champion(client, places, champion, splits)
     except FlywheelError as error:
         why = (
             f"Refused: the champion cannot be scored on the present test rows ({error.what}), so there is no comparing;"
@@ -162,7 +148,7 @@ def _judge(
     return gate.decide(task.register, report, candidate, rival)
 
 
-def _candidate(task: TaskConfig, places: Places, meta: Json) -> Candidate:
+def _candidate(task: TaskConfig, report: Report, places: Places, meta: Json) -> Candidate:
     """What the export stage made, with this machine's latency."""
     from flywheel.registry import evidence
     from flywheel.registry.gate import Candidate
@@ -170,24 +156,26 @@ def _candidate(task: TaskConfig, places: Places, meta: Json) -> Candidate:
     parity, metrics = read_json(places.export / "parity.json"), read_json(places.artifacts / "metrics.json")
     if metrics.get("model_sha256") != parity["model_sha256"]:
         raise DataError(places.artifacts / "metrics.json", None, "is of another model", mend="run `dvc repro`")
-    scores = evidence.read_scores(places.export / evidence.SCORES, places.processed / evidence.META)
+    variant = judged(parity, task.export.serve, 1 if report.kinds[report.headline].higher_is_better else -1)
+    scores = evidence.read_scores(replace(places, variant=variant).scores, places.processed / evidence.META)
+    sizes = [entry_of(parity, name)["num_bytes"] for name in passing(parity)]
     return Candidate(
         model_sha256=parity["model_sha256"],
         target=evidence.read_target(places.processed / "test.safetensors", scores.row),
         scores=scores.scores,
         test_sha256=scores.test_sha256,
-        num_bytes=parity[VARIANT]["num_bytes"],
+        num_bytes=max(sizes) if task.export.serve == FASTEST else entry_of(parity, variant)["num_bytes"],
         latency_ms=_latency_ms(places, meta) if task.register.max_latency_ms is not None else 0.0,
+        variant=variant,
     )
 
 
-def _champion(client: MlflowClient, task: TaskConfig, champion: Version, splits: Splits) -> Champion:
+def _champion(client: MlflowClient, places: Places, champion: Version, splits: Splits) -> Champion:
     """The champion's scores on the candidate's test rows: the stored ones, or new ones where the rows have changed."""
     from flywheel.registry import evidence, versions
     from flywheel.registry.gate import Champion
 
-    places = Places(task.name)
-    ours = evidence.read_scores(places.export / evidence.SCORES, places.processed / evidence.META)
+    ours = evidence.read_scores(places.scores, places.processed / evidence.META)
     folder = versions.files_of(client, champion)
     theirs = evidence.stored_scores(folder)
     rescored = not theirs.fits(ours)
@@ -212,7 +200,7 @@ def _create(client: MlflowClient, places: Places, run_id: str, splits: Splits, t
             preprocessor=places.processed / "preprocessor.json",
             example=evidence.raw_example(splits, predictor.preprocessor.inputs),
             evidence={
-                evidence.SCORES: places.export / evidence.SCORES,
+                evidence.SCORES: places.scores,
                 evidence.META: places.processed / evidence.META,
                 evidence.METRICS: places.artifacts / "metrics.json",
                 **({evidence.FEEDBACK: feedback} if feedback.is_file() else {}),
@@ -228,7 +216,7 @@ def _latency_ms(places: Places, meta: Json) -> float:
     from flywheel.registry.latency import measure_latency
 
     file = places.artifacts / "latency.json"
-    known: Json = read_json(file).get(VARIANT, {}) if file.is_file() else {}
+    known: Json = read_json(file).get(places.variant, {}) if file.is_file() else {}
     if known.get("onnx_sha256") != sha256_of(places.model):
         known = measure_latency(places.model, meta["inputs"])
     return float(known["batch_1"]["p50_ms"])
@@ -239,7 +227,7 @@ def lineage_tags(places: Places, candidate: Candidate, meta: Json) -> dict[str, 
     from flywheel.digest import sha256_of
     from flywheel.lineage import git_commit, git_diff, lock_hashes
     from flywheel.registry.evidence import FEEDBACK
-    from flywheel.registry.versions import MODEL_TAG, PREPROCESSOR_TAG
+    from flywheel.registry.versions import MODEL_TAG, ONNX_TAG, PREPROCESSOR_TAG, VARIANT_TAG
 
     root = Path.cwd()
     commit, source = git_commit(root), read_json(places.raw / "source.json")
@@ -248,17 +236,21 @@ def lineage_tags(places: Places, candidate: Candidate, meta: Json) -> dict[str, 
     if (places.processed / FEEDBACK).is_file():
         record = read_json(places.processed / FEEDBACK)
         data |= {"feedback_rows": str(record["used"]), "feedback_sha256": str(record["sha256"])}
+    entry = read_json(places.export / "parity.json").get("variants", {}).get(places.variant, {})
+    weights = {"weights_sha256": entry["weights_sha256"]} if "weights_sha256" in entry else {}
     return {
         MODEL_TAG: candidate.model_sha256,
         PREPROCESSOR_TAG: sha256_of(places.processed / "preprocessor.json"),
-        "onnx_sha256": sha256_of(places.model),
-        "num_bytes": str(candidate.num_bytes),
+        ONNX_TAG: sha256_of(places.model),
+        VARIANT_TAG: places.variant,
+        "num_bytes": str(places.model.stat().st_size),
         "git_commit": commit or "none",
         "git_dirty": str(bool(git_diff(root))).lower() if commit else "unknown",
         "source_uri": str(source.get("uri", "")),
         "source_sha256": str(source.get("digest", "")),
         "dvc_lock": json.dumps(locked, sort_keys=True),
         **data,
+        **weights,
     }
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 READABLE = (".csv", ".parquet", ".jsonl")
 FORMS = "give fashion/3, fashion@champion, a run id, a model_sha256, or a file that `flywheel predict` wrote"
 _LINEAGE = ("git_commit", "git_dirty", "source_uri", "source_sha256", "train_sha256", "validation_sha256",
-            "test_sha256", "feedback_rows", "feedback_sha256", "preprocessor_sha256", "onnx_sha256")  # fmt: skip
+            "test_sha256", "feedback_rows", "feedback_sha256", "preprocessor_sha256", "variant", "onnx_sha256",
+            "weights_sha256")  # fmt: skip
 
 
 def trace(reference: str) -> list[Json]:

@@ -20,9 +20,10 @@ def test_versions_are_found_by_number_alias_and_digest(at_store: Path) -> None:
     assert (str(oldest), oldest.aliases) == ("digits/1", ("champion",))
     for reference in ("2", "v2", "candidate"):
         assert versions.resolve(client, "digits", reference) == newest
-    found = versions.by_digest(client, "digits", oldest.model_sha256, oldest.tags["preprocessor_sha256"])
-    assert found == oldest
-    assert versions.by_digest(client, "digits", oldest.model_sha256, "f" * 64) is None
+    assert versions.with_contents(client, "digits", oldest.tags) == oldest
+    assert versions.with_contents(client, "digits", {**oldest.tags, "onnx_sha256": "f" * 64}) == oldest
+    assert versions.with_contents(client, "digits", {**oldest.tags, "preprocessor_sha256": "f" * 64}) is None
+    assert versions.with_contents(client, "digits", {**oldest.tags, "variant": "int8"}) is None
     assert versions.by_alias(client, "digits", "nobody") is None
     assert versions.by_alias(client, "nothing", "champion") is None
     assert versions.by_number(client, "digits", 9) is None
@@ -98,7 +99,8 @@ def test_the_list_names_champion_metric_and_weights(at_store: Path) -> None:
     assert cells[0] == "digits/1"
     assert cells[1] == "champion"
     assert cells[2].startswith("accuracy 0.9")
-    assert cells[4] == found[1].model_sha256[:8]
+    assert cells[3] == "fp32"
+    assert cells[5] == found[1].model_sha256[:8]
     assert table(found).row_count == 2
     with pytest.raises(RegistryError, match="did you mean 'digits'"):
         list_versions("digit")

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 
 from flywheel.config import RegisterConfig
 from flywheel.errors import ConfigError, nearest
+from flywheel.registry.variant.choice import FP32
 from flywheel.report.base import Report
 from flywheel.report.bootstrap import Array, Bootstrap, Metric, interval
 from flywheel.types import Json
@@ -42,6 +43,7 @@ class Decision:
         num_bytes: Of the candidate's ONNX file.
         max_bytes: Its budget.
         max_latency_ms: The budget of one request's median.
+        variant: Which form of the exported model was judged.
     """
 
     promoted: bool
@@ -62,10 +64,12 @@ class Decision:
     num_bytes: int
     max_bytes: int | None
     max_latency_ms: float | None
+    variant: str = FP32
 
     def to_json(self) -> Json:
-        """Plain data, numbers to six digits after the point."""
-        return {key: _rounded(value) for key, value in asdict(self).items()}
+        """Plain data, numbers to six digits after the point; the variant where it is not fp32."""
+        told = {key: _rounded(value) for key, value in asdict(self).items()}
+        return told if self.variant != FP32 else {key: value for key, value in told.items() if key != "variant"}
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Candidate:
         test_sha256: Of the processed test set.
         num_bytes: Of its ONNX file.
         latency_ms: Median of one request on this machine.
+        variant: Which form of the exported model these are of.
     """
 
     model_sha256: str
@@ -87,6 +92,7 @@ class Candidate:
     test_sha256: str
     num_bytes: int
     latency_ms: float
+    variant: str = FP32
 
 
 @dataclass(frozen=True)
@@ -159,8 +165,8 @@ def standing(rules: RegisterConfig, report: Report, candidate: Candidate, stored
     """
     now = _alone(rules, report, candidate)
     same = ("candidate", "metric", "mode", "confidence", "margin", "test_sha256", "num_bytes", "max_bytes",
-            "max_latency_ms")  # fmt: skip
-    if stored and stored["promoted"] and all(stored.get(key) == now.to_json()[key] for key in same):
+            "max_latency_ms", "variant")  # fmt: skip
+    if stored and stored["promoted"] and all(stored.get(key) == now.to_json().get(key) for key in same):
         between = stored["interval"]
         return Decision(**{**stored, "interval": None if between is None else tuple(between)})
     return replace(now, promoted=True, why="Promoted: these weights are the champion already.")
@@ -220,6 +226,7 @@ def _unjudged(
         num_bytes=candidate.num_bytes,
         max_bytes=rules.max_bytes,
         max_latency_ms=rules.max_latency_ms,
+        variant=candidate.variant,
     )
 
 

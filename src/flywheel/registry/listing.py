@@ -12,7 +12,7 @@ from flywheel.registry.versions import DECISION_TAG, Version, versions_of
 if TYPE_CHECKING:
     from rich.table import Table
 
-COLUMNS = ("version", "aliases", "metric", "size", "weights", "commit", "registered (UTC)")
+COLUMNS = ("version", "aliases", "metric", "variant", "size", "weights", "commit", "registered (UTC)")
 
 
 def list_versions(task: str | None = None) -> list[Version]:
@@ -52,6 +52,7 @@ def row(version: Version) -> list[str]:
         str(version),
         ", ".join(version.aliases),
         "" if value is None else f"{decision['metric']} {value:.4f}",
+        version.variant,
         f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{num_bytes / 1e3:.0f} kB",
         version.model_sha256[:8],
         commit,

@@ -37,7 +37,7 @@ class OnnxModel:
         options.log_severity_level = 3
         try:
             self._session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        except _errors() as error:
+        except runtime_errors() as error:
             why = str(error).splitlines()[0]
             raise ModelError(f"no ONNX model that can run: {why}", where=file, mend="export it again") from None
         self.file = file
@@ -65,7 +65,7 @@ class OnnxModel:
             for start in range(0, num_rows, batch_rows):
                 feed = {name: inputs[name][start : start + batch_rows] for name in self.input_names}
                 parts.append(self._run(feed))
-        except _errors() as error:
+        except runtime_errors() as error:
             raise ModelError(f"inputs do not fit: {str(error).splitlines()[0]}", where=self.file) from None
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -84,7 +84,7 @@ def available_threads() -> int:
     return os.cpu_count() or 1
 
 
-def _errors() -> tuple[type[Exception], ...]:
+def runtime_errors() -> tuple[type[Exception], ...]:
     """What ONNX Runtime raises; its exceptions have no base class of their own."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 

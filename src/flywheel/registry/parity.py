@@ -62,7 +62,7 @@ def compare(loaded: LoadedNetwork, exported: OnnxModel, split: Path, *, batch_ro
         difference = np.abs(got.astype(np.float64) - wanted) / np.maximum(1.0, np.abs(wanted))
         # NaN compares as smaller than anything: it must not pass for a small difference.
         largest = max(largest, float(difference.max()) if np.isfinite(difference).all() else math.inf)
-        equal += int((_answers(got) == _answers(wanted)).sum())
+        equal += int((answers(got) == answers(wanted)).sum())
         scores.append(got)
         targets.append(target)
         rows.append(row)
@@ -79,7 +79,19 @@ def power_of_ten_above(value: float) -> float:
     return float(f"1e{math.ceil(math.log10(value))}")
 
 
-def _answers(scores: Array) -> Array:
+def scores_of(exported: OnnxModel, split: Path, *, batch_rows: int = BATCH_ROWS) -> Array:
+    """Score every row of a split, `batch_rows` at a time.
+
+    Raises:
+        DataError: The split is missing or damaged.
+        ModelError: The model takes other inputs.
+    """
+    return np.concatenate(
+        [exported.scores(inputs) for inputs, _, _ in _batches(split, exported.input_names, batch_rows)]
+    )
+
+
+def answers(scores: Array) -> Array:
     """What a row's scores say: the best class, or (one number a row) the number to four significant digits."""
     if scores.ndim > 1 and scores.shape[-1] > 1:
         return np.asarray(scores.argmax(axis=-1))

@@ -15,12 +15,14 @@ from flywheel.errors import RegistryError, nearest
 from flywheel.params import state_dir
 from flywheel.registry import log as registry_log
 from flywheel.registry.package import Contents, write_package
+from flywheel.registry.variant.choice import FP32
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 MODEL_TAG, PREPROCESSOR_TAG = "model_sha256", "preprocessor_sha256"
+ONNX_TAG, VARIANT_TAG = "onnx_sha256", "variant"
 DECISION_TAG = "flywheel.decision"
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
@@ -51,6 +53,11 @@ class Version:
         return self.tags.get(MODEL_TAG, "")
 
     @property
+    def variant(self) -> str:
+        """Which form of the exported model it holds."""
+        return self.tags.get(VARIANT_TAG, FP32)
+
+    @property
     def events(self) -> list[str]:
         """The log's lines about this version, as its tags mirror them."""
         return [value for key, value in self.tags.items() if key.startswith(registry_log.TAG)]
@@ -71,10 +78,22 @@ def by_number(client: MlflowClient, task: str, number: int) -> Version | None:
     return None if found is None else _version(client, found)
 
 
-def by_digest(client: MlflowClient, task: str, model_sha256: str, preprocessor_sha256: str) -> Version | None:
-    """The newest version of these weights with this preprocessor; None where there is none."""
-    tags = {MODEL_TAG: model_sha256, PREPROCESSOR_TAG: preprocessor_sha256}
-    return next((version for version in versions_of(client, task, tags)), None)
+def with_contents(client: MlflowClient, task: str, tags: Mapping[str, str]) -> Version | None:
+    """The newest version of the same weights, preprocessor and variant; None where there is none.
+
+    Weights make one fp32, whatever an exporter writes round them; another variant is told by its file too.
+
+    Args:
+        client: Of the store.
+        task: The registered model's name.
+        tags: Those that the version would get.
+    """
+    same = {key: tags[key] for key in (MODEL_TAG, PREPROCESSOR_TAG)}
+    variant = tags[VARIANT_TAG]
+    for version in versions_of(client, task, same):
+        if version.variant == variant and (variant == FP32 or version.tags.get(ONNX_TAG) == tags[ONNX_TAG]):
+            return version
+    return None
 
 
 def versions_of(client: MlflowClient, task: str | None = None, tags: Mapping[str, str] | None = None) -> list[Version]:
