@@ -21,9 +21,9 @@ from bench.record import Table
 from flywheel.config import LossConfig, TrainerConfig
 from flywheel.learner.augmentation.none import NoAugmentation
 from flywheel.learner.data import Blocks, Part
-from flywheel.learner.fit import quiet
 from flywheel.learner.machine import resolve
 from flywheel.learner.module import Learner
+from flywheel.learner.settings import quiet
 from flywheel.model.mlp import MLP
 from flywheel.model.network import Network
 

@@ -9,7 +9,8 @@ TORCHRUN = {
 }  # fmt: skip
 SLURM = {
     "SLURM_JOB_ID": "1234", "SLURM_STEP_ID": "1", "SLURM_PROCID": "2", "SLURM_STEP_NUM_TASKS": "3",
-    "SLURM_LOCALID": "0", "SLURM_NODEID": "1", "SLURM_STEP_NODELIST": "gpu[07-09,12]", "SLURM_STEP_TASKS_PER_NODE": "2,1",
+    "SLURM_LOCALID": "0", "SLURM_NODEID": "1", "SLURM_STEP_NODELIST": "gpu[07-09,12]",
+    "SLURM_STEP_TASKS_PER_NODE": "2,1",
 }  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from flywheel.learner.world import PARENT, Place, place_from, without_place
 from flywheel.types import Json
 
 _COMING_SECONDS = 600.0  # imports from a slow shared disk, and a queue that starts nodes one after another
-_LEAVING_SECONDS = 15.0
+_LEAVING_SECONDS = 60.0  # a rank whose imports are slow may come when all is over
 _NOTICING_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 _FOREVER = timedelta(days=30)
