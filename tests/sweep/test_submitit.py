@@ -105,11 +105,11 @@ def jobs_of(folder: Path) -> list[psutil.Process]:
 
 
 def test_a_job_that_is_killed_or_preempted_loses_no_trial(project: Path, run_flywheel: Run) -> None:
-    """One trial kills its job each time; another's is preempted once, and goes on after its first epoch."""
+    """One trial kills its job each time; another's is preempted once, and goes on from its first epoch."""
     bomb = """        if "0.002" in self.noted["params"]["optimizer.lr"]:
             os.kill(os.getpid(), signal.SIGKILL)
-        if "0.004" in self.noted["params"]["optimizer.lr"] and not (self.place / "preempted").exists():
-            (self.place / "preempted").touch()
+        if "0.004" in self.noted["params"]["optimizer.lr"] and epoch == 1 and not (self.place / "told").exists():
+            (self.place / "told").touch()
             os.kill(os.getpid(), signal.SIGUSR2)
 """
     instrument(project, bomb)
