@@ -63,6 +63,7 @@ def test_a_trial_leaves_its_result_its_curve_and_its_log(
         (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
         (MemoryError(), "ran out of memory: MemoryError"),
         (RuntimeError("CUDA out of memory. Tried"), "ran out of memory: CUDA out of memory. Tried"),
+        (OSError(12, "Cannot allocate memory"), "ran out of memory: [Errno 12] Cannot allocate memory"),
     ],
 )
 def test_a_trial_that_fails_says_why_and_raises_nothing(project: Path, error: Exception, said: str) -> None:

@@ -22,51 +22,91 @@ from flywheel.tracking import prepare
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200), pytest.mark.xdist_group("ray")]
+
+
+PROGRAM = """
+import sys
+from ray.cluster_utils import Cluster
+
+nodes, memory = {}, 80 * 2**20
+cluster = Cluster(shutdown_at_exit=False)
+cluster.add_node(num_cpus=0, include_dashboard=False, object_store_memory=memory)
+print("at", cluster.address, flush=True)
+for line in sys.stdin:
+    verb, name = line.split()
+    if verb == "add":
+        nodes[name] = cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=memory, env_vars={"TEST_NODE": name})
+        cluster.wait_for_nodes()
+    elif name in nodes:
+        cluster.remove_node(nodes.pop(name), allow_graceful=False)
+    print("did", name, flush=True)
+cluster.shutdown()
+"""
+
+
+class Nodes:
+    """A Ray cluster, in a process of its own because Ray reads its environment when it is imported.
+
+    Its head has no CPU; a node has one, and a GPU by its word, which no trial wakes.
+    """
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.address = self._heard("at")
+
+    def add(self, name: str) -> None:
+        self._say("add", name)
+
+    def kill(self, name: str) -> None:
+        self._say("kill", name)
+
+    def close(self) -> None:
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        self._process.communicate(timeout=120)
+        assert not [one for one in children if _runs(one)]
+
+    def _say(self, verb: str, name: str) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(f"{verb} {name}\n")
+        self._process.stdin.flush()
+        self._heard("did")
+
+    def _heard(self, word: str) -> str:
+        assert self._process.stdout
+        return next(line.split()[1] for line in self._process.stdout if line.startswith(f"{word} "))
 
 
 @pytest.fixture(scope="module")
-def environment() -> Iterator[None]:
-    """A cluster that listens on 127.0.0.1 only, and wants a secret. Ray reads this when it is imported."""
+def cluster() -> Iterator[Nodes]:
+    """A cluster that listens on 127.0.0.1 only, and wants a secret."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        yield
-
-
-@pytest.fixture(scope="module")
-def cluster(environment: None) -> Iterator[Any]:
-    """A head without CPUs; each test adds its nodes."""
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(shutdown_at_exit=False)
-    made.add_node(num_cpus=0, include_dashboard=False, object_store_memory=80 * 2**20)
-    yield made
-    pids = [one.pid for node in made.list_all_nodes() for one in processes_of(node)]
-    made.shutdown()
-    assert not [pid for pid in pids if _runs(pid)]
+        made = Nodes()
+        yield made
+        made.close()
 
 
 @pytest.fixture
-def nodes(cluster: Any) -> Iterator[tuple[Any, Any]]:
-    """Two nodes of a CPU and a GPU (by their word: no trial wakes it) each, named `a` and `b`."""
-    options = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 80 * 2**20}
-    made = [cluster.add_node(env_vars={"TEST_NODE": name}, **options) for name in "ab"]
-    cluster.wait_for_nodes()
-    yield made[0], made[1]
-    for node in made:
-        if node in cluster.list_all_nodes():
-            cluster.remove_node(node)
+def nodes(cluster: Nodes) -> Iterator[Nodes]:
+    """The cluster with two nodes, `a` and `b`."""
+    for name in "ab":
+        cluster.add(name)
+    yield cluster
+    for name in "ab":
+        cluster.kill(name)
 
 
-def processes_of(node: Any) -> list[Any]:
-    return [info.process for infos in node.all_processes.values() for info in infos]
-
-
-def _runs(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def instrument(project: Path, bomb: str = "") -> None:
@@ -82,7 +122,7 @@ def instrument(project: Path, bomb: str = "") -> None:
     file.write_text(text.replace(head, note + bomb + head, 1))
 
 
-def start(project: Path, cluster: Any, *words: str, **variables: str) -> subprocess.Popen[bytes]:
+def start(project: Path, cluster: Nodes | None, *words: str, **variables: str) -> subprocess.Popen[bytes]:
     env = {**os.environ, "PYTHONPATH": str(project / "src"), **variables}
     where = ["hydra/launcher=ray", *([f"hydra.launcher.address={cluster.address}"] if cluster else [])]
     command = [sys.executable, "-m", "flywheel.train", "-m", "task=digits", *where, *words]
@@ -122,7 +162,7 @@ def noted(folder: Path, number: int) -> list[list[str]]:
     return [line.split() for line in (folder / str(number) / "nodes").read_text().splitlines()]
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 400) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, "it ended too early"
@@ -136,16 +176,14 @@ def finished_runs() -> list[Any]:
     return [run for run in runs if "mlflow.parentRunId" in run.data.tags and run.info.status == "FINISHED"]
 
 
-def test_a_worker_that_is_killed_takes_no_other_trial_along(
-    project: Path, cluster: Any, nodes: tuple[Any, Any]
-) -> None:
+def test_a_worker_that_is_killed_takes_no_other_trial_along(project: Path, nodes: Nodes) -> None:
     bomb = '    if "0.002" in (place / places.TRIAL).read_text():\n        os.kill(os.getpid(), signal.SIGKILL)\n'
     instrument(project, bomb)
     process = start(
-        project, cluster, "trainer.max_epochs=2", "optimizer=sgd", "optimizer.lr=0.001,0.002,0.003,1e30,0.01,0.02",
-        "sweep.max_attempts=2",
+        project, nodes, "trainer.max_epochs=2", "optimizer=sgd", "optimizer.lr=0.001,0.002,0.003,1e30,0.01,0.02",
+        "sweep.max_attempts=2", "model.net.hidden=[2048,2048]",
     )  # fmt: skip
-    assert process.wait(timeout=400) == 1, said(project)[-3000:]
+    assert process.wait(timeout=550) == 1, said(project)[-3000:]
     folder = sweep_of(project)
     trials = by_rate(folder)
     assert {key: trial.state for key, trial in trials.items()} == {
@@ -160,21 +198,22 @@ def test_a_worker_that_is_killed_takes_no_other_trial_along(
     assert len(starts) == 7, "each once, but the one that kills its worker"
     assert len({pid for _, pid, _ in starts}) <= 5, "workers are used again"
     assert {threads for _, _, threads in starts} == {"1"}
+    assert {run.data.tags["machine.threads"] for run in finished_runs()} == {"1"}, "a network that likes more"
     logs = "".join((folder / str(trial.number) / "log.txt").read_text() for trial in trials.values() if trial.curve)
     assert ", GPU 0" in logs
 
 
-def test_a_node_that_dies_takes_no_other_trial_along(project: Path, cluster: Any, nodes: tuple[Any, Any]) -> None:
+def test_a_node_that_dies_takes_no_other_trial_along(project: Path, nodes: Nodes) -> None:
     instrument(project)
-    process = start(project, cluster, "trainer.max_epochs=40", "optimizer.lr=0.001,0.002,0.003,0.004")
+    process = start(project, nodes, "trainer.max_epochs=40", "optimizer.lr=0.001,0.002,0.003,0.004")
 
     def both_train() -> bool:
         files = list((project / ".flywheel/sweeps/digits").glob("*/*/nodes"))
         return {file.read_text().split()[0] for file in files if (file.parent / "curve.json").exists()} == {"a", "b"}
 
     wait_for(both_train, process)
-    cluster.remove_node(nodes[1], allow_graceful=False)
-    assert process.wait(timeout=400) == 0, said(project)[-3000:]
+    nodes.kill("b")
+    assert process.wait(timeout=550) == 0, said(project)[-3000:]
     trials = trials_in(sweep_of(project))
     assert [trial.state for trial in trials] == ["complete"] * 4
     assert {len(trial.curve) for trial in trials} == {40}
@@ -199,7 +238,7 @@ def test_a_sweep_that_is_killed_takes_its_own_cluster_along_and_goes_on(project:
         while processes_in(temporary) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not processes_in(temporary)
-        assert start(project, None, *words, TMPDIR=str(temporary)).wait(timeout=400) == 0, said(project)[-3000:]
+        assert start(project, None, *words, TMPDIR=str(temporary)).wait(timeout=550) == 0, said(project)[-3000:]
         assert not processes_in(temporary)
     finally:
         shutil.rmtree(temporary)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -41,7 +42,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], se
         time.sleep(0.02)
 
 
-def runs_of(task: str) -> tuple[list[object], list[object]]:
+def runs_of(task: str) -> tuple[list[Any], list[Any]]:
     """Parents and children."""
     client = prepare()
     runs = client.search_runs([client.get_experiment_by_name(task).experiment_id])
@@ -107,6 +108,35 @@ def test_a_worker_that_is_killed_takes_no_other_trial_along(project: Path) -> No
     said = (project / "sweep.log").read_text()
     assert "killed 2 times" in said
     assert not [child for child in psutil.process_iter() if _is_worker_of(child, process.pid)]
+
+
+def test_what_is_poisoned_diverges_or_wants_too_much_memory_is_named_and_the_others_finish(project: Path) -> None:
+    """The memory is asked for and refused in truth: no machine has the 18 TB of that layer."""
+    file = project / "src/flywheel/sweep/job.py"
+    head = "                result = work(job)\n"
+    text = file.read_text()
+    assert head in text
+    poison = "                if job.noted['params']['optimizer.lr'] == '0.005':\n                    1 / 0\n"
+    file.write_text(text.replace(head, poison + head, 1))
+    process = start(
+        project, "hydra/launcher=joblib", "sweep.slots=2", "trainer.max_epochs=1", "optimizer=sgd",
+        "model.net.hidden=[2048,2048],[70000000000]", "optimizer.lr=0.01,0.005,1e30",
+    )  # fmt: skip
+    assert process.wait(timeout=550) == 1
+    (folder,) = sweeps(project)
+    ends = {(one.params["model.net.hidden"], one.params["optimizer.lr"]): one for one in trials_in(folder)}
+    wide, absurd = "[2048,2048]", "[70000000000]"
+    assert ends[wide, "0.01"].state == "complete"
+    assert ends[wide, "1e+30"].error.startswith("the training loss is no longer finite")
+    assert ends[wide, "0.005"].error == ends[absurd, "0.005"].error == "ZeroDivisionError: division by zero"
+    for rate in ("0.01", "1e+30"):
+        assert ends[absurd, rate].error.startswith("ran out of memory: ")
+    table = (project / "sweep.log").read_text().rpartition(" job ")[2]
+    for reason in ("no longer finite", "ZeroDivisionError: division by zero", "ran out of memory"):
+        assert reason in table
+    (finished,) = [run for run in runs_of("digits")[1] if run.info.status == "FINISHED"]
+    cores = len(psutil.Process().cpu_affinity())
+    assert finished.data.tags["machine.threads"] == str(max(1, cores // 2)), "a network that likes more threads"
 
 
 def _is_worker_of(process: psutil.Process, group: int) -> bool:

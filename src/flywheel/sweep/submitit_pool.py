@@ -56,7 +56,7 @@ class SubmititPool:
                 raise ConfigError("a trial is one process", where=f"hydra.launcher.{key}", mend="set it to 1")
         self._kind, self._slots = kind, slots
         self._executor = _executor(kind, settings, slots)
-        self._logs = str(settings["submitit_folder"])
+        self._logs = str(Path(settings["submitit_folder"]).expanduser().absolute())  # as submitit's processes have it
         self._home = folder.resolve() / FOLDER
         cancel_left(self._home)
         self._session = self._home / f"session-{secrets.token_hex(4)}"

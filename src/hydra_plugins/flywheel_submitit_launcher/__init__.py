@@ -47,9 +47,13 @@ class LocalLauncher(Launcher):
         return []
 
     def close(self) -> None:
-        """End the jobs."""
+        """End the jobs; those too that a killed sweep has left, where this one found nothing more to do."""
+        from flywheel.sweep.submitit_pool import FOLDER, cancel_left
+
         if self._pool is not None:
             self._pool.close()
+        else:
+            cancel_left(Path(self._config.hydra.sweep.dir) / FOLDER)
 
 
 class SlurmLauncher(LocalLauncher):
