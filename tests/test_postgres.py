@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -47,18 +47,33 @@ def studied(postgres: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     return url
 
 
-def start(project: Path, *words: str) -> subprocess.Popen[bytes]:
+_started: list[subprocess.Popen[bytes]] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_running() -> Iterator[None]:
+    yield
+    for process in _started:
+        with contextlib.suppress(ProcessLookupError):  # workers outlive the process that a test has killed
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    _started.clear()
+
+
+def start(project: Path, *words: str, module: str = "train") -> subprocess.Popen[bytes]:
     env = {**os.environ, "PYTHONPATH": str(project / "src")}
-    command = [sys.executable, "-m", "flywheel.train", *words]
+    command = [sys.executable, "-m", f"flywheel.{module}", *words]
     with (project / "said.log").open("ab") as log:
-        return subprocess.Popen(command, cwd=project, env=env, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(command, cwd=project, env=env, stdout=log, stderr=log, start_new_session=True)
+    _started.append(process)
+    return process
 
 
 def said(project: Path) -> str:
     return (project / "said.log").read_text()
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 400) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, "it ended too early"
@@ -115,7 +130,7 @@ def test_processes_that_open_fresh_databases_at_once_do_not_break_them(
         own_env = env | {"DVC_ROOT": str(own.parent), "TMPDIR": str(own)}
         command = [sys.executable, "-c", program, str(number)]
         processes.append(subprocess.Popen(command, cwd=project, env=own_env, stderr=subprocess.PIPE, text=True))
-    errors = [process.communicate(timeout=300)[1] for process in processes]
+    errors = [process.communicate(timeout=500)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, errors
     assert {run.info.status for run in runs_of("t")} == {"FINISHED"}
     assert len(runs_of("t")) == 4
@@ -186,7 +201,7 @@ def test_a_sweep_that_is_killed_goes_on_and_its_password_is_written_nowhere(
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     before = ended()
-    assert start(project, *words).wait(timeout=300) == 0, said(project)
+    assert start(project, *words).wait(timeout=500) == 0, said(project)
     (folder,) = (project / ".flywheel/sweeps/digits").glob("*")
     trials, plan = trials_in(folder), read_plan(folder)
     assert plan is not None
@@ -215,13 +230,13 @@ def test_a_server_that_dies_in_a_training_costs_one_line_and_no_epoch(
     wait_for(lambda: "epoch 5/40" in said(project), process)
     postgres.stop(signal.SIGQUIT)
     try:
-        assert process.wait(timeout=300) == 2
+        assert process.wait(timeout=500) == 2
     finally:
         postgres.start()
     last = [line for line in said(project).splitlines() if not line.startswith("epoch")][-1]
     assert "MLflow's store cannot be used" in last
     assert "Traceback" not in said(project)
-    assert start(project, *words).wait(timeout=300) == 0, said(project)
+    assert start(project, *words).wait(timeout=500) == 0, said(project)
     assert "resuming after epoch" in said(project)
     (run,) = runs_of("digits")
     assert run.info.status == "FINISHED"
@@ -241,7 +256,7 @@ def test_a_server_that_dies_in_a_sweep_fails_no_trial(project: Path, postgres: A
     wait_for(has_ended, process)
     postgres.stop(signal.SIGQUIT)
     try:
-        assert process.wait(timeout=300) == 2, said(project)
+        assert process.wait(timeout=500) == 2, said(project)
     finally:
         postgres.start()
     assert "cannot be" in said(project).splitlines()[-1]
@@ -249,7 +264,7 @@ def test_a_server_that_dies_in_a_sweep_fails_no_trial(project: Path, postgres: A
     assert "Traceback" not in said(project)
     (folder,) = (project / ".flywheel/sweeps/digits").glob("*")
     assert "failed" not in {trial.state for trial in trials_in(folder)}
-    assert start(project, *words).wait(timeout=300) == 0, said(project)
+    assert start(project, *words).wait(timeout=500) == 0, said(project)
     assert len(trials_in(folder)) == 6
     assert {trial.state for trial in trials_in(folder)} <= {"complete", "pruned"}
     parents = [run for run in runs_of("digits") if "mlflow.parentRunId" not in run.data.tags]
@@ -277,25 +292,18 @@ def test_the_pages_are_served_from_it_and_no_process_shows_the_password(
 ) -> None:
     client = prepare()
     client.create_run(experiment_id(client, "shown"))
-    env = {**os.environ, "PYTHONPATH": str(project / "src")}
     port = postgres.port + 1 if postgres.port < 60000 else postgres.port - 1
-    command = [sys.executable, "-m", "flywheel.cli", "ui", "--port", str(port)]
-    with (project / "said.log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=project, env=env, stdout=log, stderr=log, start_new_session=True)
-    try:
-        address = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get-by-name?experiment_name=shown"
-        found = {}
+    process = start(project, "ui", "--port", str(port), module="cli")
+    address = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get-by-name?experiment_name=shown"
+    found: dict[str, Any] = {}
 
-        def answers() -> bool:
-            with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5) as answer:
-                found.update(json.load(answer))
-            return bool(found)
+    def answers() -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5) as answer:
+            found.update(json.load(answer))
+        return bool(found)
 
-        wait_for(answers, process)
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        lines = " ".join(word for one in family for word in one.cmdline())
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
+    wait_for(answers, process)
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    lines = " ".join(word for one in family for word in one.cmdline())
     assert found["experiment"]["artifact_location"] == f"{(project / 'mlartifacts').as_uri()}/shown"
     assert not any(secret in lines + said(project) for secret in (postgres.PASSWORD, quote(postgres.PASSWORD, safe="")))
