@@ -26,18 +26,13 @@ def feedback_pull(task: TaskName, url: Url = None) -> None:
     """Make data/feedback/TASK/ of what was said: validated, without held-out rows, capped."""
     import os
 
-    from filelock import FileLock
-
     from flywheel.feedback.pull import pull
-    from flywheel.params import load_task, project_root, state_dir
+    from flywheel.params import load_task, project_root
 
     os.chdir(project_root())
     settings = load_task(task)
     data = Path("data")
-    store = _store(url)
-    (state_dir() / "feedback").mkdir(parents=True, exist_ok=True)
-    with FileLock(state_dir() / "feedback" / f"pull-{task}.lock"):
-        done = pull(settings, store, data / "raw" / task, data / "processed" / task, data / "feedback" / task)
+    done = pull(settings, _store(url), data / "raw" / task, data / "processed" / task, data / "feedback" / task)
     typer.echo(f"{task}: {done.num_rows} rows for train, of {done.num_words} words in the store")
     for label, number in done.classes.items():
         typer.echo(f"  {number:6} {label or 'numbers'}")
