@@ -53,13 +53,15 @@ def feedback_list(
     from rich.console import Console
     from rich.table import Table
 
+    from flywheel.feedback.figures import is_right
+
     table = Table("said", "client", "prediction", "version", "answer", "label", "right", box=None)
     for one in collections.deque(_store(url).answered(task, with_input=False), maxlen=rows):
         said, made = one.feedback, one.prediction
         table.add_row(
-            said.time.isoformat(sep=" ", timespec="seconds"), said.client or "-", made.prediction_id, str(made.version),
+            f"{said.time:%Y-%m-%d %H:%M}", said.client or "-", made.prediction_id, str(made.version),
             str(made.answer.get("label", "-")), "-" if said.label is None else str(said.label),
-            {None: "-", True: "yes", False: "no"}[said.correct],
+            {None: "-", True: "yes", False: "no"}[is_right(made, said)],
         )  # fmt: skip
     Console().print(table)
 
