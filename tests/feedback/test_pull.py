@@ -193,6 +193,25 @@ def test_one_row_that_cannot_be_read_takes_no_other_with_it(items_world: World) 
     assert outcome.num_rows == 5
 
 
+def test_texts_that_no_file_can_hold_stop_nobody(text_world: World) -> None:
+    text_world.say({"text": "half a \ud800 character, alone in its row"}, "neutral")
+    text_world.say({"text": "a whole sentence, which comes after it"}, "neutral")
+    assert text_world.pull().refused == {"invalid_input": 1}
+    assert len(text_world.pulled()) == 1
+
+
+def test_tables_refuse_values_that_are_none(table_world: World) -> None:
+    world = table_world
+    for value in ("\ud800", "red"):
+        world.say({"size": 8.5, "colour": value}, "big")
+    world.say({"size": [1, 2], "colour": "red"}, "big")
+    world.say({"size": 10**400, "colour": "red"}, "big")
+    world.say({"size": float("nan"), "colour": "blue"}, "big")
+    outcome = world.pull()
+    assert outcome.refused["invalid_input"] >= 2
+    assert world.preprocess()["used"] == outcome.num_rows
+
+
 def test_a_second_pull_writes_nothing_and_another_place_gets_the_same_bytes(digits_world: World) -> None:
     world = digits_world
     for seed in range(4):

@@ -26,18 +26,13 @@ def feedback_pull(task: TaskName, url: Url = None) -> None:
     """Make data/feedback/TASK/ of what was said: validated, without held-out rows, capped."""
     import os
 
-    from filelock import FileLock
-
     from flywheel.feedback.pull import pull
-    from flywheel.params import load_task, project_root, state_dir
+    from flywheel.params import load_task, project_root
 
     os.chdir(project_root())
     settings = load_task(task)
     data = Path("data")
-    store = _store(url)
-    (state_dir() / "feedback").mkdir(parents=True, exist_ok=True)
-    with FileLock(state_dir() / "feedback" / f"pull-{task}.lock"):
-        done = pull(settings, store, data / "raw" / task, data / "processed" / task, data / "feedback" / task)
+    done = pull(settings, _store(url), data / "raw" / task, data / "processed" / task, data / "feedback" / task)
     typer.echo(f"{task}: {done.num_rows} rows for train, of {done.num_words} words in the store")
     for label, number in done.classes.items():
         typer.echo(f"  {number:6} {label or 'numbers'}")
@@ -58,13 +53,15 @@ def feedback_list(
     from rich.console import Console
     from rich.table import Table
 
+    from flywheel.feedback.figures import is_right
+
     table = Table("said", "client", "prediction", "version", "answer", "label", "right", box=None)
     for one in collections.deque(_store(url).answered(task, with_input=False), maxlen=rows):
         said, made = one.feedback, one.prediction
         table.add_row(
-            said.time.isoformat(sep=" ", timespec="seconds"), said.client or "-", made.prediction_id, str(made.version),
+            f"{said.time:%Y-%m-%d %H:%M}", said.client or "-", made.prediction_id, str(made.version),
             str(made.answer.get("label", "-")), "-" if said.label is None else str(said.label),
-            {None: "-", True: "yes", False: "no"}[said.correct],
+            {None: "-", True: "yes", False: "no"}[is_right(made, said)],
         )  # fmt: skip
     Console().print(table)
 

@@ -63,7 +63,8 @@ def forget(store: FeedbackStore, subject: str, folders: Mapping[str, Path]) -> D
     if not subject:
         raise FeedbackError("is empty", where="subject", mend="give the key that requests were sent with")
     key = store.subject_hash(subject)
-    return _delete(store, predictions.c.subject_hash == key, folders, "forget", key)
+    with store.pulling():
+        return _delete(store, predictions.c.subject_hash == key, folders, "forget", key)
 
 
 def expire(
@@ -78,7 +79,8 @@ def expire(
         now: What the age is counted from; None: this moment.
     """
     limit = microseconds((now or datetime.now(UTC)) - age)
-    return _delete(store, predictions.c.time_us < limit, folders, "expire", None)
+    with store.pulling():
+        return _delete(store, predictions.c.time_us < limit, folders, "expire", None)
 
 
 def audit_lines(store: FeedbackStore) -> Iterator[Json]:

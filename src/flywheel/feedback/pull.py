@@ -20,7 +20,7 @@ from flywheel.config import TaskConfig
 from flywheel.errors import DataError
 from flywheel.feedback.frozen import ITEM, Frozen, Own, network_digests, pairs_of, read_frozen, read_own, row_digests
 from flywheel.feedback.pulled import Pulled, write_pulled
-from flywheel.feedback.rows import frame_of, missing_column
+from flywheel.feedback.rows import frame_of, is_unicode, missing_column
 from flywheel.feedback.rules import Candidate, Refused, choose
 from flywheel.feedback.settings import check_settings
 from flywheel.feedback.store import Answered, FeedbackStore, microseconds
@@ -78,8 +78,13 @@ def pull(task: TaskConfig, store: FeedbackStore, raw: Path, processed: Path, fol
     splits = build(task.data.reader.read, where=f"tasks.{task.name}.data.reader.read").read(raw)
     frozen, own = read_frozen(processed, splits, preprocessor.inputs), read_own(processed)
     sieve = _Sieve(preprocessor, read_json(processed / "meta.json"), frozen, own, task.feedback.max_deviations)
+    with store.pulling():
+        return _pull(task, store, sieve, folder)
+
+
+def _pull(task: TaskConfig, store: FeedbackStore, sieve: _Sieve, folder: Path) -> Outcome:
     words = [word for chunk in _chunks(store.answered(task.name)) for word in sieve.usable(chunk)]
-    chosen, refused = choose(words, task.feedback, own.groups)
+    chosen, refused = choose(words, task.feedback, sieve.own.groups)
     refused = Refused({name: number for name, number in sorted((sieve.refused + refused).items()) if number})
     classes = dict(sorted(Counter(word.group for word in chosen).items()))
     reasons = dict(sorted(sieve.reasons.most_common(NUM_REASONS)))
@@ -90,10 +95,9 @@ def pull(task: TaskConfig, store: FeedbackStore, raw: Path, processed: Path, fol
         "refused": dict(refused),
         "reasons": reasons,
         "rules": asdict(task.feedback),
-        "held_out": frozen.sha256,
+        "held_out": sieve.frozen.sha256,
     }
-    schema = preprocessor.inputs.schema()
-    changed = write_pulled(folder, Pulled(_frame(chosen, store, schema), schema, told))
+    changed = write_pulled(folder, Pulled(_frame(chosen, store, sieve.schema), sieve.schema, told))
     return Outcome(sieve.num_words, classes, dict(refused), reasons, changed)
 
 
@@ -145,6 +149,8 @@ class _Sieve:
             self.refused["hash_only"] += 1
         elif (name := missing_column(one.prediction.input, self.schema)) is not None:
             self._invalid(f"has no column '{name}'")
+        elif not is_unicode(one.prediction.input):
+            self._invalid("holds half a character")
         else:
             return label
         return None
@@ -187,9 +193,9 @@ class _Sieve:
         try:
             kept, lost = self.inputs.clean(frame)
             arrays = self.inputs.transform(kept.drop(columns="label")) if len(kept) else {}
-        except DataError as error:
+        except (DataError, ValueError, OverflowError) as error:  # users send anything
             if len(frame) == 1:
-                self._invalid(error.why)
+                self._invalid(error.why if isinstance(error, DataError) else str(error))
                 return
             half = len(frame) // 2  # one bad row must not take the others with it
             yield from self._examined(frame.iloc[:half], codes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -30,6 +31,15 @@ def columns_of(schema: Json) -> list[str]:
 def missing_column(value: Json, schema: Json) -> str | None:
     """A required input that a stored one lacks; None where it lacks none."""
     return next((name for name in schema.get("required", []) if name not in value), None)
+
+
+def is_unicode(value: Json) -> bool:
+    """Whether all texts can be written: JSON can name halves of characters, which no file can hold."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def frame_of(values: Sequence[Json], schema: Json) -> pd.DataFrame:

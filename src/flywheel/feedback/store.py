@@ -6,6 +6,7 @@ row recorded twice, after a client's second attempt or a server's restart, is ke
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -162,6 +163,13 @@ class FeedbackStore:
     def subject_hash(self, subject: str) -> str:
         """What is stored instead of a person's key: a hash that only this database can make."""
         return hmac.new(self._salt, subject.encode(), "sha256").hexdigest()
+
+    def pulling(self) -> contextlib.AbstractContextManager[Any]:
+        """Held by whoever changes pulled rows: what one process deletes, another must not write again."""
+        from filelock import FileLock
+
+        self.inputs.folder.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.inputs.folder.parent / "pulled.lock")
 
     def close(self) -> None:
         """Let go of the database."""
