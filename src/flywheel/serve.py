@@ -48,7 +48,7 @@ def recorder() -> Recorder | None:
         if error.name and STORE.startswith(error.name):
             return None
         raise
-    return cast("Recorder", store.FeedbackStore())
+    return cast("Recorder", store.FeedbackStore.of_project())
 
 
 def main() -> int:

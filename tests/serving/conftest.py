@@ -72,8 +72,8 @@ def champion(digits_store: Path) -> Champion:
 
 
 @pytest.fixture
-def client_of(champion: Champion) -> Iterator[Callable[..., TestClient]]:
-    """Make a client of a server of digits/1, with these settings."""
+def client_of(request: pytest.FixtureRequest) -> Iterator[Callable[..., TestClient]]:
+    """Make a client of a server of digits/1, or of these versions, with these settings."""
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     open_clients: list[TestClient] = []
     executor = ThreadPoolExecutor(2)
@@ -87,7 +87,7 @@ def client_of(champion: Champion) -> Iterator[Callable[..., TestClient]]:
     ) -> TestClient:
         known, metrics = ServingSettings(**settings), Metrics()
         shelf = Shelf(known, executor, metrics)
-        for one in champions or (champion,):
+        for one in champions or (request.getfixturevalue("champion"),):
             shelf.put(one)
         recording = None
         if recorder is not None:

@@ -125,8 +125,10 @@ class ItemTarget(Target):
             return [self.top_k] * num_rows
         found = []
         for row, given in zip(requests.index, requests["k"], strict=True):
-            k = pd.to_numeric(self.top_k if given is None or given == "" or given != given else given, errors="coerce")
-            if isinstance(given, bool) or not float(k).is_integer() or k < 1:
+            known = isinstance(given, int | float | str | np.number) and not isinstance(given, bool)
+            absent = given is None or (known and (given == "" or given != given))
+            k = pd.to_numeric(self.top_k if absent else given, errors="coerce") if absent or known else np.nan
+            if not float(k).is_integer() or k < 1:
                 raise DataError("request", int(row), f"k '{given}' is no whole number above 0", mend="give 1 or more")
             found.append(int(k))
         return found

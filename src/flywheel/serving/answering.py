@@ -92,7 +92,7 @@ class Answering:
         return Reply(body, 200, media_type, headers, champion.task, str(champion.number))
 
     async def _predict(self, served: Served, request: Request) -> tuple[bytes, None]:
-        rows = await self._rows(served, request)
+        rows = self._rows(served, request)
         answers = await served.answer(rows)
         records = answers.records()
         ids = _ids(len(rows))
@@ -106,13 +106,13 @@ class Answering:
         }
         return orjson.dumps(told), None
 
-    async def _rows(self, served: Served, request: Request) -> list[Json]:
+    def _rows(self, served: Served, request: Request) -> list[Json]:
         content_type = request.headers.get(b"content-type", JSON_TYPE).decode("latin-1")
         kind = content_type.partition(";")[0].strip().lower()
         if kind == "application/json" or kind.endswith("+json"):
             return served.reader.rows(parse_json(request.body, self._settings.max_json_depth))
         if kind == "multipart/form-data":
-            return await form_rows(served.reader, content_type, request.body)
+            return form_rows(served.reader, content_type, request.body)
         if kind.startswith(("image/", "audio/")) or kind == "application/octet-stream":
             return file_rows(served.reader, request.body)
         what = f"content-type '{kind[:80]}' is not read"

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import AsyncGenerator
+import re
 from typing import Any
 
 import numpy as np
-from starlette.datastructures import Headers, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 
 from flywheel.errors import nearest
+from flywheel.serving.form import WHERE, parts_of
 from flywheel.serving.problem import RequestError
 from flywheel.serving.rows import RowReader
 from flywheel.types import Json
 
 FILE = "file"
 NPY_MAGIC = b"\x93NUMPY"
-MAX_FIELD_BYTES = 1_000_000
-WHERE = "form"
+# What numpy.save writes before an array. numpy would read it as Python, which a caller could make cost anything.
+_NPY = re.compile(
+    rb"\x93NUMPY(\x01\x00..|\x02\x00....)\{'descr': '([<>|=][a-z]\d{1,2})', 'fortran_order': (True|False), "
+    rb"'shape': \(((?:\d{1,9}, ?){0,4}\d{0,9})\), \} {0,80}\n",
+    re.DOTALL,
+)
 
 
-async def form_rows(reader: RowReader, content_type: str, body: bytes) -> list[Json]:
+def form_rows(reader: RowReader, content_type: str, body: bytes) -> list[Json]:
     """Give the rows of a multipart form.
 
     Each part is named after an input, and may come once a row; a file may also be called `file` where only one input
@@ -37,9 +39,10 @@ async def form_rows(reader: RowReader, content_type: str, body: bytes) -> list[J
         DataError: A row lacks an input.
     """
     columns: dict[str, list[Any]] = {}
-    for name, value in await _parts(reader, content_type, body):
-        name = _input_of(reader, name)
-        columns.setdefault(name, []).extend(await _values(reader, name, value))
+    most = reader.max_rows * max(1, len(reader.names))
+    for part in parts_of(content_type, body, most):
+        name = _input_of(reader, part.name)
+        columns.setdefault(name, []).extend(_values(reader, name, part.content, is_file=part.is_file))
     if not columns:
         raise RequestError(400, "has no parts", where=WHERE, mend=f"name them {', '.join(reader.names)}")
     counts = {name: len(values) for name, values in columns.items()}
@@ -77,50 +80,27 @@ def npy_rows(encoded: bytes) -> list[np.ndarray[Any, Any]]:
     Raises:
         RequestError: It is no such file.
     """
-    stream = io.BytesIO(encoded)
+    found = _NPY.match(encoded)
     try:
-        version = np.lib.format.read_magic(stream)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, fortran, dtype = read(stream)
-    except (ValueError, KeyError, SyntaxError, TypeError, EOFError, MemoryError, RecursionError):
-        raise RequestError(
-            422, "is no .npy file that can be read", where=FILE, mend="write it with numpy.save"
-        ) from None
-    content = encoded[stream.tell() :]
-    if dtype.hasobject or dtype.kind not in "uif":
-        raise RequestError(422, f"holds {dtype}, no numbers", where=FILE, mend="save an array of uint8")
+        dtype = np.dtype(found[2].decode()) if found else None
+    except TypeError:
+        dtype = None
+    if found is None or dtype is None or dtype.kind not in "uif":
+        what = "is no .npy file of numbers"
+        raise RequestError(422, what, where=FILE, mend="write an array of uint8 with numpy.save")
+    shape = tuple(int(size) for size in found[4].split(b",") if size.strip())
+    content = encoded[found.end() :]
     num_bytes = dtype.itemsize
     for size in shape:
         num_bytes *= size
     if num_bytes != len(content) or not 2 <= len(shape) <= 4:
         what = f"promises {list(shape)[:6]} of {dtype}, and holds {len(content)} bytes"
         raise RequestError(422, what, where=FILE, mend="save pictures [N, H, W] or [N, H, W, 3]")
-    array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+    array = np.frombuffer(content, dtype).reshape(shape, order="F" if found[3] == b"True" else "C")
     single = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
     if not array.size:
         raise RequestError(422, "holds no pictures", where=FILE, mend="save at least one")
     return [array] if single else list(array)
-
-
-async def _parts(reader: RowReader, content_type: str, body: bytes) -> list[tuple[str, str | bytes]]:
-    async def stream() -> AsyncGenerator[bytes, None]:
-        yield body
-
-    most = reader.max_rows * max(1, len(reader.names))
-    headers = Headers({"content-type": content_type})
-    parser = MultiPartParser(headers, stream(), max_files=most, max_fields=most, max_part_size=MAX_FIELD_BYTES)
-    parser.spool_max_size = len(body) + 1  # files stay in memory: the body is there already, and bounded
-    try:
-        form = await parser.parse()
-    except (MultiPartException, ValueError, KeyError, UnicodeError) as error:
-        told = error.message if isinstance(error, MultiPartException) else "it is broken"
-        raise RequestError(400, f"is no multipart form: {told}", where=WHERE, mend="send a well-formed one") from None
-    try:
-        return [
-            (name, await value.read() if isinstance(value, UploadFile) else value) for name, value in form.multi_items()
-        ]
-    finally:
-        await form.close()
 
 
 def _input_of(reader: RowReader, name: str) -> str:
@@ -132,12 +112,10 @@ def _input_of(reader: RowReader, name: str) -> str:
     raise RequestError(422, what, where=WHERE, mend=nearest(name[:80], reader.names))
 
 
-async def _values(reader: RowReader, name: str, value: str | bytes) -> list[Any]:
-    if isinstance(value, str):
-        return [value]
-    if name in reader.media:
-        return list(npy_rows(value)) if value.startswith(NPY_MAGIC) else [value]
+def _values(reader: RowReader, name: str, content: bytes, *, is_file: bool) -> list[Any]:
+    if is_file and name in reader.media:
+        return list(npy_rows(content)) if content.startswith(NPY_MAGIC) else [content]
     try:
-        return [value.decode("utf-8-sig")]
+        return [content.decode("utf-8-sig")]
     except UnicodeDecodeError:
         raise RequestError(422, "is no text in UTF-8", where=f"{WHERE}: {name}", mend="save it as UTF-8") from None

@@ -90,7 +90,8 @@ def run_worker(recorder: Callable[[], Recorder | None]) -> None:
     start = Start.from_line(sys.stdin.readline())
     settings = start.settings
     sys.setswitchinterval(SWITCH_SECONDS)  # a batch in its thread must not hold up the event loop for 5 ms
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    for name in ("uvicorn.error", "python_multipart"):  # they would log a line for each bad request
+        logging.getLogger(name).setLevel(logging.ERROR)
     metrics = Metrics()
     executor = ThreadPoolExecutor(max(2, len(start.champions)), thread_name_prefix="batch")
     shelf = Shelf(settings, executor, metrics)
