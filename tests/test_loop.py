@@ -164,9 +164,10 @@ def test_an_alert_is_sent_when_drift_begins_and_not_at_every_turn(
     monkeypatch.setenv("FLYWHEEL_WEBHOOK_URL", "http://here/")
     monkeypatch.setattr("flywheel.monitor.webhook.send", lambda url, message, **_: sent.append(message["text"]))
     (project_of_digits / "conf/loop.yaml").write_text("min_feedback: 999\nmin_feedback_drifted: 999\n")
-    fill(traffic, digits, 150)
+    fill(traffic, digits, 50)
     loop.once("digits", traffic=traffic)
     assert sent == []
+    fill(traffic, digits, 100)
     for row in traffic.rows:
         row.input["image"] = (255 - np.array(row.input["image"])).tolist()
     for _ in range(3):

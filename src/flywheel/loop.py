@@ -145,7 +145,8 @@ class _Loop:
         if begun is not None and pids and still_running(pids[-1]):
             why = f"a retraining that a killed loop began still runs (pid {pids[-1]})"
             return self._note(dry_run, "wait", "decided", why)
-        if begun is not None and entries[-1].state in ("started", "running"):
+        last = next((entry for entry in reversed(entries) if entry.action == "retrain"), None)
+        if last is not None and last.state != "ended":
             ended = self._entry("retrain", "ended", "the loop was killed while it ran", outcome="interrupted")
             entries.append(ended)
             if not dry_run:
