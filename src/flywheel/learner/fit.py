@@ -22,12 +22,15 @@ from flywheel.errors import ConfigError, nearest
 from flywheel.instantiate import build
 from flywheel.learner.callbacks import History, Progress, Row, is_resumable
 from flywheel.learner.data import Blocks, Part, mixed_seed, open_part, padding_of
+from flywheel.learner.distillation import Distillation, check_distillation, load_parent
 from flywheel.learner.frozen import frozen_part, is_frozen
+from flywheel.learner.inherit import inherit
 from flywheel.learner.machine import Machine, known_choices, resolve
 from flywheel.learner.module import Learner
 from flywheel.learner.pruning import Pruning
+from flywheel.learner.sparsity import METHODS, Sparsity, check_pruning
 from flywheel.model.initialise import INITIALISATIONS, initialise
-from flywheel.model.network import HISTORY, Network, build_network, save_network
+from flywheel.model.network import HISTORY, LoadedNetwork, Network, build_network, save_network
 from flywheel.types import Json
 
 _EVALUATION_ROWS = 2048
@@ -85,16 +88,22 @@ def fit(
     """
     quiet()
     torch.manual_seed(mixed_seed(task.seed, -1))
+    parent = load_parent(task, meta)
     network = build_network(task.model.net, meta, where="model.net")
     initialise(network, task.model.init)
+    if parent is not None and task.trainer.prune.method == "structured":
+        inherit(network, parent.network)
     machine, train, validation = _open(task, processed, network, padding_of(meta["inputs"]))
     torch.set_num_threads(machine.threads)
     on_start(machine)
+    if is_frozen(network) and task.loss.distil.alpha > 0:
+        what = "a student with a frozen part sees features, which its teacher cannot answer"
+        raise ConfigError(what, where="loss.distil.alpha", mend="set it to 0, or take another model")
     if is_frozen(network):
         train = frozen_part(network, train, meta["sha256"]["train"], machine.device)
         validation = frozen_part(network, validation, meta["sha256"]["validation"], machine.device)
     batches = Blocks(train, task.trainer.batch_size, machine.steps_per_call, seed=task.seed)
-    learner = _learner(task, meta, network, batches.num_steps)
+    learner = _learner(task, meta, network, batches.num_steps, parent)
     monitor = task.metric.monitor
     progress = Progress(task.trainer.max_epochs, len(batches), f"validation/{monitor.name}", bar=watch is None)
 
@@ -103,7 +112,10 @@ def fit(
         on_row(row)
 
     history = History(task.metric.monitor, checkpoint, tell)
-    callbacks = [progress, history, *_early_stopping(task), *([Pruning(monitor.name, watch)] if watch else [])]
+    callbacks: list[Callback] = [progress, history, *_early_stopping(task)]
+    callbacks += [Pruning(monitor.name, watch)] if watch else []
+    if task.trainer.prune.method == "magnitude":
+        callbacks.append(Sparsity(task.trainer.prune, batches.num_steps * task.trainer.max_epochs))
     resume = str(checkpoint) if is_resumable(checkpoint) else None
     trainer = _trainer(task, machine, callbacks, checkpoint.parent)
     evaluation = Blocks(validation, max(_EVALUATION_ROWS, task.trainer.batch_size), 1)
@@ -112,7 +124,8 @@ def fit(
     except SystemExit:  # what Lightning makes of Ctrl+C, after it has told its callbacks
         raise KeyboardInterrupt from None
     history.tell()
-    return _finish(task, meta, learner, history, machine, target)
+    learnt_from = {} if parent is None else {"parent_sha256": parent.model_sha256}
+    return _finish(task, meta, learner, history, machine, target, learnt_from)
 
 
 def check_settings(task: TaskConfig) -> None:
@@ -127,6 +140,7 @@ def check_settings(task: TaskConfig) -> None:
         ("loss.class_weights", task.loss.class_weights, ("none", *CLASS_WEIGHTS)),
         ("metric.monitor.name", task.metric.monitor.name, ("loss", *task.metric.train)),
         ("model.init", task.model.init, tuple(INITIALISATIONS)),
+        ("trainer.prune.method", task.trainer.prune.method, METHODS),
         *known_choices(task.trainer),
     ):
         if value not in known:
@@ -134,6 +148,8 @@ def check_settings(task: TaskConfig) -> None:
     if task.trainer.compile and " " in torch.__file__:
         what = f"torch.compile cannot use a torch in a path with a space ({Path(torch.__file__).parent})"
         raise ConfigError(what, where="trainer.compile", mend="move the project, or set it to false")
+    check_distillation(task)
+    check_pruning(task)
     if not 0 < task.preprocess.validation < 1:
         what = f"{task.preprocess.validation} leaves no rows to choose by, or none to train on"
         raise ConfigError(what, where="preprocess.validation", mend="use a share between 0 and 1")
@@ -182,7 +198,9 @@ def _open(task: TaskConfig, processed: Path, network: Network, padding: dict[str
     return machine, train, validation
 
 
-def _learner(task: TaskConfig, meta: Json, network: Network, steps_per_epoch: int) -> Learner:
+def _learner(
+    task: TaskConfig, meta: Json, network: Network, steps_per_epoch: int, parent: LoadedNetwork | None
+) -> Learner:
     def make_optimizer(parameters: list[nn.Parameter]) -> Optimizer:
         made: Optimizer = build(task.optimizer, where="optimizer", params=parameters)
         return made
@@ -201,6 +219,7 @@ def _learner(task: TaskConfig, meta: Json, network: Network, steps_per_epoch: in
         clip_norm=task.trainer.gradient_clip_norm,
         compile_net=task.trainer.compile,
         frozen=is_frozen(network),
+        distillation=Distillation(parent, task.loss.distil) if parent and task.loss.distil.alpha > 0 else None,
     )
 
 
@@ -245,14 +264,23 @@ def _trainer(task: TaskConfig, machine: Machine, callbacks: list[Callback], fold
     )
 
 
-def _finish(task: TaskConfig, meta: Json, learner: Learner, history: History, machine: Machine, target: Path) -> Fitted:
-    """Write the kept epoch's weights."""
+def _finish(
+    task: TaskConfig,
+    meta: Json,
+    learner: Learner,
+    history: History,
+    machine: Machine,
+    target: Path,
+    learnt_from: Json,
+) -> Fitted:
+    """Write the kept epoch's weights; `learnt_from` names the model that this one learnt from."""
     last = history.rows[-1]
     epoch = history.best_epoch if task.trainer.keep == "best" else int(last["epoch"])
     if task.trainer.keep == "best":
         learner.network.load_state_dict(history.best_weights)
     description: Json = {
-        "task": task.name, "net": task.model.net, "link": task.loss.link, "meta": meta, "best_epoch": epoch
+        "task": task.name, "net": task.model.net, "link": task.loss.link, "meta": meta, "best_epoch": epoch,
+        **learnt_from,
     }  # fmt: skip
     sha256 = save_network(target, learner.network, description)
     with (target / HISTORY).open("w", newline="") as stream:

@@ -15,6 +15,7 @@ from torchmetrics import Metric, MetricCollection
 from flywheel.config import LossConfig
 from flywheel.errors import ModelError
 from flywheel.learner.data import Block, mixed_seed
+from flywheel.learner.distillation import Distillation
 from flywheel.model.network import Network
 
 
@@ -35,6 +36,7 @@ class Learner(pl.LightningModule):
         seed: Every epoch starts its random draws anew from it, so that a resumed training draws the same.
         clip_norm: Largest L2 norm of the gradient; 0: no clipping.
         compile_net: Whether the net goes through `torch.compile`.
+        distillation: A teacher's part of the training loss; None: there is none.
         frozen: Whether the Blocks hold the features of a frozen net (see `flywheel.learner.frozen`): only its head is
             trained then.
     """
@@ -53,12 +55,14 @@ class Learner(pl.LightningModule):
         clip_norm: float = 0.0,
         compile_net: bool = False,
         frozen: bool = False,
+        distillation: Distillation | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.network = network
         self.criterion = criterion
         self.augmentation = augmentation
+        self._distillation = distillation
         self.train_metrics = MetricCollection(dict(metrics), prefix="train/").clone()
         self.validation_metrics = MetricCollection(dict(metrics), prefix="validation/").clone()
         self.steps_done = 0
@@ -98,6 +102,8 @@ class Learner(pl.LightningModule):
             inputs, target = self.augmentation(self._scale(stored), stored_target)
             logits = self._net(**inputs)
             loss = self.criterion(logits, target)
+            if self._distillation is not None:
+                loss = self._distillation.blend(loss, logits, inputs)
             for parameter in self._trained:  # as optimizer.zero_grad() would, without its profiler's price
                 parameter.grad = None
             self._backward(loss + self._penalty() if self._has_penalty else loss)
