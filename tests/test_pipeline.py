@@ -156,6 +156,8 @@ DIGITS = {f"{stage}@digits" for stage in STAGES}
         ("params.yaml", lambda t: t.replace("batch_size: 32", "batch_size: 64", 1), {"train@digits"}),
         ("params.yaml", lambda t: t.replace("num_bootstrap: 1000", "num_bootstrap: 900", 1), {"evaluate@digits"}),
         ("params.yaml", lambda t: t.replace("max_difference: 0.0001", "max_difference: 0.001", 1), {"export@digits"}),
+        ("params.yaml", lambda t: t.replace("max_loss: 0.005", "max_loss: 0.01", 1), {"export@digits"}),
+        ("params.yaml", lambda t: t.replace("serve: fp32", "serve: smallest", 1), {"register@digits"}),
         ("params.yaml", lambda t: t.replace("margin: 0.01", "margin: 0.015", 1), {"register@digits"}),
         ("params.yaml", lambda t: t.replace("validation: 0.2", "validation: 0.1", 1), {"preprocess@digits"}),
         (
@@ -167,6 +169,11 @@ DIGITS = {f"{stage}@digits" for stage in STAGES}
         ("src/flywheel/reader/idx.py", comment, set()),
         ("src/flywheel/learner/scheduler.py", comment, {f"train@{task}" for task in TASKS}),
         ("src/flywheel/registry/gate.py", comment, {f"register@{task}" for task in TASKS}),
+        (
+            "src/flywheel/registry/variant/tables.py",
+            comment,
+            {f"{s}@{t}" for s in ("export", "register") for t in TASKS},
+        ),
         ("src/flywheel/errors.py", comment, set()),
         ("src/flywheel/cli.py", comment, set()),
         ("README.md", lambda t: t + "x", set()),
@@ -214,6 +221,8 @@ def test_stages_name_the_code_they_import(built: Project) -> None:
         "${item.model.name}": item["model"]["name"],
         "${item.model.watch}": item["model"]["watch"],
         "${item.data.watch}": item["data"]["watch"],
+        "${item.trainer.parent}": item["trainer"]["parent"],
+        "${item.export.student}": item["export"]["student"],
     }
     for verb in STAGES:
         deps = spec[verb]["do"]["deps"]

@@ -131,6 +131,15 @@ class ModelConfig:
 
 
 @dataclass
+class DistilConfig:
+    """A teacher's share `alpha` in the training loss (0: none); `answer` is `classes` or `numbers`."""
+
+    alpha: float = 0.0
+    temperature: float = 4.0
+    answer: str = "classes"
+
+
+@dataclass
 class LossConfig:
     """`criterion(logits, target)`; `link(logits)` gives what a user sees; penalties are added to the criterion.
 
@@ -145,6 +154,7 @@ class LossConfig:
     class_weights: str = "none"
     l1: float = 0.0
     l2: float = 0.0
+    distil: DistilConfig = field(default_factory=DistilConfig)
 
 
 @dataclass
@@ -153,6 +163,15 @@ class EarlyStoppingConfig:
 
     patience: int = 0
     min_delta: float = 0.0
+
+
+@dataclass
+class PruneConfig:
+    """Weights (`magnitude`: a `share` of them, by `until` of the training) or channels (`structured`) that go."""
+
+    method: str = "none"
+    share: float = 0.8
+    until: float = 0.5
 
 
 @dataclass
@@ -169,6 +188,7 @@ class TrainerConfig:
         keep: `best` (by the monitored validation metric) or `last`: which epoch's weights become the model.
         compile: Whether the network goes through `torch.compile`.
         steps_per_call: Optimiser steps per call of Lightning's loop; more cost less overhead.
+        parent: Another task's model folder, to learn from; DVC watches it, so it is some file if none.
     """
 
     max_epochs: int = 10
@@ -184,6 +204,8 @@ class TrainerConfig:
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     keep: str = "best"
     compile: bool = False
+    parent: str = "src/flywheel/learner/__init__.py"
+    prune: PruneConfig = field(default_factory=PruneConfig)
 
 
 @dataclass
@@ -226,15 +248,7 @@ class EvaluateConfig:
 
 @dataclass
 class VariantConfig:
-    """A smaller or faster form of the exported model.
-
-    Attributes:
-        make: Builds what makes it (`src/flywheel/registry/variant/`).
-        of: What it is made from: `fp32`, or a variant above it.
-        max_loss: In place of `export.max_loss`; null: that one.
-        min_shrink: How many times smaller than fp32 its file must be.
-        required: Whether the stage fails where it cannot be made or is refused.
-    """
+    """A form of the exported model, made of another; what fails it is beyond `max_loss`, or below `min_shrink`."""
 
     make: Node
     of: str = "fp32"
@@ -245,17 +259,10 @@ class VariantConfig:
 
 @dataclass
 class ExportConfig:
-    """How the trained network becomes an ONNX file, and which smaller or faster forms of it there are.
+    """ONNX operator set, and the largest absolute difference of a score to PyTorch's that is allowed; the `variants`.
 
-    Attributes:
-        opset: ONNX operator set.
-        max_difference: Largest absolute difference of a score to PyTorch's that is allowed.
-        variants: Name -> how it is made; each is measured on the whole test set beside fp32.
-        max_loss: Largest loss of the report's first metric to fp32 that is allowed, on the whole interval of the paired
-            difference.
-        serve: What is registered: `fp32`, a variant's name, `smallest` or `fastest` of those that pass.
-        student: The export folder of another task whose model is a variant of this one, a DVC dependency;
-            `src/flywheel/registry/__init__.py` where there is none.
+    They may lose `max_loss` of the report's first metric. `serve` is what is registered; `student` is another task's
+    export folder, which DVC watches.
     """
 
     opset: int = 20

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flywheel.config import TaskConfig
-from flywheel.digest import sha256_of_code, sha256_of_json
+from flywheel.digest import sha256_of, sha256_of_code, sha256_of_json
 from flywheel.learner.world import place_from
 from flywheel.params import project_root, state_dir
 from flywheel.stage import explained, read_json, run_stage, set_up_logging, whole_folder
@@ -100,7 +100,16 @@ def resume_key(task: TaskConfig, meta: Json) -> str:
     # The very settings that are logged: MLflow refuses a resumed run other values.
     settings = logged_settings(task)
     code = sha256_of_code(root, ["src/flywheel/learner", "src/flywheel/model"])
-    return sha256_of_json([settings, meta, code])[:16]
+    return sha256_of_json([settings, meta, code, *_parent_weights(task)])[:16]
+
+
+def _parent_weights(task: TaskConfig) -> list[str]:
+    """The sha256 of the weights that the task learns from, where it does and they are there."""
+    from flywheel.learner.distillation import parent_folder
+    from flywheel.model.network import WEIGHTS
+
+    folder = parent_folder(task)
+    return [sha256_of(folder / WEIGHTS)] if folder is not None and (folder / WEIGHTS).is_file() else []
 
 
 def logged_settings(task: TaskConfig) -> Json:

@@ -205,7 +205,7 @@ def test_a_rank_that_fails_is_named_with_what_it_said(
 ) -> None:
     written("trainer.devices=2")
     code = project / "src/flywheel/learner/rank.py"
-    step = "    network = new_network"
+    step = "    network, _ = new_network"
     code.write_text(code.read_text().replace(step, f"    raise MemoryError('too small')\n{step}"))
     began = time.monotonic()
     done = run_flywheel("train", "--task", "digits", **environment(project))

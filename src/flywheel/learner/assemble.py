@@ -18,13 +18,15 @@ from flywheel.errors import ConfigError
 from flywheel.instantiate import build
 from flywheel.learner.callbacks import Agreed, Unwritten
 from flywheel.learner.data import Blocks, Part, mixed_seed, open_part, padding_of
+from flywheel.learner.distillation import Distillation, load_parent
 from flywheel.learner.frozen import frozen_part, is_frozen
+from flywheel.learner.inherit import inherit
 from flywheel.learner.machine import Machine, resolve
 from flywheel.learner.module import Learner
 from flywheel.learner.ranks import Ranks, must_be_a_mean
 from flywheel.learner.world import Place
 from flywheel.model.initialise import initialise
-from flywheel.model.network import Network, build_network
+from flywheel.model.network import LoadedNetwork, Network, build_network
 from flywheel.types import Json
 
 _EVALUATION_ROWS = 2048
@@ -32,12 +34,19 @@ CLASS_WEIGHTS = {"balanced": 1.0, "sqrt": 0.5}
 """The power of the inverse class frequency that a class weighs."""
 
 
-def new_network(task: TaskConfig, meta: Json) -> Network:
-    """The untrained network, the same for the same seed."""
+def new_network(task: TaskConfig, meta: Json) -> tuple[Network, LoadedNetwork | None]:
+    """The untrained network, the same for the same seed, and the trained one that it learns from, if there is one.
+
+    Raises:
+        ModelError: What it is to learn from is missing, or does not fit.
+    """
     torch.manual_seed(mixed_seed(task.seed, -1))
+    parent = load_parent(task, meta)
     network = build_network(task.model.net, meta, where="model.net")
     initialise(network, task.model.init)
-    return network
+    if parent is not None and task.trainer.prune.method == "structured":
+        inherit(network, parent.network)
+    return network, parent
 
 
 def decide(task: TaskConfig, processed: Path, network: Network, place: Place | None) -> Machine:
@@ -64,7 +73,13 @@ def open_parts(processed: Path, network: Network, meta: Json, machine: Machine) 
 
 
 def assemble(
-    task: TaskConfig, meta: Json, network: Network, machine: Machine, parts: tuple[Part, Part], ranks: Ranks | None
+    task: TaskConfig,
+    meta: Json,
+    network: Network,
+    machine: Machine,
+    parts: tuple[Part, Part],
+    ranks: Ranks | None,
+    parent: LoadedNetwork | None = None,
 ) -> tuple[Learner, Blocks, Blocks]:
     """Make the Learner, and the blocks of train and of validation that this rank sees.
 
@@ -75,6 +90,7 @@ def assemble(
         machine: What was decided on rank 0.
         parts: As `open_parts` gives them.
         ranks: The others; None: this process is alone.
+        parent: What the network learns from.
 
     Raises:
         ConfigError: A target's argument is wrong, or does not go with several ranks.
@@ -91,7 +107,7 @@ def assemble(
     batch_size = task.trainer.batch_size
     batches = Blocks(train, batch_size, machine.steps_per_call, seed=task.seed, rank=rank, num_ranks=size)
     evaluation = Blocks(validation, max(_EVALUATION_ROWS, batch_size), 1, rank=rank, num_ranks=size)
-    return _learner(task, meta, network, batches.num_steps, ranks), batches, evaluation
+    return _learner(task, meta, network, batches.num_steps, ranks, parent), batches, evaluation
 
 
 def stopping(task: TaskConfig, ranks: Ranks | None, *more: Callback) -> list[Callback]:
@@ -144,7 +160,14 @@ def _files(processed: Path) -> list[Path]:
     return [processed / f"{name}.safetensors" for name in ("train", "validation")]
 
 
-def _learner(task: TaskConfig, meta: Json, network: Network, steps_per_epoch: int, ranks: Ranks | None) -> Learner:
+def _learner(
+    task: TaskConfig,
+    meta: Json,
+    network: Network,
+    steps_per_epoch: int,
+    ranks: Ranks | None,
+    parent: LoadedNetwork | None,
+) -> Learner:
     def make_optimizer(parameters: list[nn.Parameter]) -> Optimizer:
         made: Optimizer = build(task.optimizer, where="optimizer", params=parameters)
         return made
@@ -167,6 +190,7 @@ def _learner(task: TaskConfig, meta: Json, network: Network, steps_per_epoch: in
         compile_net=task.trainer.compile,
         frozen=is_frozen(network),
         ranks=ranks,
+        distillation=Distillation(parent, task.loss.distil) if parent and task.loss.distil.alpha > 0 else None,
     )
 
 

@@ -19,7 +19,8 @@ from flywheel.learner.machine import Machine
 from flywheel.learner.module import Learner
 from flywheel.learner.pruning import Pruning
 from flywheel.learner.settings import quiet
-from flywheel.model.network import HISTORY, save_network
+from flywheel.learner.sparsity import Sparsity
+from flywheel.model.network import HISTORY, Network, save_network
 from flywheel.types import Json
 
 
@@ -74,10 +75,8 @@ def fit(
     """
     quiet()
     with crew_for(task.trainer, checkpoint.parent) as crew:
-        network = new_network(task, meta)
-        if crew and is_frozen(network):
-            what = "a net with a frozen part trains its head alone, on one device"
-            raise ConfigError(what, where="trainer.devices", mend="use 1")
+        network, parent = new_network(task, meta)
+        _must_go_together(task, network, alone=crew is None)
         machine = decide(task, processed, network, crew.place if crew else None)
         parts = open_parts(processed, network, meta, machine)
         torch.set_num_threads(machine.threads)
@@ -85,7 +84,7 @@ def fit(
         resume = checkpoint if is_resumable(checkpoint) else None
         ranks = crew.begin(_job(task, processed, meta, checkpoint, resume, machine), machine) if crew else None
         try:
-            learner, batches, evaluation = assemble(task, meta, network, machine, parts, ranks)
+            learner, batches, evaluation = assemble(task, meta, network, machine, parts, ranks, parent)
             monitor = task.metric.monitor
             progress = Progress(task.trainer.max_epochs, len(batches), f"validation/{monitor.name}", bar=watch is None)
 
@@ -95,13 +94,31 @@ def fit(
 
             history = History(monitor, checkpoint, tell, ranks)
             ends = stopping(task, ranks, *([Pruning(monitor.name, watch)] if watch else []))
+            if task.trainer.prune.method == "magnitude":
+                ends.append(Sparsity(task.trainer.prune, batches.num_steps * task.trainer.max_epochs))
             trainer = make_trainer(task, machine, [progress, history, *ends], checkpoint.parent, ranks)
             fit_all(trainer, learner, batches, evaluation, resume)
         finally:
             if ranks:
                 ranks.leave()
         history.tell()
-        return _finish(task, meta, learner, history, machine, target)
+        learnt_from = {} if parent is None else {"parent_sha256": parent.model_sha256}
+        return _finish(task, meta, learner, history, machine, target, learnt_from)
+
+
+def _must_go_together(task: TaskConfig, network: Network, *, alone: bool) -> None:
+    """Refuse what a training on several devices, or a net with a frozen part, cannot do."""
+    if is_frozen(network) and task.loss.distil.alpha > 0:
+        what = "a student with a frozen part sees features, which its teacher cannot answer"
+        raise ConfigError(what, where="loss.distil.alpha", mend="set it to 0, or take another model")
+    if alone:
+        return
+    if is_frozen(network):
+        what = "a net with a frozen part trains its head alone, on one device"
+        raise ConfigError(what, where="trainer.devices", mend="use 1")
+    if task.loss.distil.alpha > 0 or task.trainer.prune.method == "magnitude":
+        what = "distillation and magnitude pruning train on one device"
+        raise ConfigError(what, where="trainer.devices", mend="use 1")
 
 
 def _job(
@@ -118,13 +135,22 @@ def _job(
     }
 
 
-def _finish(task: TaskConfig, meta: Json, learner: Learner, history: History, machine: Machine, target: Path) -> Fitted:
-    """Write the kept epoch's weights."""
+def _finish(
+    task: TaskConfig,
+    meta: Json,
+    learner: Learner,
+    history: History,
+    machine: Machine,
+    target: Path,
+    learnt_from: Json,
+) -> Fitted:
+    """Write the kept epoch's weights; `learnt_from` names the model that this one learnt from."""
     last = history.rows[-1]
     epoch = history.best_epoch if task.trainer.keep == "best" else int(last["epoch"])
     weights = history.best_weights if task.trainer.keep == "best" else history.last_weights
     description: Json = {
-        "task": task.name, "net": task.model.net, "link": task.loss.link, "meta": meta, "best_epoch": epoch
+        "task": task.name, "net": task.model.net, "link": task.loss.link, "meta": meta, "best_epoch": epoch,
+        **learnt_from,
     }  # fmt: skip
     sha256 = save_network(target, learner.network, description, weights)
     with (target / HISTORY).open("w", newline="") as stream:

@@ -15,6 +15,7 @@ from torchmetrics import Metric, MetricCollection
 from flywheel.config import LossConfig
 from flywheel.errors import ModelError
 from flywheel.learner.data import Block, Share, mixed_seed
+from flywheel.learner.distillation import Distillation
 from flywheel.learner.ranks import Ranks
 from flywheel.model.network import Network
 
@@ -38,6 +39,7 @@ class Learner(pl.LightningModule):
         seed: Every epoch starts its random draws anew from it, so that a resumed training draws the same.
         clip_norm: Largest L2 norm of the gradient; 0: no clipping.
         compile_net: Whether the net goes through `torch.compile`.
+        distillation: A teacher's part of the training loss; None: there is none.
         frozen: Whether the Blocks hold the features of a frozen net (see `flywheel.learner.frozen`): only its head is
             trained then.
         ranks: The ranks that share each batch; None: this process is alone.
@@ -58,12 +60,14 @@ class Learner(pl.LightningModule):
         compile_net: bool = False,
         frozen: bool = False,
         ranks: Ranks | None = None,
+        distillation: Distillation | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.network = network
         self.criterion = criterion
         self.augmentation = augmentation
+        self._distillation = distillation
         self.train_metrics = MetricCollection(dict(metrics), prefix="train/").clone()
         self.validation_metrics = MetricCollection(dict(metrics), prefix="validation/").clone()
         self.steps_done = 0
@@ -107,6 +111,8 @@ class Learner(pl.LightningModule):
             share = block.share(step, len(stored_target))
             inputs, target = self.augmentation(self._scale(stored), stored_target)
             logits, loss = self._outcome(self._net_in_training, inputs, target, share)
+            if self._distillation is not None:
+                loss = self._distillation.blend(loss, logits, inputs)
             for parameter in self._trained:  # as optimizer.zero_grad() would, without its profiler's price
                 parameter.grad = None
             self._backward(loss)

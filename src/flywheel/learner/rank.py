@@ -72,7 +72,7 @@ def work(job: Json, place: Place, meeting: Meeting) -> None:
         missing = processed if not processed.is_dir() else checkpoint
         mend = "put the project on a file system that all nodes share"
         raise RankError(f"rank {place.rank} does not see it", where=missing, mend=mend)
-    network = new_network(task, meta)
+    network, _ = new_network(task, meta)
     parts = open_parts(processed, network, meta, machine)
     torch.set_num_threads(machine.threads)
     meeting.sign()

@@ -11,7 +11,9 @@ import torch
 from flywheel.config import TaskConfig
 from flywheel.errors import ConfigError, nearest
 from flywheel.learner.assemble import CLASS_WEIGHTS
+from flywheel.learner.distillation import check_distillation
 from flywheel.learner.machine import known_choices, num_devices
+from flywheel.learner.sparsity import METHODS, check_pruning
 from flywheel.learner.world import place_from
 from flywheel.model.initialise import INITIALISATIONS
 
@@ -28,6 +30,7 @@ def check_settings(task: TaskConfig) -> None:
         ("loss.class_weights", task.loss.class_weights, ("none", *CLASS_WEIGHTS)),
         ("metric.monitor.name", task.metric.monitor.name, ("loss", *task.metric.train)),
         ("model.init", task.model.init, tuple(INITIALISATIONS)),
+        ("trainer.prune.method", task.trainer.prune.method, METHODS),
         *known_choices(task.trainer),
     ):
         if value not in known:
@@ -35,6 +38,8 @@ def check_settings(task: TaskConfig) -> None:
     if task.trainer.compile and " " in torch.__file__:
         what = f"torch.compile cannot use a torch in a path with a space ({Path(torch.__file__).parent})"
         raise ConfigError(what, where="trainer.compile", mend="move the project, or set it to false")
+    check_distillation(task)
+    check_pruning(task)
     if not 0 < task.preprocess.validation < 1:
         what = f"{task.preprocess.validation} leaves no rows to choose by, or none to train on"
         raise ConfigError(what, where="preprocess.validation", mend="use a share between 0 and 1")

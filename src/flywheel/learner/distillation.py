@@ -1,0 +1,114 @@
+"""Distillation: a student is trained on its teacher's softened answers beside the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from flywheel.config import DistilConfig, TaskConfig
+from flywheel.errors import ConfigError, ModelError, nearest
+from flywheel.model.network import LoadedNetwork, load_network
+from flywheel.params import project_root
+from flywheel.types import Json
+
+ANSWERS = ("classes", "numbers")
+
+
+class Distillation:
+    """The teacher's part of the training loss (Hinton et al. 2015, arXiv:1503.02531).
+
+    Classes: the Kullback-Leibler divergence of the student's answer from the teacher's, both softened by the
+    temperature, times its square, so that its gradients keep their size. Numbers: the squared difference.
+    No module, so that the teacher's weights are in no checkpoint, and nothing puts it into training mode.
+
+    Args:
+        teacher: In eval mode; gets the very inputs that the student gets, augmentation included.
+        settings: Share and temperature.
+    """
+
+    def __init__(self, teacher: LoadedNetwork, settings: DistilConfig) -> None:
+        self.model_sha256 = teacher.model_sha256
+        self._net: nn.Module = teacher.network.net
+        self._settings = settings
+
+    @torch.no_grad()
+    def teach(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Give the teacher's logits for scaled inputs."""
+        device = next(iter(inputs.values())).device
+        logits: Tensor = self._net.to(device)(**inputs)
+        return logits
+
+    def blend(self, loss: Tensor, logits: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Give the loss with the labels and the teacher's part, by `alpha`.
+
+        Args:
+            loss: Of the student with the labels.
+            logits: The student's.
+            inputs: What it answered, scaled.
+        """
+        alpha = self._settings.alpha
+        return (1 - alpha) * loss + alpha * self.distance(logits, self.teach(inputs))
+
+    def distance(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """The mean over rows of how far a student's logits are from the teacher's; both [B] or [B, C]."""
+        if self._settings.answer == "numbers":
+            return functional.mse_loss(logits, wanted)
+        heat = self._settings.temperature
+        if logits.ndim == 1:
+            # One truth value is two classes, whose logits are 0 and it.
+            logits, wanted = (torch.stack([torch.zeros_like(x), x], dim=-1) for x in (logits, wanted))
+        own, soft = (torch.log_softmax(x / heat, dim=-1) for x in (logits, wanted))
+        return functional.kl_div(own, soft, reduction="batchmean", log_target=True) * heat**2
+
+
+def parent_folder(task: TaskConfig) -> Path | None:
+    """The model folder of the task that this one learns from; None where it learns from none."""
+    learns = task.loss.distil.alpha > 0 or task.trainer.prune.method == "structured"
+    return project_root() / task.trainer.parent if learns else None
+
+
+def load_parent(task: TaskConfig, meta: Json) -> LoadedNetwork | None:
+    """Load what the task learns from; None where it learns from none.
+
+    Args:
+        task: The settings.
+        meta: `meta.json` of this task's data.
+
+    Raises:
+        ModelError: There is no such model, or it was trained on other inputs or classes.
+    """
+    folder = parent_folder(task)
+    if folder is None:
+        return None
+    if not folder.is_dir():
+        mend = "set it to artifacts/<task>/model of a task that is built"
+        raise ModelError(f"no trained model in {task.trainer.parent}", where="trainer.parent", mend=mend)
+    parent = load_network(folder)
+    for key in ("inputs", "target", "classes", "items"):
+        if parent.meta.get(key) != meta.get(key):
+            mend = "give both tasks the same data and preprocess settings"
+            raise ModelError(
+                f"{task.trainer.parent} was trained on data with other {key}", where="trainer.parent", mend=mend
+            )
+    return parent
+
+
+def check_distillation(task: TaskConfig) -> None:
+    """Refuse settings that cannot be meant.
+
+    Raises:
+        ConfigError: A number is out of its range, or a word is not known.
+    """
+    distil = task.loss.distil
+    if not 0 <= distil.alpha <= 1:
+        raise ConfigError(f"{distil.alpha} is not in [0, 1]", where="loss.distil.alpha", mend="set 0 for no teacher")
+    if not distil.temperature > 0:
+        raise ConfigError(f"{distil.temperature} is not above 0", where="loss.distil.temperature", mend="set 1 or more")
+    if distil.answer not in ANSWERS:
+        raise ConfigError(
+            f"'{distil.answer}' is not known", where="loss.distil.answer", mend=nearest(distil.answer, ANSWERS)
+        )
