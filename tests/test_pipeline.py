@@ -158,6 +158,7 @@ DIGITS = {f"{stage}@digits" for stage in STAGES}
         ("params.yaml", lambda t: t.replace("max_difference: 0.0001", "max_difference: 0.001", 1), {"export@digits"}),
         ("params.yaml", lambda t: t.replace("margin: 0.01", "margin: 0.015", 1), {"register@digits"}),
         ("params.yaml", lambda t: t.replace("validation: 0.2", "validation: 0.1", 1), {"preprocess@digits"}),
+        ("params.yaml", lambda t: t.replace("engine: local", "engine: ray", 1), set()),
         (
             "src/flywheel/model/cnn.py",
             comment,
