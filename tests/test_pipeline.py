@@ -160,6 +160,7 @@ DIGITS = {f"{stage}@digits" for stage in STAGES}
         ("params.yaml", lambda t: t.replace("serve: fp32", "serve: smallest", 1), {"register@digits"}),
         ("params.yaml", lambda t: t.replace("margin: 0.01", "margin: 0.015", 1), {"register@digits"}),
         ("params.yaml", lambda t: t.replace("validation: 0.2", "validation: 0.1", 1), {"preprocess@digits"}),
+        ("params.yaml", lambda t: t.replace("engine: local", "engine: ray", 1), set()),
         (
             "src/flywheel/model/cnn.py",
             comment,

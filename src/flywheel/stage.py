@@ -173,11 +173,12 @@ def clear_leftovers(folder: Path) -> None:
     """
     for part in folder.glob(".*.*.part"):
         pid = part.name.rsplit(".", 2)[1]
-        if pid.isdigit() and not _alive(int(pid)):
+        if pid.isdigit() and not is_alive(int(pid)):
             shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
 
 
-def _alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and it is more than a name that nobody has waited for."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

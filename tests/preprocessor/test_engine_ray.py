@@ -310,10 +310,16 @@ def stage(project: Path, root: Path, with_tasks: Callable[..., None]) -> Path:
     return project
 
 
+def processes_of(folder: Path) -> list[str]:
+    """The command lines that name a folder."""
+    lines = [" ".join(one.info["cmdline"] or []) for one in psutil.process_iter(["cmdline"])]
+    return [line for line in lines if str(folder) in line]
+
+
 def test_the_stage_starts_a_cluster_of_its_own_and_leaves_nothing(
     stage: Path, run_flywheel: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    temporary = Path(tempfile.mkdtemp(prefix="fw-"))
+    temporary = Path(tempfile.mkdtemp(prefix="f-", dir="/tmp"))
     try:
         done = run_flywheel(
             "preprocess", "--task", "digits", TMPDIR=str(temporary), RAY_ADDRESS="", DVC_EXP_NAME="test"
@@ -325,7 +331,7 @@ def test_the_stage_starts_a_cluster_of_its_own_and_leaves_nothing(
             "0 train rows equal to a test row removed"
         ]
         assert list(temporary.iterdir()) == []
-        assert not [one for one in psutil.process_iter(["cmdline"]) if str(temporary) in " ".join(one.info["cmdline"])]
+        assert processes_of(temporary) == []
     finally:
         shutil.rmtree(temporary)
 
@@ -359,3 +365,28 @@ def test_a_bad_row_is_one_line_and_exit_code_two(
     assert len(said[0].splitlines()) == 1
     assert "digits.csv.gz, row 0: 20 of" in said[0]
     assert not (stage / "data/processed/digits").exists()
+
+
+def test_a_killed_main_process_takes_its_cluster_along(root: Path) -> None:
+    temporary = Path(tempfile.mkdtemp(prefix="f-", dir="/tmp"))
+    program = (
+        "import sys, time; from flywheel.preprocessor.ray_cluster import connected\n"
+        "with connected(None):\n    print('up', flush=True)\n    time.sleep(float(sys.argv[1]))"
+    )
+    env = {**os.environ, "PYTHONPATH": str(root / "src"), "TMPDIR": str(temporary), "RAY_ADDRESS": ""}
+
+    try:
+        main = subprocess.Popen([sys.executable, "-c", program, "600"], env=env, stdout=subprocess.PIPE, text=True)
+        with main:
+            assert main.stdout is not None
+            assert main.stdout.readline() == "up\n"
+            assert processes_of(temporary)
+            main.kill()
+        end = time.monotonic() + 60
+        while processes_of(temporary) and time.monotonic() < end:
+            time.sleep(0.2)
+        assert processes_of(temporary) == []
+        subprocess.run([sys.executable, "-c", program, "0"], env=env, check=True, capture_output=True)
+        assert list(temporary.iterdir()) == []
+    finally:
+        shutil.rmtree(temporary)

@@ -11,12 +11,15 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 from flywheel.errors import ConfigError
+from flywheel.stage import is_alive
 
 WHERE = "preprocess.engine"
 MEND = "start it with `ray start --head`, mend preprocess.ray_address or RAY_ADDRESS, or set preprocess.engine: local"
 CONNECT_SECONDS = 10
+PREFIX, MAX_TEMPORARY = "fw-ray-", 15
 STORE_BYTES = 1 << 30
 """Shared memory of a cluster of our own, at most; chunks on their way lie there."""
 
@@ -78,7 +81,7 @@ def _own_cluster() -> Iterator[None]:
     """A cluster on 127.0.0.1, for this process alone."""
     import ray
 
-    folder = tempfile.mkdtemp(prefix="fw-ray-")  # short: Ray's sockets lie in it, whose paths may have 107 bytes
+    folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_cleared(_short_temporary()))
     try:
         ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
                  object_store_memory=STORE_BYTES, _temp_dir=folder)  # fmt: skip
@@ -86,6 +89,21 @@ def _own_cluster() -> Iterator[None]:
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short_temporary() -> Path:
+    """Where temporary files go, if Ray's sockets can lie there: of the 103 bytes of a path 88 are Ray's."""
+    place = Path(tempfile.gettempdir())
+    return place if len(str(place)) <= MAX_TEMPORARY else Path("/tmp")  # noqa: S108 - mkdtemp makes a folder of our own
+
+
+def _cleared(place: Path) -> Path:
+    """Remove what killed processes left; Ray's own watchdog has ended their clusters."""
+    for left in place.glob(f"{PREFIX}*-*"):
+        pid = left.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdigit() and not is_alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    return place
 
 
 @contextlib.contextmanager
