@@ -34,6 +34,7 @@ def words(project: Path) -> Path:
     """A task on texts whose file sets nothing of the network, as `text_nets` wants it."""
     text = (project / "conf/task/tweets.yaml").read_text().replace("/model: ngram_linear", "/model: bag_of_embeddings")
     text = re.sub(r"^model:\n(  .*\n)+", "", text, flags=re.MULTILINE).replace("name: tweets", "name: words")
+    text = text.replace("num_characters: 160", "num_characters: 0")  # only ngram_linear takes them
     (project / "conf/task/words.yaml").write_text(text)
     return project
 
