@@ -3,7 +3,8 @@
 784-64-64-10 with softmax; one request is one picture of 784 numbers in JSON. The peers are `mlflow models serve`, a
 FastAPI handler over PyTorch and one over ONNX Runtime (lists through pydantic, as a person would write them); one
 worker each, one thread for the model, load from a second process on loopback, all in one run, medians of interleaved
-repeats. CPU is of all processes of a server, and less at the mercy of other work than requests a second are. The last rows are ours with binary tensors of the Open Inference Protocol. Run: python -m bench serving
+repeats. CPU is of all processes of a server, and less at the mercy of other work than requests a second are. The last
+rows are ours with binary tensors of the Open Inference Protocol, which asks for `label` and `probability` only. Run: python -m bench serving
 """
 
 from __future__ import annotations
@@ -77,7 +78,13 @@ def requests(image: np.ndarray[Any, Any]) -> dict[str, tuple[str, str, bytes]]:
     rows, flat = image.tolist(), image.reshape(-1).tolist()
     plain = (f"POST /predict HTTP/1.1\r\n{json_type}", json.dumps({"pixels": flat}).encode())
     tensor = {"name": "image", "shape": [1, 28, 28], "datatype": "UINT8", "parameters": {"binary_data_size": 784}}
-    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    head = json.dumps(
+        {
+            "inputs": [tensor],
+            "outputs": [{"name": name} for name in ("label", "probability")],
+            "parameters": {"binary_data_output": True},
+        }
+    ).encode()
     nested = json.dumps({"image": rows}).encode()
     invocation = json.dumps({"inputs": {"image": [rows]}}).encode()
     binary = f"POST /v2/models/digits/infer HTTP/1.1\r\ninference-header-content-length: {len(head)}"
@@ -100,7 +107,8 @@ def serving(name: str, folder: Path) -> Iterator[tuple[int, psutil.Process]]:
     if name == "mlflow":
         command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(folder / "version"), "-h", "127.0.0.1",
                    "-p", str(port), "--env-manager", "local", "--workers", "1"]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # mlflow starts `uvicorn` by its name
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
     with (folder / f"{name}.log").open("w") as stream:
         process = subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT)
     try:
