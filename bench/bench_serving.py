@@ -1,9 +1,10 @@
 """Requests a second, and milliseconds, of `flywheel serve` and of other ways to serve the same model.
 
 784-64-64-10 with softmax; one request is one picture of 784 numbers in JSON. The peers are `mlflow models serve`, a
-FastAPI handler over PyTorch and one over ONNX Runtime (lists through pydantic, as a person would write them); one worker
-each, one thread for the model, load from a second process on loopback, all in one run, medians of interleaved repeats.
-The last rows are ours with binary tensors of the Open Inference Protocol. Run: python -m bench serving
+FastAPI handler over PyTorch and one over ONNX Runtime (lists through pydantic, as a person would write them); one
+worker each, one thread for the model, load from a second process on loopback, all in one run, medians of interleaved
+repeats. CPU is of all processes of a server, and less at the mercy of other work than requests a second are. The last
+rows are ours with binary tensors of the Open Inference Protocol, which asks for `label` and `probability` only. Run: python -m bench serving
 """
 
 from __future__ import annotations
@@ -77,7 +78,13 @@ def requests(image: np.ndarray[Any, Any]) -> dict[str, tuple[str, str, bytes]]:
     rows, flat = image.tolist(), image.reshape(-1).tolist()
     plain = (f"POST /predict HTTP/1.1\r\n{json_type}", json.dumps({"pixels": flat}).encode())
     tensor = {"name": "image", "shape": [1, 28, 28], "datatype": "UINT8", "parameters": {"binary_data_size": 784}}
-    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    head = json.dumps(
+        {
+            "inputs": [tensor],
+            "outputs": [{"name": name} for name in ("label", "probability")],
+            "parameters": {"binary_data_output": True},
+        }
+    ).encode()
     nested = json.dumps({"image": rows}).encode()
     invocation = json.dumps({"inputs": {"image": [rows]}}).encode()
     binary = f"POST /v2/models/digits/infer HTTP/1.1\r\ninference-header-content-length: {len(head)}"
@@ -100,7 +107,8 @@ def serving(name: str, folder: Path) -> Iterator[tuple[int, psutil.Process]]:
     if name == "mlflow":
         command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(folder / "version"), "-h", "127.0.0.1",
                    "-p", str(port), "--env-manager", "local", "--workers", "1"]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # mlflow starts `uvicorn` by its name
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
     with (folder / f"{name}.log").open("w") as stream:
         process = subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT)
     try:
@@ -113,14 +121,17 @@ def serving(name: str, folder: Path) -> Iterator[tuple[int, psutil.Process]]:
         process.wait(60)
 
 
-def measure(port: int, head: str, body: bytes, clients: int, seconds: float = SECONDS) -> dict[str, float]:
-    """Load a server from a second process."""
+def measure(
+    port: int, head: str, body: bytes, clients: int, seconds: float = SECONDS, process: psutil.Process | None = None
+) -> dict[str, float]:
+    """Load a server from a second process; `cpu_us` is what a request costs all processes of the server."""
     job = {"port": port, "head": head, "body": body.hex(), "clients": clients, "seconds": seconds, "warm_up": WARM_UP}
     command = [sys.executable, "-m", "bench.serving_load"]
+    before = _cpu_seconds(process)
     done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, check=True, timeout=120)
     found: dict[str, float] = json.loads(done.stdout)
     assert not found["failures"], found
-    return found
+    return {**found, "cpu_us": (_cpu_seconds(process) - before) / found["requests"] * 1e6}
 
 
 def wait_for(port: int, head: str, body: bytes) -> None:
@@ -138,7 +149,7 @@ def wait_for(port: int, head: str, body: bytes) -> None:
 def main() -> Table:
     """Measure and return the table."""
     table = Table("serving", "Requests a second and milliseconds, one worker", ["server", "clients", "requests/s",
-                  "p50 ms", "p99 ms", "flywheel is faster, times", "MB of the worker"])  # fmt: skip
+                  "p50 ms", "p99 ms", "CPU us a request", "flywheel is faster, times", "MB of the worker"])  # fmt: skip
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
         folder = Path(temporary)
         jobs = requests(make(folder))
@@ -149,7 +160,7 @@ def main() -> Table:
         for _ in range(REPEATS):
             for clients in CLIENTS:
                 for name, (server, head, body) in jobs.items():
-                    figures = measure(running[server][0], head, body, clients)
+                    figures = measure(running[server][0], head, body, clients, process=running[server][1])
                     found.setdefault((name, clients), []).append(figures)
         memory = {name: _megabytes(process) for name, (_, process) in running.items()}
     for clients in CLIENTS:
@@ -159,12 +170,16 @@ def main() -> Table:
             ratio = statistics.median(
                 own["per_second"] / other["per_second"] for own, other in zip(ours, figures, strict=True)
             )
-            medians = {
-                key: statistics.median(one[key] for one in figures) for key in ("per_second", "p50_ms", "p99_ms")
-            }
-            table.add([TITLES[name], clients, f"{medians['per_second']:,.0f}", f"{medians['p50_ms']:.1f}",
-                       f"{medians['p99_ms']:.1f}", f"{ratio:.2f}", f"{memory[server]:.0f}"])  # fmt: skip
+            keys = ("per_second", "p50_ms", "p99_ms", "cpu_us")
+            second, p50, p99, cpu = (statistics.median(one[key] for one in figures) for key in keys)
+            times = [f"{second:,.0f}", f"{p50:.1f}", f"{p99:.1f}", f"{cpu:.0f}"]
+            table.add([TITLES[name], clients, *times, f"{ratio:.2f}", f"{memory[server]:.0f}"])
     return table
+
+
+def _cpu_seconds(process: psutil.Process | None) -> float:
+    family = [process, *process.children(recursive=True)] if process else []
+    return sum(one.cpu_times().user + one.cpu_times().system for one in family)
 
 
 def _megabytes(process: psutil.Process) -> float:

@@ -76,6 +76,7 @@ async def load(job: dict[str, object]) -> dict[str, float]:
         "per_second": len(times) / float(str(job["seconds"])),
         "p50_ms": times[len(times) // 2] * 1000,
         "p99_ms": times[int(len(times) * 0.99)] * 1000,
+        "requests": sum(len(client.times) for client in clients),
         "failures": sum(client.failures for client in clients),
     }
 

@@ -67,7 +67,9 @@ class ItemTarget(Target):
             raise DataError("labels", int(labels.index[at]), why, mend=nearest(str(names[at]), self._items))
         return codes.astype(np.int64)
 
-    def decode(self, scores: np.ndarray[Any, Any], requests: pd.DataFrame | None = None) -> pd.DataFrame:
+    def answers(
+        self, scores: np.ndarray[Any, Any], requests: pd.DataFrame | None = None
+    ) -> dict[str, np.ndarray[Any, Any]]:
         """Give `label` (the best item), `items` (the k best, in order) and `scores` (theirs).
 
         Items that the network ruled out, those of the history, have the score 0 and are never given: a list may be
@@ -88,13 +90,16 @@ class ItemTarget(Target):
         wanted = self._wanted(len(scores), requests)
         names = np.array(self._items, dtype=object)
         best = [best_items(row, k) for row, k in zip(scores, wanted, strict=True)]
-        columns = {
-            # A series of objects: pandas would make NaN of None in an array of texts.
-            "label": pd.Series([names[codes[0]] if len(codes) else None for codes in best], dtype=object),
+        return {
+            "label": object_column([names[codes[0]] if len(codes) else None for codes in best]),
             "items": object_column([names[codes].tolist() for codes in best]),
             "scores": object_column([row[codes].tolist() for row, codes in zip(scores, best, strict=True)]),
         }
-        return pd.DataFrame(columns)
+
+    def decode(self, scores: np.ndarray[Any, Any], requests: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Give `answers` as a frame of objects: pandas would make NaN of None in an array of texts."""
+        answers = self.answers(scores, requests)
+        return pd.DataFrame({name: pd.Series(column, dtype=object) for name, column in answers.items()})
 
     def meta(self) -> Json:
         """`target`, `items`, `num_items` and, the same, `num_outputs`."""

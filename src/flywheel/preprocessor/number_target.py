@@ -89,12 +89,12 @@ class NumberTarget(Target):
             raise DataError("labels", int(row) if isinstance(row, int | np.integer) else None, str(reasons.iloc[at]))
         return ((self._forward(values.to_numpy()) - self.mean) / self.std).astype(np.float32)
 
-    def decode(self, scores: Array, requests: pd.DataFrame | None = None) -> pd.DataFrame:
+    def answers(self, scores: Array, requests: pd.DataFrame | None = None) -> dict[str, Array]:
         """Give `label`: the number, in the target's own units, as the link gives it."""
         scores = np.asarray(scores)
         if scores.ndim != 1:
             raise DataError("scores", None, f"scores of shape {list(scores.shape)} are not one number a row")
-        return pd.DataFrame({"label": scores.astype(np.float64)})
+        return {"label": scores.astype(np.float64)}
 
     def meta(self) -> Json:
         """`target`, `num_outputs`, and what a link needs to give the target's own units."""

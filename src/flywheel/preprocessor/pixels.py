@@ -33,6 +33,9 @@ def as_pixels(value: Any) -> np.ndarray[Any, Any]:
         except OSError as error:
             raise ImageError(f"cannot be read: {error.strerror or error}") from None
     if isinstance(value, np.ndarray | list | tuple):
+        levels = _grey_levels(value) if isinstance(value, list) else None
+        if levels is not None:
+            return levels
         return _shaped(_bytes_of(_rectangular(value)))
     if value is None or (isinstance(value, float) and np.isnan(value)):
         raise ImageError("has no picture")
@@ -64,15 +67,26 @@ def _from_base64(text: str) -> bytes:
         raise ImageError("a text is no picture unless it is one in base64") from None
 
 
+def _grey_levels(rows: list[Any]) -> np.ndarray[Any, Any] | None:
+    """Read lists of whole numbers in 0..255, as JSON gives a grey picture, in a third of the time that numpy takes.
+
+    None: it is something else, or wrong; `_rectangular` and `_bytes_of` tell what, and read what else can be read.
+    """
+    if not rows or not all(type(row) is list and len(row) == len(rows[0]) for row in rows) or not rows[0]:
+        return None
+    if type(rows[0][0]) is not int:  # a picture of nothing but true and false is none
+        return None
+    try:
+        return np.frombuffer(b"".join(map(bytes, rows)), np.uint8).reshape(len(rows), -1)
+    except (TypeError, ValueError):
+        return None
+
+
 def _rectangular(value: Any) -> np.ndarray[Any, Any]:
     """Make one array of nested lists, or of arrays of arrays, as Parquet gives them."""
     try:
         if isinstance(value, np.ndarray) and value.dtype != object:
             return value
-        if isinstance(value, list) and isinstance(value[0] if value else None, list):
-            array = np.array(value)  # rows of plain numbers, as JSON gives them: numpy alone is three times as fast
-            if array.dtype.kind in "iuf":
-                return array
         array = np.array([_rectangular(row) if isinstance(row, np.ndarray | list | tuple) else row for row in value])
     except ImageError:
         raise

@@ -46,13 +46,21 @@ class Target(ABC):
         """
 
     @abstractmethod
-    def decode(self, scores: np.ndarray[Any, Any], requests: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Give the answer of each row of scores: the column `label`, and others that say how sure it is.
+    def answers(
+        self, scores: np.ndarray[Any, Any], requests: pd.DataFrame | None = None
+    ) -> dict[str, np.ndarray[Any, Any]]:
+        """Give the answer of each row of scores: the column `label`, and others that say how sure it is, [N] each.
+
+        A server, which answers a row at a time, has no use for a frame of them: it would cost more than the model.
 
         Args:
             scores: [N, ...], as the network's link gives them.
             requests: The rows that were scored, where there are any: a request may say how it is to be answered.
         """
+
+    def decode(self, scores: np.ndarray[Any, Any], requests: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Give `answers` as a frame."""
+        return pd.DataFrame(self.answers(scores, requests))
 
     @abstractmethod
     def meta(self) -> Json:
@@ -122,7 +130,9 @@ class ClassTarget(Target):
             raise DataError("labels", _row_number(labels.index[at]), why, mend=nearest(str(name), self._classes))
         return codes.astype(np.int64)
 
-    def decode(self, scores: np.ndarray[Any, Any], requests: pd.DataFrame | None = None) -> pd.DataFrame:
+    def answers(
+        self, scores: np.ndarray[Any, Any], requests: pd.DataFrame | None = None
+    ) -> dict[str, np.ndarray[Any, Any]]:
         """Give `label`, its `probability`, and `probability_<class>` of every class."""
         scores = np.asarray(scores)
         if scores.ndim != 2 or scores.shape[1] != len(self._classes):
@@ -134,7 +144,7 @@ class ClassTarget(Target):
             "probability": scores[np.arange(len(scores)), best],
         }
         columns.update({f"probability_{name}": scores[:, code] for code, name in enumerate(self._classes)})
-        return pd.DataFrame(columns)
+        return columns
 
     def meta(self) -> Json:
         """`target`, `classes`, `num_classes` and, the same, `num_outputs`."""

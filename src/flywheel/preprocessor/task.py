@@ -43,6 +43,12 @@ class TaskPreprocessor:
         """Give the answer of each row of scores (for classes: `label`, `probability`, `probability_<class>`)."""
         return self.target.decode(scores, requests)
 
+    def answers(
+        self, scores: np.ndarray[Any, Any], requests: pd.DataFrame | None = None
+    ) -> dict[str, np.ndarray[Any, Any]]:
+        """Give the columns of `decode` as arrays [N]."""
+        return self.target.answers(scores, requests)
+
     def to_json(self) -> Json:
         """Both preprocessors' states."""
         return {"format": FORMAT, "inputs": self.inputs.to_json(), "target": self.target.to_json()}

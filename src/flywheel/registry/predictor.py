@@ -42,6 +42,14 @@ class Predictor:
         """
         return self.model.scores(self.preprocessor.transform(frame))
 
+    def answers(self, frame: pd.DataFrame) -> dict[str, Array]:
+        """Answer raw rows, at least one, with the columns of `predict` as arrays [N].
+
+        Raises:
+            DataError: A row cannot be used.
+        """
+        return self.preprocessor.answers(self.scores(frame), frame)
+
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Answer raw rows (for classes: `label`, `probability`, `probability_<class>`), with the frame's index.
 

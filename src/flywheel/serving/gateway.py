@@ -133,8 +133,7 @@ class Gateway:
         await send({"type": "http.response.body", "body": reply.body})
 
     def _counted(self, reply: Reply, route: str, started: float) -> None:
-        self._metrics.requests.labels(reply.task, reply.version, route, reply.status).inc()
-        self._metrics.seconds.labels(reply.task, reply.version).observe(time.perf_counter() - started)
+        self._metrics.count(reply.task, reply.version, route, reply.status, time.perf_counter() - started)
 
 
 def _route(path: list[str]) -> str:

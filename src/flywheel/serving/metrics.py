@@ -6,6 +6,7 @@ prometheus_client does so where `PROMETHEUS_MULTIPROC_DIR` is set when it is imp
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -22,6 +23,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._children: dict[tuple[str, str, str, int], tuple[Any, Any]] = {}
         one = ("task", "version")
         self.requests = Counter(
             "flywheel_requests", "Requests answered", (*one, "route", "status"), registry=self.registry
@@ -56,6 +58,17 @@ class Metrics:
             "flywheel_worker_resident_bytes", "Memory of each worker", registry=self.registry,
             multiprocess_mode="liveall",
         )  # fmt: skip
+
+    def count(self, task: str, version: str, route: str, status: int, seconds: float) -> None:
+        """Count one request."""
+        key = (task, version, route, status)
+        children = self._children.get(key)
+        if children is None:  # to find a metric by its labels costs more than to add to it
+            children = self.requests.labels(*key), self.seconds.labels(task, version)
+            self._children[key] = children
+        requests, took = children
+        requests.inc()
+        took.observe(seconds)
 
     def text(self) -> bytes:
         """All workers' metrics in Prometheus' text format."""

@@ -39,6 +39,7 @@ class RowReader:
         self.required = tuple(schema.get("required", ()))
         self.media = tuple(name for name, spec in schema["properties"].items() if _is_media(spec))
         self.max_rows = max_rows
+        self._indices: dict[tuple[str, ...], pd.Index] = {}
         self._known, self._must = frozenset(self.names), frozenset(self.required)
 
     def rows(self, body: Any) -> list[Json]:
@@ -92,11 +93,16 @@ class RowReader:
             raise RequestError(413, what, where="body", mend="send them in several requests")
 
     def frame(self, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-        """Make the frame of checked rows; None stands where a row leaves an optional input out."""
-        held = [name for name in self.names if name in self._must or any(name in row for row in rows)]
-        return pd.DataFrame(
-            {name: np.fromiter((row.get(name) for row in rows), dtype=object, count=len(rows)) for name in held}
-        )
+        """Make the frame of checked rows, of objects; None stands where a row leaves an optional input out."""
+        held = tuple(name for name in self.names if name in self._must or any(name in row for row in rows))
+        values = np.empty((len(rows), len(held)), dtype=object)
+        for place, row in enumerate(rows):
+            for column, name in enumerate(held):
+                values[place, column] = row.get(name)
+        index = self._indices.get(held)
+        if index is None:  # one index for all frames: to find a column by its name, pandas hashes the names first
+            index = self._indices[held] = pd.Index(held, dtype=object)
+        return pd.DataFrame(values, columns=index, dtype=object, copy=False)
 
 
 def parse_json(body: bytes, max_depth: int) -> Any:

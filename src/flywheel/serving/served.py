@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from flywheel.registry.evidence import META, METRICS
 from flywheel.registry.package import evidence, open_package
@@ -47,7 +46,7 @@ class Champion:
 
 @dataclass(frozen=True)
 class Answers:
-    """Answers to one request's rows: the columns of `Predictor.predict`, [N] each."""
+    """Answers to one request's rows: the columns of `Predictor.answers`, [N] each."""
 
     columns: dict[str, Column]
 
@@ -143,8 +142,7 @@ class Served:
         return found
 
     def _predict(self, rows: Rows) -> dict[str, Column]:
-        answers: pd.DataFrame = self.predictor.predict(self.reader.frame(rows))
-        return {str(name): column.to_numpy() for name, column in answers.items()}
+        return self.predictor.answers(self.reader.frame(rows))
 
 
 def open_served(
