@@ -261,8 +261,7 @@ class VariantConfig:
 class ExportConfig:
     """ONNX operator set, and the largest absolute difference of a score to PyTorch's that is allowed; the `variants`.
 
-    They may lose `max_loss` of the report's first metric. `serve` is what is registered; `student` is another task's
-    export folder, which DVC watches.
+    They may lose `max_loss`; `serve` is what is registered; `student` is another task's export folder, watched by DVC.
     """
 
     opset: int = 20

@@ -72,17 +72,17 @@ def draw(parity: Json, latency: Json, task: str, file: Path) -> None:
         task: For the title.
         file: The PNG.
     """
-    from flywheel.report.style import new_figure, save_png
+    from flywheel.report.style import new_figure, save_png, styled
 
     metric = parity["metric"]
     names = [name for name in (FP32, *parity["variants"]) if entry_of(parity, name).get(metric) is not None]
     figure, axes = new_figure(9.6, 1.5 + 0.34 * len(names), 1, 3, sharey=True)
-    _scores(axes[0], parity, names, f"{task}: {metric}")
     kilobytes = [entry_of(parity, name)["num_bytes"] / 1e3 for name in names]
-    _bars(axes[1], parity, names, kilobytes, "kB of ONNX", "{:,.0f}")
     times = [latency.get(name, {}).get("batch_1", {}).get("p50_ms", float("nan")) for name in names]
-    _bars(axes[2], parity, names, times, "ms a request, median", "{:.3f}")
-    axes[0].invert_yaxis()
+    with styled():
+        _scores(axes[0], parity, names, f"{task}: {metric}")
+        _bars(axes[1], parity, names, kilobytes, "kB of ONNX", "{:,.0f}")
+        _bars(axes[2], parity, names, times, "ms a request, median", "{:.3f}")
     save_png(figure, file)
 
 
