@@ -4,7 +4,8 @@
 FastAPI handler over PyTorch and one over ONNX Runtime (lists through pydantic, as a person would write them); one
 worker each, one thread for the model, load from a second process on loopback, all in one run, medians of interleaved
 repeats. CPU is of all processes of a server, and less at the mercy of other work than requests a second are. The last
-rows are ours with binary tensors of the Open Inference Protocol, which asks for `label` and `probability` only. Run: python -m bench serving
+rows are ours with binary tensors of the Open Inference Protocol, which asks for `label` and `probability` only.
+Run: python -m bench serving
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ class Steady:
 
     def _send(self, url: str, path: str, row: Row) -> None:
         with httpx.Client(base_url=url, timeout=60) as client:
-            while not self._stop.wait(0.02):
+            while not self._stop.wait(0.1):
                 self.num_requests += 1
                 try:
                     reply = client.post(path, json={"instances": [row]}, headers=_token(CLIENTS[0]))

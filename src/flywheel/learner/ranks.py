@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -94,11 +94,8 @@ class Ranks:
         for parameter in net.parameters():  # FSDP takes no channels_last
             parameter.data = parameter.data.contiguous()
         mesh = init_device_mesh(self.device.type, (self.size,))
-        for module in list(net.modules()):  # layers of a stack: each is whole in memory only while it computes
-            if isinstance(module, (nn.ModuleList, nn.Sequential)):
-                for layer in module:
-                    if any(p.requires_grad for p in layer.parameters()) and not _is_sharded(layer):
-                        fully_shard(layer, mesh=mesh)
+        for layer in list(stacked_layers(net)):  # each is whole in memory only while it computes
+            fully_shard(layer, mesh=mesh)
         fully_shard(net, mesh=mesh)
         return lambda **inputs: cast("Tensor", net(**inputs))
 
@@ -174,6 +171,16 @@ def local_device(accelerator: str, place: Place) -> torch.device:
     return torch.device("cuda", place.local_rank)
 
 
+def stacked_layers(net: nn.Module) -> Iterator[nn.Module]:
+    """The layers with parameters of a net's outermost stacks (`ModuleList`, `Sequential`); no layer is in another."""
+    stack = isinstance(net, (nn.ModuleList, nn.Sequential))
+    for child in net.children():
+        if not stack or isinstance(child, (nn.ModuleList, nn.Sequential)):
+            yield from stacked_layers(child)
+        elif next(child.parameters(), None) is not None:
+            yield child
+
+
 def must_be_a_mean(criterion: nn.Module) -> None:
     """Refuse a criterion whose parts do not add up to that of the whole batch.
 
@@ -190,9 +197,3 @@ def _is_dtensor(value: Any) -> bool:
     from torch.distributed.tensor import DTensor
 
     return isinstance(value, DTensor)
-
-
-def _is_sharded(module: nn.Module) -> bool:
-    from torch.distributed.fsdp import FSDPModule
-
-    return isinstance(module, FSDPModule)

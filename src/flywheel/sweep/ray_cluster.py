@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from flywheel.errors import ConfigError
 
 log = logging.getLogger("flywheel")
 
+_PATIENCE_SECONDS = 10.0
 _OBJECT_STORE_BYTES = 100 * 2**20  # trials leave their results in files; only settings go through the store
 _EVERYWHERE = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -66,11 +68,23 @@ def connect(address: str | None) -> None:
         _start(ray, options)
         return
     try:
+        _must_listen(address)
         ray.init(address=address, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         what = f"no Ray cluster answers at {address}: {(str(error).splitlines() or [''])[0][:200]}"
         mend = "start one with `ray start --head`, or leave the address out to use this machine alone"
         raise ConfigError(what, where="hydra.launcher.address", mend=mend) from None
+
+
+def _must_listen(address: str) -> None:
+    """Find out in seconds that nothing listens at `host:port`; Ray tries for ten minutes.
+
+    Raises:
+        OSError: Nothing does.
+    """
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE_SECONDS).close()
 
 
 def _start(ray: Any, options: dict[str, Any]) -> None:

@@ -72,7 +72,7 @@ class RayPool:
         self._ray: Any = ray
         self._job, self._slots, self._jobs_per_gpu = ray.put(job), slots, jobs_per_gpu
         self._root = job.root
-        self._mark, self._token = folder / _MARK, secrets.token_hex(16)
+        self._mark, self._token = folder.resolve() / _MARK, secrets.token_hex(16)
         self._starting: dict[Any, Any] = {}
         self._idle: list[Any] = []
         self._busy: dict[Any, tuple[Any, list[str]]] = {}
