@@ -269,19 +269,23 @@ def test_commands_of_flywheel_named_in_a_page_exist(page: Path) -> None:
 
     group = typer.main.get_command(app)
     known = set(group.commands)  # type: ignore[attr-defined]
-    known |= {f"registry {name}" for name in group.commands["registry"].commands}  # type: ignore[attr-defined]
+    for name in ("registry", "feedback"):
+        known |= {f"{name} {one}" for one in group.commands[name].commands}  # type: ignore[attr-defined]
     for first, second in re.findall(r"(?:^|`)flywheel ([\w-]+)(?: ([\w-]+))?", page.read_text(), re.MULTILINE):
         assert first in known, first
-        assert first != "registry" or not second or f"registry {second}" in known, second
+        assert first not in ("registry", "feedback") or not second or f"{first} {second}" in known, second
 
 
 @all_names
 def test_configuration_keys_named_in_a_page_exist(page: Path) -> None:
     from flywheel.compose import compose_task
 
-    tasks = [compose_task(ROOT, [f"task={name}"]) for name in ("fashion", "tweets", "breast_cancer")]
+    tasks = [compose_task(ROOT, [f"task={name}"]) for name in ("fashion", "tweets", "breast_cancer", "fashion_student")]
     tasks += [{"sweep": yaml.safe_load((ROOT / "conf/train.yaml").read_text())["sweep"]}]
-    groups = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()} - {"task"}
+    groups = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()} - {
+        "task",
+        "hydra",
+    }  # Hydra knows its own
     keys = re.findall(rf"(?:`|tasks\.\w+\.|\s)((?:{'|'.join(groups)})(?:\.[a-z_0-9]+)+)", page.read_text())
     for key in set(keys):
         if not re.search(r"\.(yaml|py|csv|json|md|safetensors|html|onnx|ipynb)$", key):

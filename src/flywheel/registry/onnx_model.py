@@ -13,6 +13,8 @@ from flywheel.errors import ModelError
 
 OUTPUT = "scores"
 BATCH_ROWS = 256
+ROWS_ALONE = "flywheel.rows_alone"
+"""Key of a file's metadata: its scores hang on what shares a batch, so each row is run by itself."""
 
 Array = np.ndarray[Any, Any]
 
@@ -42,6 +44,7 @@ class OnnxModel:
             raise ModelError(f"no ONNX model that can run: {why}", where=file, mend="export it again") from None
         self.file = file
         self.input_names = [item.name for item in self._session.get_inputs()]
+        self._alone = ROWS_ALONE in self._session.get_modelmeta().custom_metadata_map
 
     def scores(self, inputs: Mapping[str, Array], *, batch_rows: int = BATCH_ROWS) -> Array:
         """Score rows, `batch_rows` at a time so that memory does not grow with their number.
@@ -59,11 +62,11 @@ class OnnxModel:
         missing = [name for name in self.input_names if name not in inputs]
         if missing:
             raise ModelError(f"input {', '.join(missing)} missing", where=self.file)
-        num_rows = len(inputs[self.input_names[0]])
+        num_rows, step = len(inputs[self.input_names[0]]), 1 if self._alone else batch_rows
         parts = []
         try:
-            for start in range(0, num_rows, batch_rows):
-                feed = {name: inputs[name][start : start + batch_rows] for name in self.input_names}
+            for start in range(0, num_rows, step):
+                feed = {name: inputs[name][start : start + step] for name in self.input_names}
                 parts.append(self._run(feed))
         except runtime_errors() as error:
             raise ModelError(f"inputs do not fit: {str(error).splitlines()[0]}", where=self.file) from None

@@ -38,6 +38,19 @@ def test_weights_become_int8_scores_stay_close_and_bytes_the_same_for_the_same_m
     assert (capfd.readouterr(), logging.getLogger().handlers) == (("", ""), handlers)
 
 
+@pytest.mark.parametrize("maker", [DynamicInt8(), StaticInt8(num_rows=64)])
+def test_a_row_has_the_same_scores_whatever_shares_its_batch(
+    linear: Path, material_of: Callable[[Path], Material], tmp_path: Path, maker: Maker
+) -> None:
+    small = tmp_path / "small.onnx"
+    maker.make(material_of(linear), small)
+    model, x = OnnxModel(small), np.random.default_rng(2).normal(size=(9, 32)).astype(np.float32)
+    x[1] *= 100  # stretches a range that were one for the whole batch
+    together = model.scores({"x": x})
+    assert np.array_equal(together, np.concatenate([model.scores({"x": x[i : i + 1]}) for i in range(len(x))]))
+    assert np.array_equal(together[2:5], model.scores({"x": x[2:5]}))
+
+
 def test_calibration_rows_are_of_train_and_drawn_by_seed(linear: Path, material_of: Callable[[Path], Material]) -> None:
     material = material_of(linear)
     first, again, other = (material.draw(20, seed)["x"] for seed in (0, 0, 1))

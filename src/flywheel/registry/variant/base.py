@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from flywheel.errors import DataError, ModelError
+from flywheel.registry.onnx_model import ROWS_ALONE
 from flywheel.types import Json
 
 Array = np.ndarray[Any, Any]
@@ -83,6 +84,9 @@ def open_graph(file: Path) -> Any:
 def write_graph(model: Any, file: Path) -> None:
     """Write an ONNX model; nothing of it that only says how it was made, so that equal models have equal bytes.
 
+    Where activations are quantised as they come, their range is one for the whole batch, and a row's scores would hang
+    on what shares its batch. Such a file says so, and `OnnxModel` runs each row by itself.
+
     Raises:
         ModelError: It is no valid ONNX.
     """
@@ -94,6 +98,8 @@ def write_graph(model: Any, file: Path) -> None:
     model.graph.ClearField("value_info")  # shapes can be inferred again, and their names are long
     model.graph.name = "flywheel"
     model.producer_name, model.producer_version = "flywheel", ""
+    if any(node.op_type.startswith("DynamicQuantize") for node in model.graph.node):
+        model.metadata_props.add(key=ROWS_ALONE, value="true")
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
