@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from flywheel.database import first_line, with_driver
 from flywheel.errors import FeedbackError
 from flywheel.params import state_dir
 
@@ -98,10 +99,10 @@ class Database:
 
     def __init__(self, url: str) -> None:
         try:
-            self.url = _with_driver(sa.make_url(url))
+            self.url = _known(sa.make_url(with_driver(url)))
             self._engine = _engine(self.url)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-            what = f"is no address of a database that can be used ({_line(error)})"
+            what = f"is no address of a database that can be used ({first_line(error)})"
             raise FeedbackError(what, where=_hidden(url), mend=_CHECK) from None
         self.where = self.url.render_as_string(hide_password=True)
         self._pid = os.getpid()
@@ -183,7 +184,7 @@ class Database:
         try:
             yield
         except SQLAlchemyError as error:
-            why = _line(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
+            why = first_line(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
             mend = "free some space or mend the permissions" if self.file else "check that the server runs, and its URL"
             raise FeedbackError(f"the feedback store cannot be used: {why}", where=self.where, mend=mend) from error
 
@@ -268,10 +269,8 @@ def _set_up_server(connection: Any, _: Any) -> None:
     connection.commit()
 
 
-def _with_driver(url: sa.URL) -> sa.URL:
-    """PostgreSQL is spoken to by psycopg 3."""
-    if url.drivername in ("postgres", "postgresql"):
-        return url.set(drivername="postgresql+psycopg")
+def _known(url: sa.URL) -> sa.URL:
+    """Refuse a database that the store has not been made for."""
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         raise ArgumentError(f"{url.get_backend_name()} is neither sqlite nor postgresql")
     return url
@@ -281,7 +280,3 @@ def _hidden(url: str) -> str:
     """An address without what stands before its @, which may be a password."""
     scheme, mark, rest = url.partition("://")
     return f"{scheme}{mark}{rest.rpartition('@')[2]}"
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
