@@ -198,13 +198,16 @@ for number in range(int(rows)):
 
 @pytest.fixture
 def start(url: str, tmp_path: Path, root: Path) -> Callable[[str, int], subprocess.Popen[str]]:
-    """Start a process that records so many predictions and words about them, and prints each name when it is done."""
+    """Start a process that records so many predictions and words about them, and tells each name when it is done.
+
+    It tells them to a file, `WHO.told`: reading on from a pipe by `communicate` would lose what `readline` had buffered.
+    """
 
     def go(who: str, rows: int) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", PROGRAM, url, str(tmp_path / "inputs"), who, str(rows)]
         environment = {**os.environ, "PYTHONPATH": str(root / "src")}
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+        with (tmp_path / f"{who}.told").open("w") as told:
+            return subprocess.Popen(command, env=environment, stdout=told, stderr=subprocess.PIPE, text=True)
 
     return go
 
@@ -228,18 +231,22 @@ def test_what_was_acknowledged_before_a_kill_is_there_once(
     draw = random.Random(0)
     acknowledged: list[str] = []
     for attempt in range(3):
-        started = [start(f"c{attempt}.{number}", 1_000_000) for number in range(2)]
-        firsts = [process.stdout.readline() for process in started if process.stdout]
+        names = [f"c{attempt}.{number}" for number in range(2)]
+        started = [start(name, 1_000_000) for name in names]
+        for process, name in zip(started, names, strict=True):
+            while not (tmp_path / f"{name}.told").stat().st_size:
+                assert process.poll() is None, process.communicate()[1]
+                time.sleep(0.01)
         time.sleep(draw.uniform(0.05, 0.6))
-        for process, first in zip(started, firsts, strict=True):
+        for process, name in zip(started, names, strict=True):
             os.kill(process.pid, signal.SIGKILL)
-            rest = process.communicate(timeout=60)[0]
-            acknowledged += (first + rest).split("\n")[:-1]  # what follows the last newline was cut off by the kill
+            process.communicate(timeout=60)
+            acknowledged += (tmp_path / f"{name}.told").read_text().split("\n")[:-1]  # a kill may cut the last line
     assert len(acknowledged) > 6
     store = FeedbackStore(url, folder=tmp_path / "inputs")
-    names = [one.prediction_id for one in store.predictions("digits")]  # reads every input's file, too
+    kept = [one.prediction_id for one in store.predictions("digits")]  # reads every input's file, too
     said = [one.feedback.prediction_id for one in store.answered("digits")]
-    assert len(set(names)) == len(names)
+    assert len(set(kept)) == len(kept)
     assert len(set(said)) == len(said)
-    assert set(acknowledged) <= set(names)
+    assert set(acknowledged) <= set(kept)
     assert set(acknowledged) <= set(said)

@@ -73,6 +73,20 @@ def runs_of(task: str) -> list[Any]:
     return [] if experiment is None else list(client.search_runs([experiment.experiment_id]))
 
 
+def children() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
+
+
+@pytest.fixture
+def nobody_left() -> Iterator[None]:
+    """No process may outlive a test; those that were there before it, such as a database server, stay."""
+    before = children()
+    yield
+    left = [child.cmdline() for child in children() - before]
+    assert not left, "processes that nobody ended"
+
+
+@pytest.mark.usefixtures("nobody_left")
 def test_two_ranks_train_to_what_one_does_by_ddp_and_by_fsdp(project: Path, uneven: Path, tmp_path: Path) -> None:
     before = {path for path in project.rglob("*") if "mlartifacts" not in path.parts}
     alone = fit_here(uneven, tmp_path / "alone", *NORMALISED)
@@ -95,7 +109,6 @@ def test_two_ranks_train_to_what_one_does_by_ddp_and_by_fsdp(project: Path, unev
     stray = [path for path in new if ".flywheel" not in path.parts and path.name != "mlflow.db"]
     assert not stray
     assert not list((project / ".flywheel/checkpoints").rglob("*.log"))
-    assert not psutil.Process().children()
 
 
 def write_texts(folder: Path, *, rows: int = 131, length: int = 24, words: int = 40) -> None:
@@ -135,16 +148,14 @@ def test_padded_texts_are_shared_and_all_ranks_stop_when_rank_0_is_told_to(proje
 
 
 @pytest.fixture
-def written(project: Path, uneven: Path) -> Iterator[Callable[..., None]]:
+def written(project: Path, uneven: Path, nobody_left: None) -> Callable[..., None]:
     """Write `params.yaml` with the task `digits` and these overrides, for long trainings of a small net."""
 
     def write(*words: str) -> None:
         task = compose_task(project, [*LONG, *words])
         (project / "params.yaml").write_text(yaml.safe_dump({"tasks": {"digits": task}}))
 
-    yield write
-    left = [child.cmdline() for child in psutil.Process().children(recursive=True)]
-    assert not left, "processes that nobody ended"
+    return write
 
 
 def environment(project: Path, **more: str) -> dict[str, str]:

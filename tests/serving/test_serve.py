@@ -204,12 +204,28 @@ def test_nothing_is_written_and_no_request_is_lost_when_it_stops(
 ) -> None:
     before = listed(home), listed(digits_store)
     running = serve("digits", "--record", "off")
-    image = test_images.tolist()
-    with ThreadPoolExecutor(4) as pool, httpx.Client(base_url=running.url, timeout=60) as client:
-        sent = [pool.submit(client.post, PREDICT, json={"instances": image * 2}) for _ in range(4)]
-        time.sleep(0.05)
-        code = running.stop()
-        assert [one.result().status_code for one in sent] == [200] * 4
+    body = json.dumps({"instances": test_images.tolist()}).encode()  # four of them fit into max_queue_rows
+    begun, ending = threading.Barrier(5), threading.Event()
+
+    def halves() -> Iterator[bytes]:
+        yield body[:1000]
+        begun.wait(60)
+        assert ending.wait(60)
+        yield body[1000:]
+
+    def send() -> int:
+        with httpx.Client(base_url=running.url, timeout=60) as client:
+            assert client.get("/readyz").status_code == 200  # a connection that the server has taken
+            return client.post(PREDICT, content=halves(), headers={"content-type": "application/json"}).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        sent = [pool.submit(send) for _ in range(4)]
+        begun.wait(60)
+        running.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)  # longer than the server goes on with connections that ask for nothing
+        ending.set()
+        code = running.process.wait(60)
+        assert [one.result() for one in sent] == [200] * 4
     assert code == 0
     assert (listed(home), listed(digits_store)) == before
     with pytest.raises(httpx.ConnectError):
