@@ -23,7 +23,8 @@ ROOT = Path(__file__).parent.parent
 REPEATS = int(os.environ.get("FLYWHEEL_BENCH_REPEATS", "2"))
 NUM_TRIALS, SLOTS = 12, 2
 SETTINGS = [
-    "task=digits", "model.net.hidden=[256,256]", "trainer.batch_size=8", "trainer.max_epochs=32", "trainer.threads=1",
+    "task=digits", "model.net.hidden=[256,256]", "trainer.batch_size=8", "trainer.max_epochs=44",
+    "trainer.threads=1",
 ]  # fmt: skip
 RATES = "tag(log,interval(1e-4,1e-2))"
 BY_HAND = """
@@ -33,11 +34,11 @@ import optuna
 from flywheel.compose import compose_task
 from flywheel.params import project_root, task_from
 from flywheel.prepare import processed_for
-from flywheel.stage import set_up_logging
+from flywheel.stage import set_up_process
 from flywheel.train import train
 import flywheel.learner.fit
 
-set_up_logging()
+set_up_process()
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 study = optuna.create_study(storage="sqlite:///by_hand.db", direction="maximize")
 started = time.perf_counter()

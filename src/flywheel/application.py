@@ -66,10 +66,10 @@ def job(config: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from flywheel.stage import set_up_logging
+    from flywheel.stage import set_up_process
     from flywheel.sweep.controller import task_words
 
-    set_up_logging()
+    set_up_process()
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     overrides = task_words(settings.overrides.task)

@@ -13,7 +13,7 @@ from flywheel.commands import feedback as feedback_commands
 from flywheel.commands import loop, monitor, registry, serve
 from flywheel.commands.words import TaskName
 from flywheel.errors import FlywheelError
-from flywheel.stage import explained, set_up_logging
+from flywheel.stage import explained, set_up_process
 
 app = typer.Typer(
     name="flywheel",
@@ -34,7 +34,7 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Set what holds for all commands."""
-    set_up_logging()
+    set_up_process()
 
 
 @app.command()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from flywheel.stage import explained, set_up_logging
+from flywheel.stage import explained, set_up_process
 
 if TYPE_CHECKING:
     from flywheel.serving.record import Recorder
+    from flywheel.serving.served import Champion
+    from flywheel.serving.web_route import Look
+    from flywheel.types import Json
 
 WORKER = (sys.executable, "-m", "flywheel.serve")
 STORE = "flywheel.feedback.store"
@@ -51,13 +55,33 @@ def recorder() -> Recorder | None:
     return cast("Recorder", store.FeedbackStore.of_project())
 
 
+def look_with(kept: bool) -> Look:
+    """What the page `/live` shows of a version; what looks is made when somebody asks, for it loads scipy.
+
+    Args:
+        kept: Whether the server keeps its predictions.
+    """
+
+    def look(champion: Champion) -> Json:
+        return _watcher(kept)(champion)
+
+    return look
+
+
+@functools.cache
+def _watcher(kept: bool) -> Look:
+    from flywheel.monitor.live import Watcher
+
+    return Watcher(importlib.import_module(STORE).FeedbackStore if kept else None)
+
+
 def main() -> int:
     """Be a worker: read from standard input what to do."""
     from flywheel.serving.worker import run_worker
 
-    set_up_logging()
+    set_up_process()
     with explained() as outcome:
-        run_worker(recorder)
+        run_worker(recorder, look_with)
     return outcome.code
 
 

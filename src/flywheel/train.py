@@ -19,7 +19,7 @@ from flywheel.config import TaskConfig
 from flywheel.digest import sha256_of, sha256_of_code, sha256_of_json
 from flywheel.learner.world import place_from
 from flywheel.params import project_root, state_dir
-from flywheel.stage import explained, read_json, run_stage, set_up_logging, whole_folder
+from flywheel.stage import explained, read_json, run_stage, set_up_process, whole_folder
 from flywheel.types import Json
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def _lead(words: list[str]) -> int:
         return run_stage("train", run, words)
     from flywheel.application import main as application
 
-    set_up_logging()
+    set_up_process()
     with explained(debug="--debug" in words) as outcome:
         outcome.code = application(words)
     return outcome.code

@@ -200,7 +200,7 @@ for number in range(int(rows)):
 def start(url: str, tmp_path: Path, root: Path) -> Callable[[str, int], subprocess.Popen[str]]:
     """Start a process that records so many predictions and words about them, and tells each name when it is done.
 
-    It tells them to a file, `WHO.told`: reading on from a pipe by `communicate` would lose what `readline` had buffered.
+    It tells them to a file, `WHO.told`: `communicate` would lose what `readline` had buffered of a pipe.
     """
 
     def go(who: str, rows: int) -> subprocess.Popen[str]:

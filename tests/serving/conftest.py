@@ -83,6 +83,7 @@ def client_of(request: pytest.FixtureRequest) -> Iterator[Callable[..., TestClie
         recorder: Kept | None = None,
         tokens: dict[str, str] | None = None,
         host: str = "localhost",
+        look: Any = None,
         **settings: Any,
     ) -> TestClient:
         known, metrics = ServingSettings(**settings), Metrics()
@@ -93,7 +94,7 @@ def client_of(request: pytest.FixtureRequest) -> Iterator[Callable[..., TestClie
         if recorder is not None:
             recording = Recording(recorder, known.record, known.record_queue_rows, metrics.unrecorded.inc)
         closing = recording.close if recording else lambda: None
-        gateway = make_gateway(shelf, known, metrics, tokens=tokens, recording=recording, closing=closing)
+        gateway = make_gateway(shelf, known, metrics, tokens=tokens, recording=recording, look=look, closing=closing)
         client = TestClient(gateway, base_url=f"http://{host}", raise_server_exceptions=False)
         client.__enter__()
         open_clients.append(client)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
-from flywheel.feedback.store import FeedbackStore
+import sqlalchemy as sa
+
+from flywheel.feedback.database import feedback, predictions
+from flywheel.feedback.store import FeedbackStore, microseconds, moment
 from flywheel.serving.record import Feedback, Prediction
 
 
@@ -66,6 +70,33 @@ def figures_of(store: FeedbackStore, task: str) -> Figures:
         judged, good = found.versions.get(version, (0, 0))
         found.versions[version] = (judged + 1, good + right)
     return found
+
+
+def volumes(store: FeedbackStore, task: str, since: datetime, step: timedelta) -> list[tuple[datetime, int, int]]:
+    """Count a task's predictions, and what was said about them, in steps of time that have any.
+
+    Args:
+        store: That holds them.
+        task: Of the predictions.
+        since: The first moment; the first step begins there.
+        step: Of time.
+
+    Returns:
+        Of each step its beginning, the predictions made in it, and the words said in it.
+    """
+    start, width = microseconds(since), step // timedelta(microseconds=1)
+    about = sa.select(predictions.c.prediction_id).where(predictions.c.task == task)
+    counted: dict[int, list[int]] = {}
+    with store.database.read() as connection:
+        for place, (time_us, own) in enumerate((
+            (predictions.c.time_us, predictions.c.task == task),
+            (feedback.c.time_us, feedback.c.prediction_id.in_(about)),
+        )):  # fmt: skip
+            number = ((time_us - start) // width).label("step")
+            query = sa.select(number, sa.func.count()).where(own, time_us >= start).group_by(number)
+            for at, rows in connection.execute(query):
+                counted.setdefault(int(at), [0, 0])[place] = int(rows)
+    return [(moment(start + at * width), counted[at][0], counted[at][1]) for at in sorted(counted)]
 
 
 def is_right(made: Prediction, said: Feedback) -> bool | None:

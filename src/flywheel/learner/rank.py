@@ -23,7 +23,7 @@ from flywheel.learner.ranks import Ranks
 from flywheel.learner.settings import quiet
 from flywheel.learner.world import PARENT, Place, place_from
 from flywheel.params import project_root, task_from
-from flywheel.stage import explained, keep_caches_writable, set_up_logging
+from flywheel.stage import explained, keep_caches_writable, set_up_process
 from flywheel.types import Json
 
 log = logging.getLogger("flywheel")
@@ -33,7 +33,7 @@ _LOOK_SECONDS = 0.5
 
 def main() -> int:
     """Do what rank 0 says, until there is nothing more; the exit code."""
-    set_up_logging()
+    set_up_process()
     with explained() as outcome:
         place = place_from()
         if place is None or place.rank == 0:

@@ -46,6 +46,21 @@ class InteractionsPreprocessor(Preprocessor):
         self.history_length = history_length
         self._learnt = Learnt()
 
+    @property
+    def items(self) -> list[str]:
+        """The catalogue: the items of train, the most frequent first."""
+        return self._known().items
+
+    @property
+    def titles(self) -> list[str]:
+        """What each item is called; itself, where train says nothing."""
+        return self._known().titles
+
+    @property
+    def users(self) -> list[str]:
+        """The users of train."""
+        return self._known().users
+
     def fit(self, chunks: Iterable[pd.DataFrame]) -> None:
         """Learn the items and how often each is taken, the users and what each of them had, and titles.
 

@@ -57,7 +57,7 @@ class JointPreprocessor(Preprocessor):
         """
         again = list(chunks) if isinstance(chunks, Iterator) else chunks
         for name, part in self.parts.items():
-            part.fit(Mapped(partial(self._view, name=name), again))
+            part.fit(Mapped(partial(self.view, name=name), again))
 
     @property
     def settled(self) -> bool:
@@ -68,13 +68,13 @@ class JointPreprocessor(Preprocessor):
         """Tell every part of the columns that it sees."""
         seen = pd.DataFrame(columns=list(columns))
         for name, part in self.parts.items():
-            part.met(list(self._view(seen, name).columns))
+            part.met(list(self.view(seen, name).columns))
 
     def clean(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Dropped]]:
         """Clean every part's columns; a row is dropped by the first part that cannot use it."""
         left, dropped, cleaned = frame, [], []
         for name, part in self.parts.items():
-            kept, lost = part.clean(self._view(left, name))
+            kept, lost = part.clean(self.view(left, name))
             left = left.loc[kept.index] if lost else left
             dropped += lost
             cleaned.append(kept.drop(columns=[column for column in RESERVED_COLUMNS if column in kept.columns]))
@@ -86,17 +86,17 @@ class JointPreprocessor(Preprocessor):
         return {
             f"{name}_{key}": values
             for name, part in self.parts.items()
-            for key, values in part.transform(self._view(frame, name)).items()
+            for key, values in part.transform(self.view(frame, name)).items()
         }
 
     def digest(self, frame: pd.DataFrame) -> Array:
         """Hash the parts' digests."""
-        found = [part.digest(self._view(frame, name)) for name, part in self.parts.items()]
+        found = [part.digest(self.view(frame, name)) for name, part in self.parts.items()]
         return digests_of(_hashes(np.concatenate(found, axis=1), DIGEST_BYTES))
 
     def near(self, frame: pd.DataFrame) -> Array | None:
         """Hash the parts' fingerprints, uint64 [N]; the digest stands for one that a part does not give."""
-        views = {name: self._view(frame, name) for name in self.parts}
+        views = {name: self.view(frame, name) for name in self.parts}
         found = {name: part.near(views[name]) for name, part in self.parts.items()}
         if all(gist is None for gist in found.values()):
             return None
@@ -110,7 +110,7 @@ class JointPreprocessor(Preprocessor):
         return {
             f"{name}_{key}": value
             for name, part in self.parts.items()
-            for key, value in part.statistics(self._view(frame, name), inputs_of(name, inputs)).items()
+            for key, value in part.statistics(self.view(frame, name), inputs_of(name, inputs)).items()
         }
 
     def facts(self) -> Json:
@@ -185,7 +185,7 @@ class JointPreprocessor(Preprocessor):
             why = f"its inputs are no JointPreprocessor's: {error!r}"
             raise DataError("preprocessor.json", None, why, mend=MEND) from None
 
-    def _view(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    def view(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
         """The columns that a part sees; those that it lacks are for the part itself to miss."""
         own = self.columns.get(name)
         if own is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -92,7 +93,7 @@ class Answering:
         return Reply(body, 200, media_type, headers, champion.task, str(champion.number))
 
     async def _predict(self, served: Served, request: Request) -> tuple[bytes, None]:
-        rows = self._rows(served, request)
+        rows = rows_of(served, request.headers, request.body, self._settings.max_json_depth)
         answers = await served.answer(rows)
         records = answers.records()
         ids = _ids(len(rows))
@@ -105,18 +106,6 @@ class Answering:
             "predictions": [{"prediction_id": own, **record} for own, record in zip(ids, records, strict=True)],
         }
         return orjson.dumps(told), None
-
-    def _rows(self, served: Served, request: Request) -> list[Json]:
-        content_type = request.headers.get(b"content-type", JSON_TYPE).decode("latin-1")
-        kind = content_type.partition(";")[0].strip().lower()
-        if kind == "application/json" or kind.endswith("+json"):
-            return served.reader.rows(parse_json(request.body, self._settings.max_json_depth))
-        if kind == "multipart/form-data":
-            return form_rows(served.reader, content_type, request.body)
-        if kind.startswith(("image/", "audio/")) or kind == "application/octet-stream":
-            return file_rows(served.reader, request.body)
-        what = f"content-type '{kind[:80]}' is not read"
-        raise RequestError(415, what, where="headers", mend="send JSON, a multipart form, or a picture or recording")
 
     async def _infer(self, served: Served, request: Request) -> tuple[bytes, dict[str, str] | None]:
         if len(request.path) == 7 and request.path[5] != str(served.champion.number):
@@ -138,6 +127,31 @@ class Answering:
         subject = request.headers.get(SUBJECT, b"").decode("utf-8", "replace")[:MAX_SUBJECT] or None
         now = datetime.now(UTC)
         self._recording.predictions(Answered(served.champion, rows, records, ids, now, request.client, subject))
+
+
+def rows_of(served: Served, headers: Mapping[bytes, bytes], body: bytes, max_depth: int) -> list[Json]:
+    """Read the rows of a body: JSON, a form, or one file.
+
+    Args:
+        served: The version that is asked.
+        headers: Of the request, names in lower case.
+        body: Unpacked.
+        max_depth: Of its JSON.
+
+    Raises:
+        RequestError: The body is none of these, or malformed.
+        DataError: A row lacks an input, or has one that there is not.
+    """
+    content_type = headers.get(b"content-type", JSON_TYPE).decode("latin-1")
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "application/json" or kind.endswith("+json"):
+        return served.reader.rows(parse_json(body, max_depth))
+    if kind == "multipart/form-data":
+        return form_rows(served.reader, content_type, body)
+    if kind.startswith(("image/", "audio/")) or kind == "application/octet-stream":
+        return file_rows(served.reader, body)
+    what = f"content-type '{kind[:80]}' is not read"
+    raise RequestError(415, what, where="headers", mend="send JSON, a multipart form, or a picture or recording")
 
 
 def _ids(number: int) -> list[str]:

@@ -9,13 +9,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from flywheel.errors import FlywheelError
 from flywheel.serving import messages
 from flywheel.serving.answering import Answering
 from flywheel.serving.door import Door
+from flywheel.serving.explain_route import add_explain
 from flywheel.serving.feedback_route import add_feedback
 from flywheel.serving.gateway import Gateway
 from flywheel.serving.infer import EXTENSIONS, metadata
@@ -27,6 +28,7 @@ from flywheel.serving.recording import Recording
 from flywheel.serving.served import Served
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.shelf import Shelf
+from flywheel.serving.web_route import Look, add_web
 
 TITLE = "Flywheel"
 
@@ -38,6 +40,7 @@ def make_gateway(
     *,
     tokens: Mapping[str, str] | None = None,
     recording: Recording | None = None,
+    look: Look | None = None,
     closing: Callable[[], None] = lambda: None,
 ) -> Gateway:
     """Make the whole application of one worker.
@@ -48,10 +51,11 @@ def make_gateway(
         metrics: Of the worker.
         tokens: sha256 of each token by its client's name; none: no authentication.
         recording: Keeps predictions and feedback; None: nothing does.
+        look: Says how a version does, for the page `/live`; None: nobody does.
         closing: Called when the worker has answered its last request.
     """
     door = Door(tokens or {}, settings.rate_per_second, settings.rate_burst)
-    app = make_app(shelf, metrics, with_tokens=bool(tokens), recording=recording, closing=closing)
+    app = make_app(shelf, settings, metrics, with_tokens=bool(tokens), recording=recording, look=look, closing=closing)
     gateway = Gateway(app, Answering(shelf, settings, recording), door, settings, metrics)
     app.state.is_ready = lambda: bool(shelf.tasks) and not gateway.draining
     return gateway
@@ -59,10 +63,12 @@ def make_gateway(
 
 def make_app(
     shelf: Shelf,
+    settings: ServingSettings,
     metrics: Metrics,
     *,
     with_tokens: bool,
     recording: Recording | None,
+    look: Look | None,
     closing: Callable[[], None],
 ) -> FastAPI:
     """Make the routes that are no predictions."""
@@ -82,6 +88,8 @@ def make_app(
     _add_protocol(app, shelf, version)
     _add_health(app, shelf, metrics)
     add_feedback(app, recording, metrics)
+    add_explain(app, shelf, settings)
+    add_web(app, shelf, look)
     return app
 
 
@@ -118,10 +126,6 @@ def _add_errors(app: FastAPI) -> None:
 
 
 def _add_tasks(app: FastAPI, shelf: Shelf) -> None:
-    @app.get("/", include_in_schema=False)
-    async def start() -> Response:
-        return RedirectResponse("/docs")
-
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         return HTMLResponse(render(app.openapi()), headers=PAGE_HEADERS)
@@ -191,7 +195,7 @@ def _add_health(app: FastAPI, shelf: Shelf, metrics: Metrics) -> None:
         check_ready()
         return {"status": "ready", "tasks": shelf.tasks}
 
-    @app.get("/v2/health/live", response_model=messages.Live, tags=["open inference protocol"])
+    @app.get("/v2/health/live", response_model=messages.ServerLive, tags=["open inference protocol"])
     async def live() -> Any:
         """Say that the worker lives."""
         return {"live": True}

@@ -18,6 +18,7 @@ from flywheel.serving.door import Door
 from flywheel.serving.metrics import Metrics
 from flywheel.serving.problem import RequestError, body_of, status_of
 from flywheel.serving.settings import ServingSettings
+from flywheel.serving.web_route import is_page
 
 log = logging.getLogger("flywheel")
 
@@ -90,7 +91,8 @@ class Gateway:
                 what = f"{self._settings.max_requests} requests are being answered"
                 raise RequestError(503, what, where="server", mend="send it later", headers={"retry-after": "1"})
             self._door.check_origin(headers)
-            client = self._door.name_of(headers.get(b"authorization", b""))
+            if not is_page(scope["path"]):
+                client = self._door.name_of(headers.get(b"authorization", b""))
             self._door.count(client or (scope.get("client") or ("",))[0])
         body = b""
         if b"content-length" in headers or b"transfer-encoding" in headers:

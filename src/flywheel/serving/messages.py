@@ -38,15 +38,80 @@ class TaskList(BaseModel):
     tasks: list[TaskLine]
 
 
+class Size(BaseModel):
+    """Of pictures; `exact`: others are refused, not resized."""
+
+    height: int
+    width: int
+    channels: int
+    exact: bool
+
+
 class TaskPage(TaskLine):
-    """A task's version in service: `metrics` is what the gate judged it by, `schema` that of one row."""
+    """A task's version in service: `metrics` is what the gate judged it by, `schema` that of one row.
+
+    `pictures` gives the size of each input that is one.
+    """
 
     model_config = ConfigDict(serialize_by_alias=True)
 
     kind: str | None
     classes: list[str] | None
     row_schema: dict[str, Any] = Field(alias="schema")
+    pictures: dict[str, Size]
     metrics: dict[str, Any]
+
+
+class PartGroup(BaseModel):
+    """What each part of one input is worth: its weight, and the answer's value without it."""
+
+    input: str
+    kind: Literal["grid", "words", "spans", "columns", "items"]
+    about: dict[str, Any]
+    weights: list[float]
+    without: list[float]
+
+
+class ExplainReply(TaskLine):
+    """Why a row is answered as it is: `weights` are log-odds of a probability, else units of the value."""
+
+    label: Any
+    value: float
+    measure: Literal["probability", "score", "number"]
+    groups: list[PartGroup]
+
+
+class Choice(BaseModel):
+    """A value, and what it is called."""
+
+    value: str
+    title: str | None = None
+
+
+class Choices(BaseModel):
+    """Values that a person may choose from, by input, and the row that the version brings as an example."""
+
+    inputs: dict[str, list[Choice]]
+    example: dict[str, Any] | None
+
+
+class Volume(BaseModel):
+    """Predictions and words of feedback in one step of time."""
+
+    start: str
+    predictions: int
+    feedback: int
+
+
+class Live(TaskLine):
+    """How a task does: `check` is what `flywheel monitor` finds, `why_not` why there is none."""
+
+    days: int
+    check: dict[str, Any] | None
+    why_not: str
+    volumes: list[Volume]
+    champions: list[dict[str, Any]]
+    loop: list[dict[str, Any]]
 
 
 class FeedbackBody(BaseModel):
@@ -87,7 +152,7 @@ class State(BaseModel):
     tasks: list[str]
 
 
-class Live(BaseModel):
+class ServerLive(BaseModel):
     """Of the Open Inference Protocol."""
 
     live: bool

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from flywheel.serving import messages
 from flywheel.serving.rows import INSTANCES
 from flywheel.serving.served import Served
 from flywheel.serving.shelf import Shelf
@@ -45,10 +46,13 @@ def describe_api(app: FastAPI, shelf: Shelf, *, with_tokens: bool) -> Json:
          "parameters": {"type": "object"}, "outputs": _list("Tensor")},
         ["model_name", "model_version", "outputs"],
     )  # fmt: skip
+    explained = messages.ExplainReply.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= {**explained.pop("$defs"), "ExplainReply": explained}
     for task in shelf.tasks:
         served = shelf.get(task)
         schemas |= {f"{task}.{name}": schema for name, schema in _schemas(served).items()}
         api["paths"][f"/v1/tasks/{task}/predict"] = {"post": _predict(served)}
+        api["paths"][f"/v1/tasks/{task}/explain"] = {"post": _explain(served)}
         api["paths"][f"/v2/models/{task}/infer"] = {"post": _infer(task)}
     if with_tokens:
         api["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -82,22 +86,39 @@ def _schemas(served: Served) -> Json:
 
 def _predict(served: Served) -> Json:
     task = served.champion.task
-    content: Json = {"application/json": {"schema": _ref(f"{task}.Request")}}
-    if served.reader.media:
-        binary = {"type": "string", "contentMediaType": "application/octet-stream"}
-        fields = {name: binary if name in served.reader.media else {"type": "string"} for name in served.reader.names}
-        content["multipart/form-data"] = {"schema": _mapping(fields, list(served.reader.required))}
-    if len(served.reader.media) == 1 and len(served.reader.names) == 1:
-        content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
     return {
         "tags": [task],
         "operationId": f"predict_{task}",
         "summary": f"Answer one row of {task}, or several",
         "parameters": [{"name": "X-Subject", "in": "header", "required": False, "schema": {"type": "string"},
                         "description": "key of the person whom the rows are about, so that they can be deleted"}],
-        "requestBody": {"required": True, "content": content},
+        "requestBody": _body(served, "Request"),
         "responses": _responses(_ref(f"{task}.Response")),
     }  # fmt: skip
+
+
+def _explain(served: Served) -> Json:
+    task = served.champion.task
+    return {
+        "tags": [task],
+        "operationId": f"explain_{task}",
+        "summary": f"Say what in a row of {task} its answer hangs on",
+        "requestBody": _body(served, "Row"),
+        "responses": _responses(_ref("ExplainReply")),
+    }
+
+
+def _body(served: Served, of_json: str) -> Json:
+    """What rows may be sent as; `of_json`: which of the task's schemas their JSON has."""
+    task = served.champion.task
+    content: Json = {"application/json": {"schema": _ref(f"{task}.{of_json}")}}
+    if served.reader.media:
+        binary = {"type": "string", "contentMediaType": "application/octet-stream"}
+        fields = {name: binary if name in served.reader.media else {"type": "string"} for name in served.reader.names}
+        content["multipart/form-data"] = {"schema": _mapping(fields, list(served.reader.required))}
+    if len(served.reader.media) == 1 and len(served.reader.names) == 1:
+        content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
+    return {"required": True, "content": content}
 
 
 def _infer(task: str) -> Json:

@@ -15,6 +15,7 @@ from flywheel.registry.evidence import META, METRICS
 from flywheel.registry.package import evidence, open_package
 from flywheel.registry.predictor import Predictor
 from flywheel.serving.batcher import Batcher, Rows
+from flywheel.serving.row.base import sizes_of
 from flywheel.serving.rows import RowReader
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.tensors import datatype_of
@@ -124,6 +125,7 @@ class Served:
             "kind": meta.get("target", {}).get("kind"),
             "classes": meta.get("classes"),
             "schema": self.schema,
+            "pictures": sizes_of(self.predictor.preprocessor.inputs),
             "metrics": self.described["metrics"],
         }
 

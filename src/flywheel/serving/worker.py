@@ -32,6 +32,7 @@ from flywheel.serving.recording import Recording
 from flywheel.serving.served import Champion
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.shelf import Shelf
+from flywheel.serving.web_route import Look
 from flywheel.types import Json
 
 log = logging.getLogger("flywheel")
@@ -77,11 +78,12 @@ def champions_line(champions: list[Champion]) -> str:
     return json.dumps({"champions": [asdict(champion) for champion in champions]}) + "\n"
 
 
-def run_worker(recorder: Callable[[], Recorder | None]) -> None:
+def run_worker(recorder: Callable[[], Recorder | None], look_with: Callable[[bool], Look]) -> None:
     """Serve until told to stop.
 
     Args:
         recorder: Makes what keeps predictions and feedback; None where nothing does. Not called if nothing is kept.
+        look_with: Makes what says how a version does; told whether anything is kept.
 
     Raises:
         FlywheelError: A champion cannot be opened.
@@ -102,7 +104,10 @@ def run_worker(recorder: Callable[[], Recorder | None]) -> None:
     if made is not None:
         recording = Recording(made, settings.record, settings.record_queue_rows, metrics.unrecorded.inc)
     closing = recording.close if recording else lambda: None
-    gateway = make_gateway(shelf, settings, metrics, tokens=start.tokens, recording=recording, closing=closing)
+    gateway = make_gateway(
+        shelf, settings, metrics, tokens=start.tokens, recording=recording, look=look_with(made is not None),
+        closing=closing,
+    )  # fmt: skip
     gc.collect()
     gc.freeze()  # models and modules are never garbage: collections need not look at them
     _Server(gateway, shelf, settings).run(sockets=[socket.socket(fileno=start.socket_fd)])

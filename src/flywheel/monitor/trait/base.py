@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-from types import ModuleType
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from flywheel.companion import companion_of
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.target import Target
 
@@ -54,11 +52,7 @@ def module_of(kind: type, fallback: str = FALLBACK) -> Any:
         kind: A Preprocessor or a Target.
         fallback: The module where there is none; empty: None is given then.
     """
-    for parent in kind.__mro__:
-        package, _, name = parent.__module__.rpartition(".")
-        if package == "flywheel.preprocessor" and name != "base" and _exists(name):
-            return _module(name)
-    return _module(fallback) if fallback else None
+    return companion_of(kind, str(__package__), fallback)
 
 
 def numbers(values: Any) -> Array:
@@ -82,11 +76,3 @@ def _plain(label: Any) -> str:
     if isinstance(label, float | np.floating) and float(label).is_integer():
         return str(int(label))
     return str(label).strip()
-
-
-def _exists(name: str) -> bool:
-    return importlib.util.find_spec(f"{__package__}.{name}") is not None
-
-
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"{__package__}.{name}")

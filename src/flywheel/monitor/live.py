@@ -1,0 +1,103 @@
+"""What the server's page `/live` shows of a version: its traffic as `flywheel monitor` sees it, and its history."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from flywheel.errors import FlywheelError
+from flywheel.feedback.figures import volumes
+from flywheel.feedback.store import FeedbackStore
+from flywheel.monitor.check import InService, examine
+from flywheel.monitor.journal import Journal
+from flywheel.monitor.reference import FILE, Reference
+from flywheel.monitor.settings import load_settings
+from flywheel.monitor.window import Traffic, read_window
+from flywheel.params import project_root, state_dir
+from flywheel.preprocessor.task import load_preprocessor
+from flywheel.registry import log as registry_log
+from flywheel.registry.evidence import METRICS
+from flywheel.registry.package import ARTIFACTS, EVIDENCE, evidence
+from flywheel.registry.predictor import PREPROCESSOR_FILE
+from flywheel.serving.served import Champion
+from flywheel.types import Json
+
+DAYS = 7
+STEP = timedelta(hours=6)
+KEPT_SECONDS = 20.0
+"""How long a look serves all who ask: it reads a thousand rows, and the page asks every half minute."""
+MAX_DECISIONS = 50
+DECISION = ("time", "action", "state", "outcome", "why")
+
+
+class Watcher:
+    """Looks at versions, one look at a time.
+
+    Args:
+        open_traffic: Opens what the server has kept, at the first look; None: it keeps nothing.
+    """
+
+    def __init__(self, open_traffic: Callable[[], FeedbackStore] | None) -> None:
+        self._open = open_traffic
+        self._traffic: FeedbackStore | None = None
+        self._lock = threading.Lock()
+        self._seen: dict[tuple[str, int], tuple[float, Json]] = {}
+
+    def __call__(self, champion: Champion) -> Json:
+        """Give the fields of `serving.messages.Live` from `days` on.
+
+        Raises:
+            FlywheelError: What was kept cannot be read.
+        """
+        key = (champion.task, champion.number)
+        with self._lock:
+            when, found = self._seen.get(key, (-KEPT_SECONDS, {}))
+            if time.monotonic() - when > KEPT_SECONDS:
+                found = self._look(champion)
+                self._seen = {key: (time.monotonic(), found)} | {k: v for k, v in self._seen.items() if k[0] != key[0]}
+        return found
+
+    def _look(self, champion: Champion) -> Json:
+        task, since = champion.task, datetime.now(UTC) - timedelta(days=DAYS)
+        since = since.replace(minute=0, second=0, microsecond=0, hour=0)
+        check, why_not, counted = None, "The server keeps no predictions (record: off).", []
+        if self._open is not None:
+            self._traffic = self._traffic or self._open()
+            counted = [
+                {"start": start.isoformat(), "predictions": made, "feedback": said}
+                for start, made, said in volumes(self._traffic, task, since, STEP)
+            ]
+            check, why_not = _check(self._traffic, champion, since)
+        decisions = Journal(state_dir() / "loop" / f"{task}.jsonl").read()[-MAX_DECISIONS:]
+        return {
+            "days": DAYS,
+            "check": check,
+            "why_not": why_not,
+            "volumes": counted,
+            "champions": [asdict(entry) for entry in registry_log.read(task)],
+            "loop": [{key: getattr(one, key) for key in DECISION} for one in decisions],
+        }
+
+
+def _check(traffic: Traffic, champion: Champion, since: datetime) -> tuple[Json | None, str]:
+    """What the monitor finds, or why it cannot."""
+    folder = Path(champion.folder)
+    try:
+        settings = load_settings(project_root(), champion.task)
+        preprocessor = load_preprocessor(folder / ARTIFACTS / PREPROCESSOR_FILE)
+        reference = Reference.load(_reference_file(champion))
+        service = InService(champion.task, champion.number, preprocessor, reference, evidence(folder, METRICS))
+        return examine(service, read_window(traffic, champion.task, since, settings.max_rows), settings).to_json(), ""
+    except FlywheelError as error:
+        return None, str(error)
+
+
+def _reference_file(champion: Champion) -> Path:
+    """What the version was registered with, or else what `flywheel monitor` has made for it here."""
+    held = Path(champion.folder) / EVIDENCE / FILE
+    made = state_dir() / "monitor" / champion.task / f"reference-{champion.model_sha256[:16]}.safetensors"
+    return made if made.is_file() and not held.is_file() else held

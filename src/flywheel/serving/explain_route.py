@@ -1,0 +1,57 @@
+"""`POST /v1/tasks/{task}/explain`: why a row is answered as it is; and the values that people may choose from."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import FastAPI, Request
+
+from flywheel.serving import messages
+from flywheel.serving.answering import rows_of
+from flywheel.serving.explain import explain
+from flywheel.serving.problem import RequestError
+from flywheel.serving.row.base import choices_of
+from flywheel.serving.served import Served
+from flywheel.serving.settings import ServingSettings
+from flywheel.serving.shelf import Shelf
+from flywheel.types import Json
+
+
+def add_explain(app: FastAPI, shelf: Shelf, settings: ServingSettings) -> None:
+    """Add the routes.
+
+    Args:
+        app: To add them to.
+        shelf: What is served.
+        settings: Of the server.
+    """
+    turn = asyncio.Lock()  # an explanation is a hundred rows: one at a time, so that predictions do not wait for many
+
+    @app.post("/v1/tasks/{task}/explain", response_model=messages.ExplainReply, include_in_schema=False)
+    async def explained(task: str, request: Request) -> Any:
+        served = shelf.get(task)
+        headers = dict(request.scope["headers"])
+        rows = rows_of(served, headers, await request.body(), settings.max_json_depth)
+        if len(rows) != 1:
+            raise RequestError(400, f"holds {len(rows)} rows", where="body", mend="explain one row at a time")
+        try:
+            async with asyncio.timeout(settings.request_seconds):
+                async with turn:
+                    found = await asyncio.to_thread(_explained, served, rows[0])
+        except TimeoutError:
+            what = f"no explanation within {settings.request_seconds:g} s"
+            raise RequestError(504, what, where="server", mend="send it later") from None
+        champion = served.champion
+        return {"task": task, "version": champion.number, "model_sha256": champion.model_sha256, **found}
+
+    @app.get("/v1/tasks/{task}/choices", response_model=messages.Choices, tags=["tasks"])
+    async def choices(task: str) -> Any:
+        """Give values of a task's inputs that a person may choose from: categories, users, items."""
+        served = shelf.get(task)
+        inputs = await asyncio.to_thread(choices_of, served.predictor.preprocessor.inputs)
+        return {"inputs": inputs, "example": served.example}
+
+
+def _explained(served: Served, row: Json) -> Json:
+    return explain(served.predictor, served.reader.frame([row])).to_json()

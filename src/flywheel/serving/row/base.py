@@ -1,0 +1,77 @@
+"""What a row consists of: parts that can be hidden, and values that can be chosen, whatever kind it is of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from flywheel.companion import companion_of
+from flywheel.preprocessor.base import Preprocessor
+from flywheel.types import Json
+
+Array = np.ndarray[Any, Any]
+
+MAX_PARTS = 64
+"""Of one input; more of them are hidden several at a time."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one input of a row consists of.
+
+    Attributes:
+        kind: How it is drawn: `grid` (of a picture), `words`, `spans` (of a recording), `columns`, or `items`.
+        frame: Raw rows as `Predictor.scores` takes them, each with something hidden.
+        hides: bool [rows of `frame`, parts]: what each row hides.
+        about: Of the parts, for who draws them: names, places, sizes.
+        input: Its name; filled in where there are several.
+    """
+
+    kind: str
+    frame: pd.DataFrame
+    hides: Array
+    about: Json = field(default_factory=dict)
+    input: str = ""
+
+
+def parts_of(inputs: Preprocessor, frame: pd.DataFrame) -> list[Parts]:
+    """Give the parts of one raw row; none where its kind of preprocessor has no way to hide any."""
+    found = companion_of(type(inputs), str(__package__))
+    return cast("list[Parts]", found.parts_of(inputs, frame)) if found is not None else []
+
+
+def choices_of(inputs: Preprocessor) -> dict[str, list[Json]]:
+    """Give values that a person may choose from, by input: `value`, and `title` where it has one."""
+    found = companion_of(type(inputs), str(__package__))
+    choices = getattr(found, "choices_of", None)
+    return cast("dict[str, list[Json]]", choices(inputs)) if choices is not None else {}
+
+
+def sizes_of(inputs: Preprocessor) -> dict[str, Json]:
+    """Give the size of each input that is a picture: `height`, `width`, `channels`, and whether it must be `exact`."""
+    found = companion_of(type(inputs), str(__package__))
+    sizes = getattr(found, "sizes_of", None)
+    return cast("dict[str, Json]", sizes(inputs)) if sizes is not None else {}
+
+
+def hidden_rows(frame: pd.DataFrame, column: str, values: Sequence[Any]) -> pd.DataFrame:
+    """Repeat a row with other values in one column."""
+    repeated = frame.iloc[[0] * len(values)].reset_index(drop=True)
+    return repeated.assign(**{column: objects(values)})
+
+
+def objects(values: Sequence[Any]) -> Array:
+    """Make an array of objects, which numpy must not take apart."""
+    column = np.empty(len(values), dtype=object)
+    for place, value in enumerate(values):
+        column[place] = value
+    return column
+
+
+def one_each(number: int) -> Array:
+    """`Parts.hides` where each row hides one part."""
+    return np.eye(number, dtype=bool)

@@ -1,0 +1,45 @@
+"""Requests for items: the items that a user had, each forgotten, and users and items to choose from."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pandas as pd
+
+from flywheel.preprocessor.base import Preprocessor
+from flywheel.preprocessor.histories import columns_of
+from flywheel.preprocessor.interactions import InteractionsPreprocessor
+from flywheel.serving.row.base import MAX_PARTS, Parts, objects, one_each
+from flywheel.types import Json
+
+MAX_CHOICES = 500
+
+
+def choices_of(inputs: Preprocessor) -> dict[str, list[Json]]:
+    """Give the first users, and the most frequent items by their titles."""
+    ranker = cast(InteractionsPreprocessor, inputs)
+    items = zip(ranker.items[:MAX_CHOICES], ranker.titles, strict=False)
+    return {
+        "user": [{"value": user} for user in ranker.users[:MAX_CHOICES]],
+        "history": [{"value": item, "title": title} for item, title in items],
+    }
+
+
+def parts_of(inputs: Preprocessor, frame: pd.DataFrame) -> list[Parts]:
+    """Give the items of the history that was sent, or of the one that is stored for the user; the latest 64 of them."""
+    ranker = cast(InteractionsPreprocessor, inputs)
+    users, histories = columns_of(frame)
+    codes = ranker.transform(frame)["history"][0]
+    names, titles = ranker.items, ranker.titles
+    held = [int(code) - 1 for code in codes if code][-MAX_PARTS:]
+    before = [int(code) - 1 for code in codes if code][: -len(held) or None] if held else []
+    lists = [[names[code] for code in before + held[:place] + held[place + 1 :]] for place in range(len(held))]
+    hidden = pd.DataFrame({"user": objects([users[0]] * len(held)), "history": objects(lists)})
+    if "k" in frame.columns:
+        hidden["k"] = objects([frame["k"].iloc[0]] * len(held))
+    about = {
+        "names": [names[code] for code in held],
+        "titles": [titles[code] for code in held],
+        "sent": histories[0] is not None,
+    }
+    return [Parts("items", hidden, one_each(len(held)), about, "history")]

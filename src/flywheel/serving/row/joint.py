@@ -1,0 +1,38 @@
+"""Rows that several preprocessors share: the parts and choices of each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import pandas as pd
+
+from flywheel.preprocessor.base import Preprocessor
+from flywheel.preprocessor.joint import JointPreprocessor
+from flywheel.serving.row import base
+from flywheel.serving.row.base import Parts
+from flywheel.types import Json
+
+
+def choices_of(inputs: Preprocessor) -> dict[str, list[Json]]:
+    """Give each one's choices."""
+    parts = cast(JointPreprocessor, inputs).parts.values()
+    return {name: choices for part in parts for name, choices in base.choices_of(part).items()}
+
+
+def sizes_of(inputs: Preprocessor) -> dict[str, Json]:
+    """Give each one's pictures."""
+    parts = cast(JointPreprocessor, inputs).parts.values()
+    return {name: size for part in parts for name, size in base.sizes_of(part).items()}
+
+
+def parts_of(inputs: Preprocessor, frame: pd.DataFrame) -> list[Parts]:
+    """Give each one's parts of the columns that it sees; all other columns stay as they are."""
+    found = []
+    for name, part in cast(JointPreprocessor, inputs).parts.items():
+        view = cast(JointPreprocessor, inputs).view(frame, name)
+        for group in base.parts_of(part, view):
+            rows = frame.iloc[[0] * len(group.frame)].reset_index(drop=True)
+            hidden = rows.assign(**{column: group.frame[column].to_numpy(object) for column in group.frame.columns})
+            found.append(replace(group, frame=hidden, input=f"{name}: {group.input}" if group.input else name))
+    return found

@@ -1,0 +1,54 @@
+"""A table row's parts: its columns, each brought to what is usual in train, and known categories to choose from."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from flywheel.preprocessor.base import Preprocessor
+from flywheel.preprocessor.tabular import TabularPreprocessor
+from flywheel.preprocessor.tabular_columns import CategoryColumn, Column, NumericColumn
+from flywheel.serving.row.base import Parts, objects, one_each
+from flywheel.types import Json
+
+MAX_CHOICES = 200
+
+
+def choices_of(inputs: Preprocessor) -> dict[str, list[Json]]:
+    """Give the values of each category, the most frequent first."""
+    columns = [one for one in cast(TabularPreprocessor, inputs).columns if isinstance(one, CategoryColumn)]
+    return {one.name: [{"value": value} for value in one.values[:MAX_CHOICES]] for one in columns}
+
+
+def parts_of(inputs: Preprocessor, frame: pd.DataFrame) -> list[Parts]:
+    """Give the columns; numbers are hidden by train's median, categories by its most frequent one."""
+    columns = [(column, usual_of(column)) for column in cast(TabularPreprocessor, inputs).columns]
+    shown = [(column.name, usual) for column, usual in columns if usual is not None]
+    hidden = frame.iloc[[0] * len(shown)].reset_index(drop=True)
+    for place, (name, usual) in enumerate(shown):
+        values = [frame[name].iloc[0] if name in frame.columns else None] * len(shown)
+        values[place] = usual
+        hidden[name] = objects(values)
+    about = {
+        "names": [name for name, _ in shown],
+        "values": [_plain(frame[name].iloc[0]) if name in frame.columns else None for name, _ in shown],
+        "usual": [usual for _, usual in shown],
+    }
+    return [Parts("columns", hidden, one_each(len(shown)), about)]
+
+
+def usual_of(column: Column) -> Any:
+    """What a column is in train, as people write it: the median, or the most frequent value; None: not known."""
+    if isinstance(column, NumericColumn):
+        if column.kind == "date":
+            return str(np.datetime64(int(np.floor(column.fill)), "D"))
+        return bool(column.fill) if column.kind == "boolean" else column.fill
+    return column.values[0] if isinstance(column, CategoryColumn) and column.values else None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    return value if isinstance(value, str | int | float | bool) and value == value else None

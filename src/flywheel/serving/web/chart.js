@@ -1,0 +1,63 @@
+// Small charts in SVG: bars over time, and a line with its interval.
+const SPACE = 'http://www.w3.org/2000/svg';
+const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [640, 180, 44, 22, 8];
+
+function node(tag, attributes, text) {
+  const made = document.createElementNS(SPACE, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+function frame(label) {
+  const svg = node('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img', 'aria-label': label });
+  svg.append(node('line', { class: 'axis', x1: LEFT, x2: WIDTH, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM }));
+  return svg;
+}
+
+function scale(svg, low, high, digits) {
+  const y = (value) => HEIGHT - BOTTOM - (value - low) / (high - low || 1) * (HEIGHT - BOTTOM - TOP);
+  for (const value of [low, (low + high) / 2, high]) {
+    svg.append(node('text', { x: LEFT - 6, y: y(value) + 4, 'text-anchor': 'end' }, value.toFixed(digits)));
+  }
+  return y;
+}
+
+// Two bars a step: `rows` are {name, title, first, second}.
+export function barChart(rows, label) {
+  const svg = frame(label);
+  const most = Math.max(1, ...rows.map((row) => row.first));
+  const y = scale(svg, 0, most, 0);
+  const step = (WIDTH - LEFT) / Math.max(1, rows.length);
+  rows.forEach((row, place) => {
+    const x = LEFT + place * step;
+    for (const [kind, value, share] of [['bar', row.first, 0.8], ['bar-2', row.second, 0.4]]) {
+      const bar = node('rect', { class: kind, x: x + step * 0.1, width: step * share, y: y(value), height: Math.max(0, HEIGHT - BOTTOM - y(value)) });
+      bar.append(node('title', {}, row.title));
+      svg.append(bar);
+    }
+    if (place % Math.ceil(rows.length / 8) === 0) {
+      svg.append(node('text', { x: x + step / 2, y: HEIGHT - 6, 'text-anchor': 'middle' }, row.name));
+    }
+  });
+  return svg;
+}
+
+// `rows` are {name, value, low, high}; `marked` is drawn across.
+export function lineChart(rows, marked, label) {
+  const svg = frame(label);
+  const all = [...rows.flatMap((row) => [row.low, row.high]), ...(marked === null ? [] : [marked])];
+  const y = scale(svg, Math.min(...all), Math.max(...all), 3);
+  const x = (place) => LEFT + (rows.length < 2 ? 0.5 : place / (rows.length - 1)) * (WIDTH - LEFT - 20) + 10;
+  const points = (key) => rows.map((row, place) => `${x(place)},${y(row[key])}`);
+  svg.append(node('polygon', { class: 'band', points: [...points('low'), ...points('high').reverse()].join(' ') }));
+  svg.append(node('polyline', { class: 'line', points: points('value').join(' ') }));
+  rows.forEach((row, place) => {
+    const dot = node('circle', { class: 'dot', cx: x(place), cy: y(row.value), r: 3.5 });
+    dot.append(node('title', {}, `${row.name}: ${row.value.toFixed(4)} (${row.low.toFixed(4)} to ${row.high.toFixed(4)})`));
+    svg.append(dot);
+    if (place % Math.ceil(rows.length / 6) === 0) svg.append(node('text', { x: x(place), y: HEIGHT - 6, 'text-anchor': 'middle' }, row.name));
+  });
+  if (marked !== null) svg.append(node('line', { class: 'mark', x1: LEFT, x2: WIDTH, y1: y(marked), y2: y(marked) }));
+  return svg;
+}

@@ -1,0 +1,85 @@
+// A field of the form for each input of a row, from its JSON Schema.
+import { make } from './api.js';
+import { pictureField } from './picture.js';
+import { soundField } from './sound.js';
+
+let number = 0;
+
+// A field: its `element`, `set(value)`, and `value()`, undefined where nothing is given.
+export function fieldOf(name, spec, { choices, picture }) {
+  const options = [spec, ...(spec.anyOf ?? []), ...(spec.allOf ?? [])];
+  const media = options.find((one) => one.contentEncoding);
+  const types = options.flatMap((one) => one.type ?? []);
+  if (media?.contentMediaType?.startsWith('audio/')) return framed(name, spec, soundField());
+  if (media) return framed(name, spec, pictureField(picture));
+  if (types.includes('array')) return framed(name, spec, listField(choices));
+  return framed(name, spec, plainField(spec, types, choices));
+}
+
+function framed(name, spec, field) {
+  const id = `field-${number++}`;
+  const label = make(field.labelled ? 'label' : 'span', { text: name, title: spec.description ?? name, for: id, class: 'name' });
+  (field.labelled ?? field.body).id = id;
+  if (field.labelled && spec.description) field.labelled.title = spec.description;
+  return { ...field, name, element: make('div', { class: 'field', 'data-input': name }, label, field.body) };
+}
+
+function plainField(spec, types, choices) {
+  const values = spec.enum ?? (types.includes('boolean') ? ['true', 'false'] : null);
+  const isNumber = types.includes('number') || types.includes('integer');
+  const isText = types.includes('string');
+  let control;
+  if (values) {
+    control = make('select', {}, make('option', { text: '', value: '' }), ...values.map((value) => make('option', { text: String(value) })));
+  } else if (spec.minLength && isText) {
+    control = make('textarea', { spellcheck: 'false' });
+  } else {
+    control = make('input', { type: isNumber && !isText ? 'number' : 'text', step: 'any' });
+  }
+  const body = make('div', {}, control);
+  if (choices.length && control.tagName === 'INPUT') {
+    const list = make('datalist', { id: `choices-${number}` }, ...choices.map((one) => make('option', { value: one.value, text: one.title ?? one.value })));
+    control.setAttribute('list', list.id);
+    body.append(list);
+  }
+  return {
+    body,
+    labelled: control,
+    set: (value) => { control.value = value === null || value === undefined ? '' : String(value); },
+    value: () => {
+      if (control.value === '') return undefined;
+      if (types.includes('boolean')) return control.value === 'true';
+      return isNumber && !isText ? Number(control.value) : control.value;
+    },
+  };
+}
+
+// Several values, chosen by what they are called or typed.
+function listField(choices) {
+  let held = [];
+  const called = new Map(choices.map((one) => [one.value, one.title ?? one.value]));
+  const values = new Map(choices.map((one) => [one.title ?? one.value, one.value]));
+  const chips = make('div', { class: 'chips' });
+  const control = make('input', { type: 'text', placeholder: 'type or choose, then Enter' });
+  const list = make('datalist', { id: `choices-${number}` }, ...choices.map((one) => make('option', { value: one.title ?? one.value })));
+  control.setAttribute('list', list.id);
+  const draw = () => chips.replaceChildren(...held.map((value, place) => {
+    const chip = make('button', { type: 'button', class: 'plain', text: `${called.get(value) ?? value} ×`, title: 'take it out' });
+    chip.addEventListener('click', () => { held.splice(place, 1); draw(); });
+    return chip;
+  }));
+  const add = () => {
+    const given = control.value.trim();
+    if (given) held.push(values.get(given) ?? given);
+    control.value = '';
+    draw();
+  };
+  control.addEventListener('change', add);
+  control.addEventListener('keydown', (event) => { if (event.key === 'Enter') { event.preventDefault(); add(); } });
+  return {
+    body: make('div', {}, control, list, chips),
+    labelled: control,
+    set: (value) => { held = Array.isArray(value) ? value.map(String) : []; draw(); },
+    value: () => { add(); return held.length ? held : undefined; },
+  };
+}

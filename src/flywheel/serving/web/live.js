@@ -1,0 +1,102 @@
+// The page `/live`: how much is asked, whether it is still right, what has drifted, and who was champion when.
+import { ask, bars, byId, chooseTask, make, say } from './api.js';
+import { barChart, lineChart } from './chart.js';
+
+const REFRESH_MS = 30000;
+const TRAITS = 12;
+let timer = null;
+
+async function show(task) {
+  clearTimeout(timer);
+  timer = setTimeout(() => show(task).catch(say), REFRESH_MS);
+  const told = await ask(`/v1/tasks/${encodeURIComponent(task)}/live`);
+  if (byId('task').value !== task) return;
+  say(null);
+  byId('about').textContent = `Version ${told.version}, the last ${told.days} days, seen ${new Date().toLocaleTimeString()}; anew every half minute.`;
+  drawTiles(told);
+  drawVolumes(told.volumes);
+  drawQuality(told.check?.quality);
+  drawDrift(told);
+  byId('champions').replaceChildren(table(['when', 'what', 'from', 'to', 'why', 'who'], [...told.champions].reverse()
+    .map((one) => [when(one.time), one.action, one.before ?? '', one.after, one.why, one.actor])));
+  byId('loop').replaceChildren(table(['when', 'what', 'outcome', 'why'], [...told.loop].reverse()
+    .map((one) => [when(one.time), `${one.action}, ${one.state}`, one.outcome ?? '', one.why])));
+}
+
+const when = (time) => new Date(time).toLocaleString();
+const percent = (share) => `${(100 * share).toFixed(1)}%`;
+
+function table(header, rows) {
+  if (!rows.length) return make('p', { class: 'quiet', text: 'Nothing yet.' });
+  const head = make('tr', {}, ...header.map((text) => make('th', { text })));
+  return make('table', {}, make('thead', {}, head), make('tbody', {}, ...rows.map((row) => make('tr', {}, ...row.map((text) => make('td', { text: String(text) }))))));
+}
+
+function tile(name, value, about, tone = '') {
+  return make('div', { class: 'tile', 'data-tile': name }, make('span', { class: 'quiet', text: name }), make('b', { text: value, class: tone }), make('span', { class: 'quiet', text: about }));
+}
+
+function drawTiles(told) {
+  const sum = (key) => told.volumes.reduce((total, one) => total + one[key], 0);
+  const made = [
+    tile('Predictions', sum('predictions').toLocaleString(), `${sum('feedback').toLocaleString()} words of feedback`),
+  ];
+  const check = told.check;
+  if (check) {
+    made.push(tile('Verdict', check.alarm ? 'Look at it' : 'No alarm', check.reasons[0] ?? 'as far as these rows tell', check.alarm ? 'bad' : 'good'));
+    const live = check.quality.live;
+    made.push(tile('Quality', live ? live.value.toFixed(3) : 'unknown',
+      live ? `${check.quality.metric}, ${live.low.toFixed(3)} to ${live.high.toFixed(3)}, ${live.num_rows} rows` : 'nobody has said what is right',
+      check.quality.fallen ? 'bad' : ''));
+    for (const [name, drift] of [['Inputs', check.inputs], ['Answers', check.answers]]) {
+      const drifted = drift.traits.filter((shift) => shift.drifted).length;
+      made.push(tile(`${name} drift`, drift.enough ? `${drifted} of ${drift.traits.length}` : 'too few rows', drift.enough ? 'traits have drifted' : `${drift.num_rows} rows`, drifted ? 'bad' : ''));
+    }
+  }
+  byId('tiles').replaceChildren(...made);
+}
+
+function drawVolumes(volumes) {
+  const rows = volumes.map((one) => ({
+    name: new Date(one.start).toLocaleDateString(undefined, { month: 'short', day: 'numeric' }),
+    title: `${when(one.start)}: ${one.predictions} predictions, ${one.feedback} with feedback`,
+    first: one.predictions, second: one.feedback,
+  }));
+  byId('volumes').replaceChildren(barChart(rows, 'predictions over time'),
+    make('p', { class: 'quiet', text: 'Predictions in blue, feedback in orange.' }));
+}
+
+function drawQuality(quality) {
+  const live = quality?.over_time ?? [];
+  byId('quality').replaceChildren();
+  if (!live.length) {
+    byId('quality-said').textContent = 'Nobody has said yet what is right.';
+    return;
+  }
+  const tested = quality.tested?.value ?? null;
+  const better = quality.higher_is_better ? 'more' : 'less';
+  byId('quality-said').textContent = `${quality.metric} (${better} is better) of answers that somebody judged`
+    + (tested === null ? '.' : `; dashed: ${tested.toFixed(3)} on the test set.`);
+  const rows = live.map((one) => ({ ...one, name: new Date(one.name).toLocaleString(undefined, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' }) }));
+  byId('quality').replaceChildren(lineChart(rows, tested, `${quality.metric} over time`),
+    table(['version', quality.metric, 'interval', 'rows'], quality.by_version.map((one) => [one.name, one.value.toFixed(4), `${one.low.toFixed(4)} to ${one.high.toFixed(4)}`, one.num_rows])));
+}
+
+function drawDrift(told) {
+  const check = told.check;
+  if (!check) {
+    byId('drift-said').textContent = told.why_not;
+    byId('drift').replaceChildren();
+    return;
+  }
+  const hidden = check.num_hidden ? ` Of ${check.num_hidden} rows the input was not kept (record: hash).` : '';
+  byId('drift-said').textContent = `The latest ${check.num_rows} predictions against what the version was trained on: the share of rows that would have to change.${hidden}`;
+  const made = [['inputs', check.inputs], ['answers', check.answers]].map(([name, drift]) => {
+    const shifts = [...drift.traits].sort((one, other) => other.distance.effect - one.distance.effect).slice(0, TRAITS);
+    const rows = shifts.map((shift) => ({ name: `${shift.name}${shift.drifted ? ' ⚠' : ''}`, value: shift.distance.effect, of: 1, shown: percent(shift.distance.effect) }));
+    return make('div', { 'data-drift': name }, make('h3', { text: name }), rows.length ? bars(rows) : make('p', { class: 'quiet', text: 'No rows to tell by.' }));
+  });
+  byId('drift').replaceChildren(...made);
+}
+
+chooseTask(show, ['to-try']).catch(say);

@@ -1,0 +1,119 @@
+// The page `/`: a form from the task's schema, the answer, what it hangs on, and what the person says of it.
+import { ask, bars, byId, chooseTask, make, say } from './api.js';
+import { drawExplanation } from './explain.js';
+import { fieldOf } from './fields.js';
+
+const MANY = 6;
+const SHOWN = 12;
+let page = null;
+let fields = [];
+let titles = new Map();
+let asked = 0;
+
+async function show(task) {
+  say(null);
+  byId('result').hidden = true;
+  const path = `/v1/tasks/${encodeURIComponent(task)}`;
+  const [described, choices] = await Promise.all([ask(path), ask(`${path}/choices`)]);
+  page = { ...described, path, example: choices.example };
+  titles = new Map(Object.values(choices.inputs).flat().filter((one) => one.title).map((one) => [one.value, one.title]));
+  const metric = described.metrics.accuracy;
+  const good = metric === undefined || metric === null ? '' : `, ${(100 * metric).toFixed(1)}% right on its test set`;
+  byId('about').textContent = `Version ${described.version}${good}.`;
+  fields = Object.entries(described.schema.properties).map(([name, spec]) =>
+    fieldOf(name, spec, { choices: choices.inputs[name] ?? [], picture: described.pictures[name] }));
+  byId('fields').className = fields.length > MANY ? 'many' : '';
+  byId('fields').replaceChildren(...fields.map((field) => field.element));
+  byId('example').hidden = !page.example;
+  if (page.example && !fields.some((field) => field.media)) fill();
+}
+
+function fill() {
+  for (const field of fields) field.set(page.example[field.name]);
+}
+
+async function predict(event) {
+  event.preventDefault();
+  say(null);
+  const own = ++asked;
+  byId('predict').disabled = true;
+  try {
+    const row = {};
+    for (const field of fields) {
+      const value = await field.value();
+      if (value !== undefined) row[field.name] = value;
+    }
+    const told = await ask(`${page.path}/predict`, row);
+    showAnswer(told);
+    byId('why').textContent = 'Each part is hidden in turn, and the row asked again …';
+    byId('explanation').replaceChildren();
+    ask(`${page.path}/explain`, row)
+      .then((found) => { if (own === asked) drawExplanation(found, fields); })
+      .catch((error) => { if (own === asked) byId('why').textContent = `Not explained: ${error.message}`; });
+  } catch (error) {
+    byId('result').hidden = true;
+    say(error);
+  } finally {
+    byId('predict').disabled = false;
+  }
+}
+
+function showAnswer(told) {
+  const answer = told.predictions[0];
+  byId('result').hidden = false;
+  const label = answer.label === null ? 'nothing' : answer.label;
+  byId('answer').textContent = titles.get(String(label)) ?? (typeof label === 'number' ? label.toPrecision(6) : label);
+  byId('scores').replaceChildren(scores(answer));
+  byId('version').textContent = `${told.task}/${told.version}, model ${told.model_sha256.slice(0, 12)}, `
+    + `prediction ${answer.prediction_id}`;
+  byId('said').textContent = '';
+  for (const id of ['right', 'wrong']) byId(id).disabled = false;
+  byId('truth').hidden = true;
+  page.answer = answer;
+}
+
+function scores(answer) {
+  if (Array.isArray(answer.items)) {
+    return bars(answer.items.map((item, place) => ({
+      name: titles.get(String(item)) ?? String(item), value: answer.scores[place], shown: answer.scores[place].toPrecision(3),
+    })));
+  }
+  const known = page.classes ?? [];
+  const rows = known.map((name) => ({ name, value: answer[`probability_${name}`] })).filter((row) => row.value !== undefined);
+  rows.sort((one, other) => other.value - one.value);
+  return bars(rows.slice(0, SHOWN).map((row) => ({ ...row, of: 1, shown: `${(100 * row.value).toFixed(1)}%` })));
+}
+
+async function tell(said) {
+  for (const id of ['right', 'wrong']) byId(id).disabled = true;
+  try {
+    const told = await ask('/v1/feedback', { prediction_id: page.answer.prediction_id, ...said });
+    byId('said').textContent = told.outcome === 'known' ? 'That was known already.' : 'Kept. Thank you.';
+    byId('truth').hidden = true;
+  } catch (error) {
+    byId('said').textContent = `Not kept: ${error.message}`;
+    for (const id of ['right', 'wrong']) byId(id).disabled = false;
+  }
+}
+
+// What is right instead: one of the classes, a number, or an item.
+function askTruth() {
+  const kind = page.classes ? make('select', { 'aria-label': 'right answer' })
+    : make('input', { 'aria-label': 'right answer', type: typeof page.answer.label === 'number' ? 'number' : 'text', step: 'any' });
+  if (page.classes) kind.append(...page.classes.map((name) => make('option', { text: name })));
+  const send = make('button', { type: 'button', text: 'Send', id: 'send' });
+  send.addEventListener('click', () => {
+    if (kind.value === '') return;
+    tell({ correct: false, label: kind.type === 'number' ? Number(kind.value) : kind.value });
+  });
+  const none = make('button', { type: 'button', class: 'plain', text: 'I do not know' });
+  none.addEventListener('click', () => tell({ correct: false }));
+  byId('truth').replaceChildren(kind, ' ', send, ' ', none);
+  byId('truth').hidden = false;
+}
+
+byId('row').addEventListener('submit', predict);
+byId('example').addEventListener('click', fill);
+byId('right').addEventListener('click', () => tell({ correct: true }));
+byId('wrong').addEventListener('click', askTruth);
+chooseTask(show, ['to-live']).catch(say);
