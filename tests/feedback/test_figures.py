@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from tests.feedback.conftest import prediction, word
+from tests.feedback.conftest import NOON, prediction, word
 
 from flywheel.errors import DataError
-from flywheel.feedback.figures import figures_of
+from flywheel.feedback.figures import figures_of, volumes
 from flywheel.feedback.outcomes import add_outcomes
 from flywheel.feedback.store import FeedbackStore
+
+pytestmark = pytest.mark.xdist_group("postgres")
 
 
 @pytest.fixture
@@ -99,3 +102,19 @@ def test_texts_of_numbers_are_labels_as_the_target_reads_them(store: FeedbackSto
     add_outcomes(store, tmp_path / "o.parquet", "")
     found: Any = figures_of(store, "digits")
     assert found.accuracy == 1.0
+
+
+def test_volumes_are_counted_in_steps_of_time(url: str, tmp_path: Path) -> None:
+    store = FeedbackStore(url, folder=tmp_path / "inputs")
+    times = (0, 59, 60, 200)
+    store.record_predictions([prediction(f"p{seconds}", {"a": seconds}) for seconds in times])
+    store.record_predictions([prediction("p1", {"a": 1}, "films")])
+    store.record_feedback([word("w1", "p0", "1"), word("w2", "p59", "1", seconds=70), word("w3", "p1", "good")])
+    minute, hour = timedelta(minutes=1), timedelta(hours=1)
+    found = volumes(store, "digits", NOON, minute)
+    assert found == [
+        (NOON, 2, 0), (NOON + minute, 1, 0), (NOON + 3 * minute, 1, 0), (NOON + hour, 0, 1),
+        (NOON + hour + minute, 0, 1),
+    ]  # fmt: skip
+    assert volumes(store, "digits", NOON + minute, hour) == [(NOON + minute, 2, 1), (NOON + minute + hour, 0, 1)]
+    assert volumes(store, "nothing", NOON, minute) == []

@@ -22,18 +22,21 @@ from flywheel.serving.app import make_gateway
 from flywheel.serving.door import read_tokens
 from flywheel.serving.metrics import Metrics
 from flywheel.serving.recording import Recording
+from flywheel.serving.row.base import parts_of
 from flywheel.serving.served import Champion
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.shelf import Shelf
 
 pytestmark = pytest.mark.xdist_group("serving_fuzz")
 PREDICT, INFER = "/v1/tasks/digits/predict", "/v2/models/digits/infer"
+EXPLAIN = "/v1/tasks/digits/explain"
 NUM_FUZZED = 150
 TOKENS, HEADERS = {"FLYWHEEL_TOKENS": "web 0123456789abcdef"}, {"authorization": "Bearer 0123456789abcdef"}
 CHECKS = [
     schemathesis.checks.not_a_server_error, conformance.status_code_conformance, conformance.content_type_conformance,
     conformance.response_schema_conformance,
 ]  # fmt: skip
+SEEN = {"days": 7, "check": None, "why_not": "", "volumes": [], "champions": [], "loop": []}
 Array = np.ndarray[Any, Any]
 
 
@@ -44,10 +47,12 @@ def test_requests_made_from_the_description_are_answered_as_it_says(champion: Ch
         shelf = Shelf(settings, executor, metrics)
         shelf.put(champion)
         recording = Recording(encode.Kept(), "full", 100, metrics.unrecorded.inc)
-        gateway = make_gateway(shelf, settings, metrics, tokens=read_tokens(None, TOKENS), recording=recording)
+        gateway = make_gateway(
+            shelf, settings, metrics, tokens=read_tokens(None, TOKENS), recording=recording, look=lambda _: SEEN
+        )
         api = schemathesis.openapi.from_asgi("/openapi.json", gateway, headers=HEADERS)
         operations = [found.ok() for found in api.get_all_operations()]
-        assert len(operations) >= 14
+        assert len(operations) >= 17
 
         for operation in operations:
 
@@ -121,7 +126,9 @@ def test_bent_json_forms_and_tensors_are_answered_or_refused(client: TestClient,
     for _ in range(NUM_FUZZED):
         for answer in (
             client.post(PREDICT, content=bent(body, chance)),
+            client.post(EXPLAIN, content=bent(body, chance)),
             client.post(PREDICT, content=bent(form, chance), headers=form_type),
+            client.post(EXPLAIN, content=bent(form, chance), headers=form_type),
             client.post(
                 PREDICT, content=form, headers={"content-type": bent(b"multipart/form-data; boundary=x", chance)}
             ),
@@ -176,6 +183,7 @@ def test_bent_recordings_are_answered_or_refused() -> None:
 def test_any_value_of_an_input_is_answered_or_refused(client: TestClient, value: Any) -> None:
     for body in ({"image": value}, {"instances": value}, {"instances": [value]}, {"instances": [{"image": value}]}):
         assert client.post(PREDICT, json=body).status_code in (400, 422)
+        assert client.post(EXPLAIN, json=body).status_code in (400, 422)
 
 
 STRANGE = [
@@ -216,6 +224,10 @@ def test_any_value_is_refused_by_every_preprocessor_in_its_own_words(make: str, 
             except DataError:
                 continue
             assert all(len(array) == 1 for array in inputs.values())
+            for group in parts_of(preprocessor.inputs, frame):  # what is answered can be explained
+                assert len(group.frame) == len(group.hides)
+                if len(group.frame):
+                    preprocessor.transform(group.frame)
 
 
 @pytest.fixture

@@ -89,6 +89,10 @@ class Running:
 @pytest.fixture
 def home(digits_store: Path, tmp_path: Path) -> Path:
     """A project of its own whose registry has the versions of `digits_store`; polled often."""
+    return home_of(digits_store, tmp_path)
+
+
+def home_of(digits_store: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "home"
     (folder / "conf").mkdir(parents=True)
     for name in ("mlflow.db", "dvc.yaml"):

@@ -63,14 +63,11 @@ class Watcher:
 
     def _look(self, champion: Champion) -> Json:
         task, since = champion.task, datetime.now(UTC) - timedelta(days=DAYS)
-        since = since.replace(minute=0, second=0, microsecond=0, hour=0)
+        since = since.replace(minute=0, second=0, microsecond=0)
         check, why_not, counted = None, "The server keeps no predictions (record: off).", []
         if self._open is not None:
             self._traffic = self._traffic or self._open()
-            counted = [
-                {"start": start.isoformat(), "predictions": made, "feedback": said}
-                for start, made, said in volumes(self._traffic, task, since, STEP)
-            ]
+            counted = _counted(self._traffic, task, since)
             check, why_not = _check(self._traffic, champion, since)
         decisions = Journal(state_dir() / "loop" / f"{task}.jsonl").read()[-MAX_DECISIONS:]
         return {
@@ -81,6 +78,18 @@ class Watcher:
             "champions": [asdict(entry) for entry in registry_log.read(task)],
             "loop": [{key: getattr(one, key) for key in DECISION} for one in decisions],
         }
+
+
+def _counted(traffic: FeedbackStore, task: str, since: datetime) -> list[Json]:
+    """Every step of the time, those without a prediction included."""
+    found = {start: (made, said) for start, made, said in volumes(traffic, task, since, STEP)}
+    steps = range((datetime.now(UTC) - since) // STEP + 1)
+    starts = [since + step * STEP for step in steps]
+    return [
+        {"start": start.isoformat(), "predictions": made, "feedback": said}
+        for start in starts
+        for made, said in [found.get(start, (0, 0))]
+    ]
 
 
 def _check(traffic: Traffic, champion: Champion, since: datetime) -> tuple[Json | None, str]:

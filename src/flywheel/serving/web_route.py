@@ -64,7 +64,7 @@ def add_web(app: FastAPI, shelf: Shelf, look: Look | None) -> None:
         """Say how a task does in service: volumes, quality, drift, champions, decisions of the loop."""
         champion = shelf.get(task).champion
         if look is None:
-            raise RequestError(501, "this server does not look", where="server", mend="run `flywheel monitor`")
+            raise RequestError(404, "this server does not look", where="server", mend="run `flywheel monitor`")
         found = await asyncio.to_thread(look, champion)
         return {"task": task, "version": champion.number, "model_sha256": champion.model_sha256, **found}
 

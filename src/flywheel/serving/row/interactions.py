@@ -12,15 +12,15 @@ from flywheel.preprocessor.interactions import InteractionsPreprocessor
 from flywheel.serving.row.base import MAX_PARTS, Parts, objects, one_each
 from flywheel.types import Json
 
-MAX_CHOICES = 500
+MAX_USERS, MAX_ITEMS = 500, 5000
 
 
 def choices_of(inputs: Preprocessor) -> dict[str, list[Json]]:
     """Give the first users, and the most frequent items by their titles."""
     ranker = cast(InteractionsPreprocessor, inputs)
-    items = zip(ranker.items[:MAX_CHOICES], ranker.titles, strict=False)
+    items = zip(ranker.items[:MAX_ITEMS], ranker.titles, strict=False)
     return {
-        "user": [{"value": user} for user in ranker.users[:MAX_CHOICES]],
+        "user": [{"value": user} for user in ranker.users[:MAX_USERS]],
         "history": [{"value": item, "title": title} for item, title in items],
     }
 

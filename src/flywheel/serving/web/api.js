@@ -67,6 +67,16 @@ export async function chooseTask(show, links) {
   await go();
 }
 
+// A share in percent, with as many digits as tell it from 0 and from 1.
+export function percent(share) {
+  const rest = Math.min(share, 1 - share);
+  if (rest <= 0) return `${100 * share}%`;
+  if (rest < 1e-6) return share > 0.5 ? '>99.9999%' : '<0.0001%';
+  return `${(100 * share).toFixed(Math.max(1, Math.ceil(-Math.log10(rest)) - 1))}%`;
+}
+
+export const count = (number, word) => `${number.toLocaleString()} ${word}${number === 1 ? '' : 's'}`;
+
 // Bars with their names and numbers, each from 0 to its value; negative ones to the left of 0.
 export function bars(rows, { colour } = {}) {
   const most = Math.max(...rows.map((row) => Math.abs(row.value)), 1e-9);

@@ -17,7 +17,7 @@ function frame(label) {
 
 function scale(svg, low, high, digits) {
   const y = (value) => HEIGHT - BOTTOM - (value - low) / (high - low || 1) * (HEIGHT - BOTTOM - TOP);
-  for (const value of [low, (low + high) / 2, high]) {
+  for (const value of new Set(digits ? [low, (low + high) / 2, high] : [low, Math.round(high / 2), high])) {
     svg.append(node('text', { x: LEFT - 6, y: y(value) + 4, 'text-anchor': 'end' }, value.toFixed(digits)));
   }
   return y;
@@ -26,7 +26,7 @@ function scale(svg, low, high, digits) {
 // Two bars a step: `rows` are {name, title, first, second}.
 export function barChart(rows, label) {
   const svg = frame(label);
-  const most = Math.max(1, ...rows.map((row) => row.first));
+  const most = Math.max(2, ...rows.map((row) => Math.max(row.first, row.second)));
   const y = scale(svg, 0, most, 0);
   const step = (WIDTH - LEFT) / Math.max(1, rows.length);
   rows.forEach((row, place) => {
@@ -37,7 +37,7 @@ export function barChart(rows, label) {
       svg.append(bar);
     }
     if (place % Math.ceil(rows.length / 8) === 0) {
-      svg.append(node('text', { x: x + step / 2, y: HEIGHT - 6, 'text-anchor': 'middle' }, row.name));
+      svg.append(node('text', { x: Math.min(x + step / 2, WIDTH - 24), y: HEIGHT - 6, 'text-anchor': 'middle' }, row.name));
     }
   });
   return svg;

@@ -1,5 +1,5 @@
 // Draws what an answer hangs on: red speaks for it, blue against it.
-import { bars, byId, make } from './api.js';
+import { bars, byId, make, percent } from './api.js';
 
 const SHOWN = 15;
 
@@ -24,7 +24,7 @@ export function drawExplanation(found, fields) {
 }
 
 function shown(measure, value) {
-  return measure === 'probability' ? `${(100 * value).toFixed(1)}%` : value.toPrecision(4);
+  return measure === 'probability' ? percent(value) : value.toPrecision(4);
 }
 
 function colour(weight, most) {
@@ -94,10 +94,10 @@ function spans(group, { most, measure }) {
 }
 
 function ranked(group, names, measure) {
-  const rows = group.weights.map((weight, place) => ({ name: names[place], value: weight, shown: without(group, place, measure) }));
+  const rows = group.weights.map((weight, place) => ({ name: names[place], value: weight, shown: shown(measure, group.without[place]), title: without(group, place, measure) }));
   rows.sort((one, other) => Math.abs(other.value) - Math.abs(one.value));
   const most = rows.slice(0, SHOWN);
-  const drawn = make('div', {}, bars(most, { colour: full }));
+  const drawn = make('div', {}, make('p', { class: 'quiet', text: 'At the right: the answer’s value without the part.' }), bars(most, { colour: full }));
   if (rows.length > SHOWN) drawn.append(make('p', { class: 'quiet', text: `and ${rows.length - SHOWN} more that matter less` }));
   return drawn;
 }

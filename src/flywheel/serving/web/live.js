@@ -1,5 +1,5 @@
 // The page `/live`: how much is asked, whether it is still right, what has drifted, and who was champion when.
-import { ask, bars, byId, chooseTask, make, say } from './api.js';
+import { ask, bars, byId, chooseTask, count, make, percent, say } from './api.js';
 import { barChart, lineChart } from './chart.js';
 
 const REFRESH_MS = 30000;
@@ -24,7 +24,6 @@ async function show(task) {
 }
 
 const when = (time) => new Date(time).toLocaleString();
-const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
 function table(header, rows) {
   if (!rows.length) return make('p', { class: 'quiet', text: 'Nothing yet.' });
@@ -39,18 +38,20 @@ function tile(name, value, about, tone = '') {
 function drawTiles(told) {
   const sum = (key) => told.volumes.reduce((total, one) => total + one[key], 0);
   const made = [
-    tile('Predictions', sum('predictions').toLocaleString(), `${sum('feedback').toLocaleString()} words of feedback`),
+    tile('Predictions', sum('predictions').toLocaleString(), count(sum('feedback'), 'word') + ' of feedback'),
   ];
   const check = told.check;
   if (check) {
-    made.push(tile('Verdict', check.alarm ? 'Look at it' : 'No alarm', check.reasons[0] ?? 'as far as these rows tell', check.alarm ? 'bad' : 'good'));
+    const enough = [check.inputs, check.answers, check.quality].some((one) => one.enough);
+    const [words, tone] = check.alarm ? ['Look at it', 'bad'] : enough ? ['No alarm', 'good'] : ['Too early', ''];
+    made.push(tile('Verdict', words, check.reasons[0] ?? (enough ? 'as far as these rows tell' : 'too few rows to say anything'), tone));
     const live = check.quality.live;
     made.push(tile('Quality', live ? live.value.toFixed(3) : 'unknown',
       live ? `${check.quality.metric}, ${live.low.toFixed(3)} to ${live.high.toFixed(3)}, ${live.num_rows} rows` : 'nobody has said what is right',
       check.quality.fallen ? 'bad' : ''));
     for (const [name, drift] of [['Inputs', check.inputs], ['Answers', check.answers]]) {
       const drifted = drift.traits.filter((shift) => shift.drifted).length;
-      made.push(tile(`${name} drift`, drift.enough ? `${drifted} of ${drift.traits.length}` : 'too few rows', drift.enough ? 'traits have drifted' : `${drift.num_rows} rows`, drifted ? 'bad' : ''));
+      made.push(tile(`${name} drift`, drift.enough ? `${drifted} of ${drift.traits.length}` : 'too few rows', drift.enough ? 'traits have drifted' : count(drift.num_rows, 'row'), drifted ? 'bad' : ''));
     }
   }
   byId('tiles').replaceChildren(...made);
@@ -89,8 +90,8 @@ function drawDrift(told) {
     byId('drift').replaceChildren();
     return;
   }
-  const hidden = check.num_hidden ? ` Of ${check.num_hidden} rows the input was not kept (record: hash).` : '';
-  byId('drift-said').textContent = `The latest ${check.num_rows} predictions against what the version was trained on: the share of rows that would have to change.${hidden}`;
+  const hidden = check.num_hidden ? ` Of ${count(check.num_hidden, 'row')} the input was not kept (record: hash).` : '';
+  byId('drift-said').textContent = `The latest ${count(check.num_rows, 'prediction')} against what the version was trained on: the share of rows that would have to change.${hidden}`;
   const made = [['inputs', check.inputs], ['answers', check.answers]].map(([name, drift]) => {
     const shifts = [...drift.traits].sort((one, other) => other.distance.effect - one.distance.effect).slice(0, TRAITS);
     const rows = shifts.map((shift) => ({ name: `${shift.name}${shift.drifted ? ' ⚠' : ''}`, value: shift.distance.effect, of: 1, shown: percent(shift.distance.effect) }));

@@ -1,5 +1,5 @@
 // The page `/`: a form from the task's schema, the answer, what it hangs on, and what the person says of it.
-import { ask, bars, byId, chooseTask, make, say } from './api.js';
+import { ask, bars, byId, chooseTask, make, percent, say } from './api.js';
 import { drawExplanation } from './explain.js';
 import { fieldOf } from './fields.js';
 
@@ -81,7 +81,7 @@ function scores(answer) {
   const known = page.classes ?? [];
   const rows = known.map((name) => ({ name, value: answer[`probability_${name}`] })).filter((row) => row.value !== undefined);
   rows.sort((one, other) => other.value - one.value);
-  return bars(rows.slice(0, SHOWN).map((row) => ({ ...row, of: 1, shown: `${(100 * row.value).toFixed(1)}%` })));
+  return bars(rows.slice(0, SHOWN).map((row) => ({ ...row, of: 1, shown: percent(row.value) })));
 }
 
 async function tell(said) {
