@@ -105,7 +105,7 @@ def _write_example(folder: Path, row: dict[str, Any]) -> None:
 def page(chromium: Any) -> Iterator[Any]:
     """A page of which every error, and every request to another place, is a failure."""
     opened = chromium.new_page()
-    opened.set_default_timeout(20_000)
+    opened.set_default_timeout(60_000)
     wrong: list[str] = []
     opened.on("pageerror", lambda error: wrong.append(str(error)))
     opened.on("console", lambda line: wrong.append(line.text) if line.type in ("error", "warning") else None)
