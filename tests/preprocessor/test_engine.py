@@ -19,8 +19,8 @@ from flywheel.config import SAME_DATA, PreprocessConfig, TaskConfig
 from flywheel.errors import ConfigError, DataError, FlywheelError
 from flywheel.prepare import processed_key
 from flywheel.preprocessor.engine import Frames, LocalEngine, Pass, used
+from flywheel.preprocessor.engine_ray import connected
 from flywheel.preprocessor.pipeline import preprocess
-from flywheel.preprocessor.ray_cluster import connected
 from flywheel.preprocessor.ray_task import Opening
 from flywheel.types import Split
 
@@ -70,12 +70,12 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("address", "said"),
-    [("127.0.0.1:1", "no Ray cluster answers at 127.0.0.1:1"), ("ray://head:10001", "is no address of a Ray cluster"),
-     ("head", "is no address of a Ray cluster")],
+    [("127.0.0.1:1", "no Ray cluster answers at 127.0.0.1:1"), ("head", "is no address: write host:6379"),
+     ("127.0.0.1/x:1", "is no address")],
 )  # fmt: skip
 def test_a_cluster_that_is_not_there_is_one_line(root: Path, address: str, said: str) -> None:
     program = (
-        "import sys; from flywheel.stage import explained\nfrom flywheel.preprocessor.ray_cluster import connected\n"
+        "import sys; from flywheel.stage import explained\nfrom flywheel.preprocessor.engine_ray import connected\n"
         f"with explained() as outcome, connected({address!r}): pass\nsys.exit(outcome.code)"
     )
     env = {**os.environ, "PYTHONPATH": str(root / "src")}

@@ -29,7 +29,7 @@ from flywheel.params import task_from
 from flywheel.preprocessor.engine import LocalEngine, Pass, RawData
 from flywheel.preprocessor.engine_ray import RayEngine, ray_engine
 from flywheel.preprocessor.pipeline import preprocess
-from flywheel.preprocessor.ray_cluster import set_up
+from flywheel.ray_cluster import set_up
 from flywheel.types import Split
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray_data"), pytest.mark.timeout(900)]
@@ -68,7 +68,7 @@ def cluster() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def connection(cluster: str) -> Iterator[None]:
     """One connection for the tests in this process; the engine uses one that is there."""
-    from flywheel.preprocessor.ray_cluster import connected
+    from flywheel.preprocessor.engine_ray import connected
 
     with connected(cluster):
         yield
@@ -370,7 +370,7 @@ def test_a_bad_row_is_one_line_and_exit_code_two(
 def test_a_killed_main_process_takes_its_cluster_along(root: Path) -> None:
     temporary = Path(tempfile.mkdtemp(prefix="f-", dir="/tmp"))
     program = (
-        "import sys, time; from flywheel.preprocessor.ray_cluster import connected\n"
+        "import sys, time; from flywheel.preprocessor.engine_ray import connected\n"
         "with connected(None):\n    print('up', flush=True)\n    time.sleep(float(sys.argv[1]))"
     )
     env = {**os.environ, "PYTHONPATH": str(root / "src"), "TMPDIR": str(temporary), "RAY_ADDRESS": ""}

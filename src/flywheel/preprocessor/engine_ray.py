@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flywheel import ray_cluster
 from flywheel.errors import FlywheelError
 from flywheel.preprocessor.engine import Array, Engine, Pass, RawData, Work, progress
-from flywheel.preprocessor.ray_cluster import connected
 from flywheel.preprocessor.ray_task import SHARE, Opening, Task, rows_of, unpacked
+from flywheel.ray_cluster import Asker
 from flywheel.types import Split
 
 T = TypeVar("T")
@@ -31,9 +33,27 @@ TASKS_A_PROCESSOR = 4
 MIN_ROWS = 64
 
 
+ASKER = Asker("preprocess.engine", "preprocess.ray_address or RAY_ADDRESS", "set preprocess.engine: local",
+              modules=("ray", "ray.data"))  # fmt: skip
+STORE_BYTES = 1 << 30
+"""Shared memory of a cluster of our own, at most; chunks on their way lie there."""
+
+
+def connected(address: str | None) -> contextlib.AbstractContextManager[None]:
+    """Be connected to a cluster within the block; one that was started for it ends with it, and leaves no file.
+
+    Where this process is connected already (a job of a sweep on Ray), that cluster is used and stays.
+
+    Args:
+        address: `host:6379` or `auto`; None: what `RAY_ADDRESS` says, or else a cluster on this machine.
+    """
+    given = address or os.environ.get("RAY_ADDRESS") or "local"
+    return ray_cluster.connected(None if given == "local" else given, ASKER, store_bytes=STORE_BYTES)
+
+
 @contextlib.contextmanager
 def ray_engine(address: str | None, raw: RawData, splits: dict[str, Split]) -> Iterator[Engine]:
-    """Give the engine, connected to a cluster as `flywheel.preprocessor.ray_cluster.connected` does.
+    """Give the engine, connected to a cluster as `connected` does.
 
     Args:
         address: Of the cluster.
