@@ -90,6 +90,9 @@ def test_predictions_feedback_drift_and_quality_are_seen(
     answer(store, 1000, {"image": picture}, right=True)
     assert watcher(served) is found, "a look serves all who ask within a while"
     monkeypatch.setattr(live, "KEPT_SECONDS", -1.0)
+    monkeypatch.setattr(live, "KEPT_TIMES", 1e9)
+    assert watcher(served) is found, "and the longer, the longer it took"
+    monkeypatch.setattr(live, "KEPT_TIMES", -1.0)
     assert sum(one["predictions"] for one in watcher(served)["volumes"]) == 121
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -72,3 +75,25 @@ def test_the_live_page_shows_what_is_seen_and_says_what_cannot_be(client_of: Cal
     assert failed.status_code >= 400
     assert failed.json()["error"]["what"] == "the feedback store cannot be used"
     assert client_of().get("/v1/tasks/digits/live").status_code == 404
+
+
+def test_many_who_look_leave_the_threads_to_others(client_of: Callable[..., TestClient]) -> None:
+    """Feedback, explanations and new champions need the threads that a slow look would take, one for each who asks."""
+    on, begun = threading.Event(), threading.Semaphore(0)
+    number = min(32, (os.cpu_count() or 1) + 4) + 2
+
+    def look(champion: Champion) -> dict[str, object]:
+        begun.release()
+        on.wait(60)
+        return {"days": 7, "check": None, "why_not": "", "volumes": [], "champions": [], "loop": []}
+
+    client = client_of(look=look)
+    with ThreadPoolExecutor(number) as people:
+        asked = [people.submit(client.get, "/v1/tasks/digits/live") for _ in range(number)]
+        try:
+            assert begun.acquire(timeout=30)
+            assert not begun.acquire(timeout=0.5), "one looks, the others wait for their turn"
+            assert client.get("/v1/tasks/digits/choices").status_code == 200
+        finally:
+            on.set()
+    assert {one.result().status_code for one in asked} == {200}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +31,8 @@ DAYS = 7
 STEP = timedelta(hours=6)
 KEPT_SECONDS = 20.0
 """How long a look serves all who ask: it reads a thousand rows, and the page asks every half minute."""
+KEPT_TIMES = 9
+"""How many times as long as it took it serves at least: looks at a large store take a tenth of the time."""
 MAX_DECISIONS = 50
 DECISION = ("time", "action", "state", "outcome", "why")
 
@@ -45,7 +48,7 @@ class Watcher:
         self._open = open_traffic
         self._traffic: FeedbackStore | None = None
         self._lock = threading.Lock()
-        self._seen: dict[tuple[str, int], tuple[float, Json]] = {}
+        self._seen: dict[tuple[str, int], tuple[float, float, Json]] = {}
 
     def __call__(self, champion: Champion) -> Json:
         """Give the fields of `serving.messages.Live` from `days` on.
@@ -55,10 +58,13 @@ class Watcher:
         """
         key = (champion.task, champion.number)
         with self._lock:
-            when, found = self._seen.get(key, (-KEPT_SECONDS, {}))
-            if time.monotonic() - when > KEPT_SECONDS:
+            ended, took, found = self._seen.get(key, (-math.inf, 0.0, {}))
+            started = time.monotonic()
+            if started - ended > max(KEPT_SECONDS, KEPT_TIMES * took):
                 found = self._look(champion)
-                self._seen = {key: (time.monotonic(), found)} | {k: v for k, v in self._seen.items() if k[0] != key[0]}
+                ended = time.monotonic()
+                others = {k: v for k, v in self._seen.items() if k[0] != key[0]}
+                self._seen = {key: (ended, ended - started, found)} | others
         return found
 
     def _look(self, champion: Champion) -> Json:

@@ -43,6 +43,8 @@ def add_web(app: FastAPI, shelf: Shelf, look: Look | None) -> None:
         look: Says how a version does; None: nobody does here.
     """
     files = _files()
+    # All who ask wait here for one thread: those that the server has must not all wait for a look at a large store.
+    turn = asyncio.Lock()
 
     def page(name: str) -> Callable[[], Any]:
         async def answer() -> Response:
@@ -65,7 +67,8 @@ def add_web(app: FastAPI, shelf: Shelf, look: Look | None) -> None:
         champion = shelf.get(task).champion
         if look is None:
             raise RequestError(404, "this server does not look", where="server", mend="run `flywheel monitor`")
-        found = await asyncio.to_thread(look, champion)
+        async with turn:
+            found = await asyncio.to_thread(look, champion)
         return {"task": task, "version": champion.number, "model_sha256": champion.model_sha256, **found}
 
 
