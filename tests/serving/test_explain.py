@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -226,3 +227,28 @@ def test_one_row_is_explained_and_what_is_wrong_is_said(client: TestClient, test
     assert client.get("/v1/tasks/digits").json()["pictures"] == {
         "image": {"height": 8, "width": 8, "channels": 1, "exact": True}
     }
+
+
+def test_an_explanation_that_is_given_up_keeps_its_turn_until_it_ends(
+    client_of: Callable[..., TestClient], test_images: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on, counts = threading.Event(), {"now": 0, "most": 0, "all": 0}
+
+    def slow(*_: Any) -> Explained:
+        counts["now"] += 1
+        counts["all"] += 1
+        counts["most"] = max(counts["most"], counts["now"])
+        on.wait(60)
+        counts["now"] -= 1
+        return Explained("1", 1.0, "probability", [])
+
+    monkeypatch.setattr("flywheel.serving.explain_route.explain", slow)
+    client = client_of(request_seconds=0.3)
+    row = {"image": test_images[0].tolist()}
+    assert [client.post(EXPLAIN, json=row).status_code for _ in range(3)] == [504] * 3
+    on.set()
+    for _ in range(100):
+        if client.post(EXPLAIN, json=row).status_code == 200:
+            break
+    assert counts["most"] == 1
+    assert counts["all"] < 4, "those that were given up while they waited are not begun"

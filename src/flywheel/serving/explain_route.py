@@ -28,6 +28,11 @@ def add_explain(app: FastAPI, shelf: Shelf, settings: ServingSettings) -> None:
     """
     turn = asyncio.Lock()  # an explanation is a hundred rows: one at a time, so that predictions do not wait for many
 
+    def ended(work: asyncio.Future[Json]) -> None:
+        turn.release()  # now only: a thread that nobody waits for any more goes on
+        if not work.cancelled():
+            work.exception()
+
     @app.post("/v1/tasks/{task}/explain", response_model=messages.ExplainReply, include_in_schema=False)
     async def explained(task: str, request: Request) -> Any:
         served = shelf.get(task)
@@ -37,8 +42,10 @@ def add_explain(app: FastAPI, shelf: Shelf, settings: ServingSettings) -> None:
             raise RequestError(400, f"holds {len(rows)} rows", where="body", mend="explain one row at a time")
         try:
             async with asyncio.timeout(settings.request_seconds):
-                async with turn:
-                    found = await asyncio.to_thread(_explained, served, rows[0])
+                await turn.acquire()
+                work = asyncio.ensure_future(asyncio.to_thread(_explained, served, rows[0]))
+                work.add_done_callback(ended)
+                found = await asyncio.shield(work)
         except TimeoutError:
             what = f"no explanation within {settings.request_seconds:g} s"
             raise RequestError(504, what, where="server", mend="send it later") from None
