@@ -136,6 +136,16 @@ def test_columns_are_brought_to_what_is_usual() -> None:
     assert choices_of(inputs) == {"colour": [{"value": "red"}, {"value": "blue"}]}
 
 
+@pytest.mark.parametrize("form", ["%d/%m/%Y", "%Y-%m-%d", "%d.%m.%Y %H:%M", "ISO8601"])
+def test_the_usual_date_is_written_as_the_table_reads_it(form: str) -> None:
+    days = pd.date_range("2020-01-03", periods=30, freq="D")
+    written = days.strftime("%Y-%m-%d" if form == "ISO8601" else form)
+    table = pd.DataFrame({"when": list(written), "size": [str(number) for number in range(30)]})
+    inputs = fitted(TabularPreprocessor(types={"when": "date"}, date_formats=[form]), table)
+    found = explained(inputs, table.iloc[:1], lambda rows: np.array([float(size) for size in rows["size"]]))
+    assert found.groups[0]["about"]["usual"][0] == written[14]
+
+
 def test_a_recording_is_silenced_span_by_span() -> None:
     import soundfile
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from flywheel.serving.row.base import Parts, objects, one_each
 from flywheel.types import Json
 
 MAX_CHOICES = 200
+ISO = "ISO8601"
 
 
 def choices_of(inputs: Preprocessor) -> dict[str, list[Json]]:
@@ -24,7 +26,8 @@ def choices_of(inputs: Preprocessor) -> dict[str, list[Json]]:
 
 def parts_of(inputs: Preprocessor, frame: pd.DataFrame) -> list[Parts]:
     """Give the columns; numbers are hidden by train's median, categories by its most frequent one."""
-    columns = [(column, usual_of(column)) for column in cast(TabularPreprocessor, inputs).columns]
+    table = cast(TabularPreprocessor, inputs)
+    columns = [(column, usual_of(column, table.rules.date_formats)) for column in table.columns]
     shown = [(column.name, usual) for column, usual in columns if usual is not None]
     hidden = frame.iloc[[0] * len(shown)].reset_index(drop=True)
     for place, (name, usual) in enumerate(shown):
@@ -39,11 +42,18 @@ def parts_of(inputs: Preprocessor, frame: pd.DataFrame) -> list[Parts]:
     return [Parts("columns", hidden, one_each(len(shown)), about)]
 
 
-def usual_of(column: Column) -> Any:
-    """What a column is in train, as people write it: the median, or the most frequent value; None: not known."""
+def usual_of(column: Column, date_formats: Sequence[str]) -> Any:
+    """What a column is in train, as people write it: the median, or the most frequent value; None: not known.
+
+    Args:
+        column: Of the table.
+        date_formats: Those that the table reads; it is the first of them that counts.
+    """
     if isinstance(column, NumericColumn):
         if column.kind == "date":
-            return str(np.datetime64(int(np.floor(column.fill)), "D"))
+            day = np.datetime64(int(np.floor(column.fill)), "D")
+            form = next(iter(date_formats), ISO)
+            return str(day) if form == ISO else day.item().strftime(form)
         return bool(column.fill) if column.kind == "boolean" else column.fill
     return column.values[0] if isinstance(column, CategoryColumn) and column.values else None
 
