@@ -199,6 +199,55 @@ def test_every_kind_of_input_is_asked_for_answered_and_explained(page: Any, site
     assert page.wrong == []
 
 
+def test_a_missing_value_is_left_out_and_a_number_goes_as_it_is_written(page: Any, site: Site) -> None:
+    page.goto(f"{site.url}/#breast_cancer")
+    page.wait_for_selector("#fields .field")
+    first, second = page.locator("#fields input").nth(0), page.locator("#fields input").nth(1)
+    first.fill("")
+    second.fill("1,5")
+    with page.expect_response("**/predict"):
+        page.click("#predict")
+    page.wait_for_selector("#problem:visible")
+    assert "'1,5'" in page.inner_text("#problem")
+    assert "422" in page.wrong.pop()
+    second.fill("1.5")
+    answered(page)
+    held = list(site.kept.predictions.values())[-1].input
+    assert held is not None
+    names = list(held)
+    assert (held[names[0]], held[names[1]]) == (None, "1.5")
+    assert page.wrong == []
+
+
+def test_fields_of_a_table_hold_what_its_example_says(page: Any, site: Site) -> None:
+    page.goto(f"{site.url}/#digits")
+    page.wait_for_selector("canvas.draw")
+    shown = page.evaluate(FIELDS)
+    assert shown == {
+        "price": ["2,75", "2,75"], "flag": ["yes", "yes"], "sure": ["true", True], "none": ["", None],
+        "kind": ["a  b", "a  b"], "k": ["3", 3], "options": ["", "a  b"],
+    }  # fmt: skip
+    assert page.wrong == []
+
+
+FIELDS = """async () => {
+  const { fieldOf } = await import('/web/fields.js');
+  const none = { choices: [], picture: undefined };
+  const boolean = { type: ['boolean', 'null'] }, number = { type: ['number', 'null'] };
+  const closed = { enum: ['a  b', null] };
+  const given = { price: [number, '2,75'], flag: [boolean, 'yes'], sure: [boolean, true], none: [number, null],
+    kind: [closed, 'a  b'], k: [{ type: 'integer', minimum: 1 }, 3] };
+  const shown = {};
+  for (const [name, [spec, value]] of Object.entries(given)) {
+    const field = fieldOf(name, spec, none);
+    field.set(value);
+    shown[name] = [field.labelled.value, field.value()];
+  }
+  shown.options = [...fieldOf('kind', closed, none).labelled.options].map((one) => one.value);
+  return shown;
+}"""
+
+
 def test_a_recording_is_made_and_answered(page: Any, site: Site) -> None:
     page.context.grant_permissions(["microphone"], origin=site.url)
     page.goto(f"{site.url}/#spoken_digits")

@@ -25,16 +25,19 @@ function framed(name, spec, field) {
 }
 
 function plainField(spec, types, choices) {
-  const values = spec.enum ?? (types.includes('boolean') ? ['true', 'false'] : null);
+  const isBoolean = types.includes('boolean');
+  const values = (spec.enum ?? (isBoolean ? ['true', 'false'] : null))?.filter((value) => value !== null);
   const isNumber = types.includes('number') || types.includes('integer');
   const isText = types.includes('string');
+  const mayMiss = types.includes('null') || Boolean(spec.enum?.includes(null));
   let control;
   if (values) {
-    control = make('select', {}, make('option', { text: '', value: '' }), ...values.map((value) => make('option', { text: String(value) })));
+    control = make('select', {}, make('option', { text: '', value: '' }), ...values.map(option));
   } else if (spec.minLength && isText) {
     control = make('textarea', { spellcheck: 'false' });
   } else {
-    control = make('input', { type: isNumber && !isText ? 'number' : 'text', step: 'any' });
+    // Not `number`, which would drop `2,75` and `12%` without a word: the server says what it cannot read.
+    control = make('input', { type: 'text', ...(isNumber && !isText ? { inputmode: 'decimal' } : {}) });
   }
   const body = make('div', {}, control);
   if (choices.length && control.tagName === 'INPUT') {
@@ -45,14 +48,25 @@ function plainField(spec, types, choices) {
   return {
     body,
     labelled: control,
-    set: (value) => { control.value = value === null || value === undefined ? '' : String(value); },
+    set: (value) => {
+      const text = value === null || value === undefined ? '' : String(value);
+      control.value = text;
+      if (values && control.value !== text) {
+        control.append(option(text)); // an example from a table says `yes` for true
+        control.value = text;
+      }
+    },
     value: () => {
-      if (control.value === '') return undefined;
-      if (types.includes('boolean')) return control.value === 'true';
-      return isNumber && !isText ? Number(control.value) : control.value;
+      const given = control.value;
+      if (given === '') return mayMiss ? null : undefined;
+      if (isBoolean && (given === 'true' || given === 'false')) return given === 'true';
+      // A column of a table is read as the table is written: 1.001 may be a thousand and one.
+      return isNumber && !isText && !mayMiss && Number.isFinite(Number(given)) ? Number(given) : given;
     },
   };
 }
+
+const option = (value) => make('option', { text: String(value), value: String(value) });
 
 // Several values, chosen by what they are called or typed.
 function listField(choices) {

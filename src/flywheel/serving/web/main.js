@@ -100,7 +100,7 @@ async function tell(said) {
 function askTruth() {
   const kind = page.classes ? make('select', { 'aria-label': 'right answer' })
     : make('input', { 'aria-label': 'right answer', type: typeof page.answer.label === 'number' ? 'number' : 'text', step: 'any' });
-  if (page.classes) kind.append(...page.classes.map((name) => make('option', { text: name })));
+  if (page.classes) kind.append(...page.classes.map((name) => make('option', { text: name, value: name })));
   const send = make('button', { type: 'button', text: 'Send', id: 'send' });
   send.addEventListener('click', () => {
     if (kind.value === '') return;
