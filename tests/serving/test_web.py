@@ -248,6 +248,37 @@ FIELDS = """async () => {
 }"""
 
 
+def test_what_comes_late_is_of_no_other_task(page: Any, site: Site) -> None:
+    page.add_init_script(LATE)
+    page.goto(f"{site.url}/#tweets")
+    page.wait_for_selector("#fields textarea")
+    page.evaluate("late = '/tweets/predict'")
+    with page.expect_response("**/predict"):
+        page.click("#predict")
+        page.select_option("#task", "breast_cancer")
+        page.wait_for_selector("[data-input='mean radius']")
+    page.wait_for_selector("#predict:enabled")
+    assert page.is_hidden("#result"), "the answer is a text's, the form a table's"
+    page.evaluate("late = '/tweets/choices'")
+    with page.expect_response("**/tweets/choices"):
+        page.select_option("#task", "tweets")
+        page.select_option("#task", "digits")
+        page.wait_for_selector("canvas.draw")
+    page.wait_for_timeout(200)
+    assert page.locator("canvas.draw").count() == 1
+    assert page.wrong == []
+
+
+LATE = """
+window.late = '-';
+const at_once = window.fetch;
+window.fetch = async (...words) => {
+  if (words[0].endsWith(window.late)) await new Promise((resolve) => setTimeout(resolve, 1500));
+  return at_once(...words);
+};
+"""
+
+
 def test_a_recording_is_made_and_answered(page: Any, site: Site) -> None:
     page.context.grant_permissions(["microphone"], origin=site.url)
     page.goto(f"{site.url}/#spoken_digits")

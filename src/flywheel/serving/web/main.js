@@ -9,12 +9,18 @@ let page = null;
 let fields = [];
 let titles = new Map();
 let asked = 0;
+let shows = 0;
 
 async function show(task) {
+  const own = ++shows;
+  asked++; // what is on its way is of another form
   say(null);
   byId('result').hidden = true;
   const path = `/v1/tasks/${encodeURIComponent(task)}`;
   const [described, choices] = await Promise.all([ask(path), ask(`${path}/choices`)]);
+  if (own !== shows) return;
+  asked++;
+  byId('result').hidden = true;
   page = { ...described, path, example: choices.example };
   titles = new Map(Object.values(choices.inputs).flat().filter((one) => one.title).map((one) => [one.value, one.title]));
   const metric = described.metrics.accuracy;
@@ -35,22 +41,26 @@ function fill() {
 async function predict(event) {
   event.preventDefault();
   say(null);
+  if (!page) return;
   const own = ++asked;
+  const [{ path }, from] = [page, fields];
   byId('predict').disabled = true;
   try {
     const row = {};
-    for (const field of fields) {
+    for (const field of from) {
       const value = await field.value();
       if (value !== undefined) row[field.name] = value;
     }
-    const told = await ask(`${page.path}/predict`, row);
+    const told = await ask(`${path}/predict`, row);
+    if (own !== asked) return;
     showAnswer(told);
     byId('why').textContent = 'Each part is hidden in turn, and the row asked again …';
     byId('explanation').replaceChildren();
-    ask(`${page.path}/explain`, row)
-      .then((found) => { if (own === asked) drawExplanation(found, fields); })
+    ask(`${path}/explain`, row)
+      .then((found) => { if (own === asked) drawExplanation(found, from); })
       .catch((error) => { if (own === asked) byId('why').textContent = `Not explained: ${error.message}`; });
   } catch (error) {
+    if (own !== asked) return;
     byId('result').hidden = true;
     say(error);
   } finally {
