@@ -294,6 +294,24 @@ def test_a_recording_is_made_and_answered(page: Any, site: Site) -> None:
     assert page.wrong == []
 
 
+def test_the_microphone_is_off_when_another_task_is_shown(page: Any, site: Site) -> None:
+    page.context.grant_permissions(["microphone"], origin=site.url)
+    page.add_init_script(HEARD)
+    page.goto(f"{site.url}/#spoken_digits")
+    page.click("#record")
+    page.wait_for_selector("#record:has-text('Stop')")
+    page.select_option("#task", "tweets")
+    page.wait_for_selector("#fields textarea")
+    assert page.evaluate("heard.getTracks().map((one) => one.readyState)") == ["ended"]
+    assert page.wrong == []
+
+
+HEARD = """
+const listen = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (wanted) => { window.heard = await listen(wanted); return window.heard; };
+"""
+
+
 def test_a_user_is_picked_and_items_are_chosen_by_their_titles(page: Any, site: Site) -> None:
     page.goto(f"{site.url}/#movielens")
     page.wait_for_selector("[data-input=history] datalist option", state="attached")

@@ -26,6 +26,7 @@ async function show(task) {
   const metric = described.metrics.accuracy;
   const good = metric === undefined || metric === null ? '' : `, ${(100 * metric).toFixed(1)}% right on its test set`;
   byId('about').textContent = `Version ${described.version}${good}.`;
+  for (const field of fields) field.leave?.();
   fields = Object.entries(described.schema.properties).map(([name, spec]) =>
     fieldOf(name, spec, { choices: choices.inputs[name] ?? [], picture: described.pictures[name] }));
   byId('fields').className = fields.length > MANY ? 'many' : '';

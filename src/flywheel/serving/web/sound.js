@@ -12,9 +12,12 @@ export function soundField() {
   let blob = null;
   let recorder = null;
   let address = null;
+  let left = false; // another task is shown: nobody sees that the microphone is on
   const hold = (found, about) => {
     blob = found;
     if (address) URL.revokeObjectURL(address);
+    address = null;
+    if (!found) return;
     address = player.src = URL.createObjectURL(found);
     player.hidden = false;
     said.textContent = about;
@@ -34,6 +37,10 @@ export function soundField() {
       said.textContent = `the microphone cannot be used: ${error.message}`;
       return;
     }
+    if (left) {
+      for (const track of stream.getTracks()) track.stop();
+      return;
+    }
     const parts = [];
     recorder = new MediaRecorder(stream);
     recorder.ondataavailable = (event) => parts.push(event.data);
@@ -41,6 +48,7 @@ export function soundField() {
       for (const track of stream.getTracks()) track.stop();
       button.textContent = 'Record';
       recorder = null;
+      if (left) return;
       await take(new Blob(parts, { type: parts[0]?.type }), 'recording');
     };
     recorder.start();
@@ -52,6 +60,7 @@ export function soundField() {
   return {
     media: true,
     body: make('div', {}, make('div', { class: 'row' }, button, file), player, make('div', {}, said)),
+    leave: () => { left = true; if (recorder) recorder.stop(); hold(null); },
     set: (value) => { if (typeof value === 'string') hold(new Blob([decoded(value)], { type: 'audio/wav' }), 'the example'); },
     value: () => (blob ? base64(blob) : undefined),
   };
