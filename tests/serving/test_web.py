@@ -329,6 +329,14 @@ def test_a_user_is_picked_and_items_are_chosen_by_their_titles(page: Any, site: 
     inputs: Any = site.shelf.get("movielens").predictor.preprocessor.inputs
     assert held == {"user": user, "history": [inputs.items[inputs.titles.index(title)]]}
     assert page.locator("#scores .fill").count() > 1
+    page.click("#wrong")
+    page.fill("#truth input", "no such film")
+    page.click("#send")
+    page.wait_for_selector("#said:has-text('no such item')")
+    page.fill("#truth input", title)
+    page.click("#send")
+    page.wait_for_selector("#said:has-text('Kept')")
+    assert list(site.kept.feedback.values())[-1].label == held["history"][0], "the item, not its title"
     assert page.wrong == []
 
 

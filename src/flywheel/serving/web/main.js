@@ -21,7 +21,7 @@ async function show(task) {
   if (own !== shows) return;
   asked++;
   byId('result').hidden = true;
-  page = { ...described, path, example: choices.example };
+  page = { ...described, path, example: choices.example, items: choices.inputs.history ?? [] };
   titles = new Map(Object.values(choices.inputs).flat().filter((one) => one.title).map((one) => [one.value, one.title]));
   const metric = described.metrics.accuracy;
   const good = metric === undefined || metric === null ? '' : `, ${(100 * metric).toFixed(1)}% right on its test set`;
@@ -111,15 +111,27 @@ async function tell(said) {
 function askTruth() {
   const kind = page.classes ? make('select', { 'aria-label': 'right answer' })
     : make('input', { 'aria-label': 'right answer', type: typeof page.answer.label === 'number' ? 'number' : 'text', step: 'any' });
+  const items = Array.isArray(page.answer.items) ? page.items : [];
+  if (items.length) {
+    kind.setAttribute('list', 'items');
+    kind.placeholder = 'type or choose';
+  }
   if (page.classes) kind.append(...page.classes.map((name) => make('option', { text: name, value: name })));
   const send = make('button', { type: 'button', text: 'Send', id: 'send' });
   send.addEventListener('click', () => {
-    if (kind.value === '') return;
-    tell({ correct: false, label: kind.type === 'number' ? Number(kind.value) : kind.value });
+    const given = kind.value.trim();
+    if (given === '') return;
+    const named = items.find((one) => one.value === given) ?? items.find((one) => one.title === given);
+    if (items.length && !named) { // it would be learnt as an item of its own
+      byId('said').textContent = 'There is no such item: choose one of the list.';
+      return;
+    }
+    tell({ correct: false, label: kind.type === 'number' ? Number(given) : named?.value ?? kind.value });
   });
   const none = make('button', { type: 'button', class: 'plain', text: 'I do not know' });
   none.addEventListener('click', () => tell({ correct: false }));
-  byId('truth').replaceChildren(kind, ' ', send, ' ', none);
+  const list = make('datalist', { id: 'items' }, ...items.map((one) => make('option', { value: one.title ?? one.value })));
+  byId('truth').replaceChildren(kind, list, ' ', send, ' ', none);
   byId('truth').hidden = false;
 }
 
