@@ -16,6 +16,10 @@ export async function ask(path, body) {
 
 function send(path, body, token = sessionStorage.getItem(KEY)) {
   const headers = {};
+  if (/[^\x21-\x7e]/.test(token ?? '')) { // no header can hold it; kept, it would be sent again and again
+    sessionStorage.removeItem(KEY);
+    return Promise.reject(new Error('that is no token: it has a character that none has; reload the page'));
+  }
   if (token) headers.authorization = `Bearer ${token}`;
   if (body !== undefined) headers['content-type'] = 'application/json';
   const options = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) };
@@ -56,7 +60,13 @@ export async function chooseTask(show, links) {
   const select = byId('task');
   const names = (await ask('/v1/tasks')).tasks.map((one) => one.task);
   select.replaceChildren(...names.map((name) => make('option', { text: name })));
-  const named = () => decodeURIComponent(location.hash.slice(1));
+  const named = () => {
+    try {
+      return decodeURIComponent(location.hash.slice(1));
+    } catch {
+      return ''; // `#%` is no text
+    }
+  };
   const go = () => {
     if (names.includes(named())) select.value = named();
     for (const id of links) byId(id).hash = select.value;
