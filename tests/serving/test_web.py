@@ -340,6 +340,40 @@ def test_a_user_is_picked_and_items_are_chosen_by_their_titles(page: Any, site: 
     assert page.wrong == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_are_readable_on_any_colour_and_a_phone_shows_all(page: Any, site: Site, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": 375, "height": 800})
+    page.goto(f"{site.url}/#digits")
+    page.wait_for_selector("canvas.draw")
+    assert page.evaluate(CONTRAST) >= 4.5
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    page.click("#example")
+    page.wait_for_selector(".field:has-text('8 x 8')")
+    answered(page)
+    touched = "getComputedStyle(document.querySelector('figure canvas')).touchAction"
+    assert page.evaluate(touched) != "none", "a finger on it scrolls the page"
+
+
+CONTRAST = """async () => {
+  const { drawExplanation } = await import('/web/explain.js');
+  const about = { text: 'good bad', spans: [[0, 4], [5, 8]] };
+  const group = { input: 'text', kind: 'words', about, weights: [1, -1], without: [0.1, 0.9] };
+  drawExplanation({ measure: 'probability', value: 0.5, groups: [group] }, []);
+  const parts = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = (rgb) => rgb.map((one) => one / 255).map((one) => (one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, one, place) => sum + one * [0.2126, 0.7152, 0.0722][place], 0);
+  const ground = parts(getComputedStyle(document.body).backgroundColor).slice(0, 3);
+  const ratios = [...document.querySelectorAll('mark')].map((mark) => {
+    const [r, g, b, alpha] = parts(getComputedStyle(mark).backgroundColor);
+    const mixed = [r, g, b].map((one, place) => alpha * one + (1 - alpha) * ground[place]);
+    const both = [light(parts(getComputedStyle(mark).color).slice(0, 3)), light(mixed)].sort();
+    return (both[1] + 0.05) / (both[0] + 0.05);
+  });
+  return Math.min(...ratios);
+}"""
+
+
 def test_a_token_is_asked_for_once(page: Any, champion: Any) -> None:
     site = Site([champion], tokens=f"web {TOKEN}")
     try:

@@ -27,10 +27,13 @@ function shown(measure, value) {
   return measure === 'probability' ? percent(value) : value.toPrecision(4);
 }
 
-function colour(weight, most) {
+// Words stay readable on the darkest of it; pictures and sounds take more.
+const READABLE = 0.55;
+
+function colour(weight, most, darkest = 0.85) {
   const side = weight >= 0 ? '--for' : '--against';
   const rgb = getComputedStyle(document.documentElement).getPropertyValue(side);
-  return `rgba(${rgb}, ${(0.85 * Math.abs(weight) / most).toFixed(3)})`;
+  return `rgba(${rgb}, ${(darkest * Math.abs(weight) / most).toFixed(3)})`;
 }
 
 function full(weight) {
@@ -63,7 +66,7 @@ function words(group, { most, measure }) {
   let end = 0;
   group.about.spans.forEach(([start, stop], place) => {
     const mark = make('mark', { text: slice(group.about.text, start, stop), title: without(group, place, measure) });
-    mark.style.background = colour(group.weights[place], most);
+    mark.style.background = colour(group.weights[place], most, READABLE);
     drawn.append(slice(group.about.text, end, start), mark);
     end = stop;
   });
