@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 from starlette.testclient import TestClient
+from tests.serving.site import chromium, page, site  # noqa: F401 - fixtures of the pages' tests
 
 from flywheel.instantiate import build
 from flywheel.serving.app import make_gateway
