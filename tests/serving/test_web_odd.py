@@ -141,3 +141,23 @@ CONTRAST = """async () => {
   });
   return Math.min(...ratios);
 }"""
+
+
+def test_figures_of_one_task_do_not_stand_below_the_name_of_another(page: Any, site: Site) -> None:
+    event = {"time": "2026-11-26T00:00:00+00:00", "action": "promoted", "before": 1, "after": 2, "why": "better " * 30}
+    told = {
+        "task": "digits", "version": 2, "model_sha256": "a", "days": 7, "check": None, "why_not": "too early",
+        "volumes": [{"start": event["time"], "predictions": 1234, "feedback": 0}],
+        "champions": [{**event, "actor": "a-long-name@a-machine.example"}],
+        "loop": [{**event, "state": "decided", "outcome": None}],
+    }  # fmt: skip
+    page.route("**/v1/tasks/digits/live", lambda route: route.fulfill(json=told))
+    page.route("**/v1/tasks/tweets/live", lambda route: None)  # it looks for a long time
+    page.set_viewport_size({"width": 375, "height": 800})
+    page.goto(f"{site.url}/live#digits")
+    page.wait_for_selector("[data-tile=Predictions]:has-text('1,234')")
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    page.select_option("#task", "tweets")
+    page.wait_for_selector("#about:has-text('Looking')")
+    assert page.locator(".tile, svg, table").count() == 0
+    assert page.wrong == []

@@ -4,10 +4,17 @@ import { barChart, lineChart } from './chart.js';
 
 const REFRESH_MS = 30000;
 const TRAITS = 12;
+const PARTS = ['tiles', 'volumes', 'quality-said', 'quality', 'drift-said', 'drift', 'champions', 'loop'];
 let timer = null;
+let shown = null;
 
 async function show(task) {
   clearTimeout(timer);
+  if (shown !== task) { // a look may take a while: figures of another task must not stand below this one's name
+    for (const part of PARTS) byId(part).replaceChildren();
+    byId('about').textContent = 'Looking …';
+    shown = task;
+  }
   timer = setTimeout(() => show(task).catch(say), REFRESH_MS);
   const told = await ask(`/v1/tasks/${encodeURIComponent(task)}/live`);
   if (byId('task').value !== task) return;
@@ -28,7 +35,7 @@ const when = (time) => new Date(time).toLocaleString();
 function table(header, rows) {
   if (!rows.length) return make('p', { class: 'quiet', text: 'Nothing yet.' });
   const head = make('tr', {}, ...header.map((text) => make('th', { text })));
-  return make('table', {}, make('thead', {}, head), make('tbody', {}, ...rows.map((row) => make('tr', {}, ...row.map((text) => make('td', { text: String(text) }))))));
+  return make('div', { class: 'wide', tabindex: '0' }, make('table', {}, make('thead', {}, head), make('tbody', {}, ...rows.map((row) => make('tr', {}, ...row.map((text) => make('td', { text: String(text) })))))));
 }
 
 function tile(name, value, about, tone = '') {
