@@ -3,7 +3,6 @@ PYTHON ?= python3
 PORT ?= 5000
 PY := .venv/bin/python
 READY := .venv/.ready
-BROWSER := .venv/.browser
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
@@ -25,18 +24,15 @@ $(READY): pyproject.toml constraints.txt
 	@$(PY) -c 'from flywheel.tracking import prepare; prepare()'
 	@touch $(READY)
 
-# For the tests of the web page: a Chromium that is there, else Debian's where apt may be used, else Playwright's own.
-$(BROWSER): $(READY)
-	@$(PY) tests/browser.py
-	@touch $@
-
 params: $(READY) ## Compose params.yaml from conf/
 	@.venv/bin/flywheel params
 
 repro: params ## Rebuild what changed: data, models, reports, registry (`dvc repro`)
 	@.venv/bin/dvc repro
 
-test: $(READY) $(BROWSER) ## Run every test, end-to-end ones included
+# Those of the web page want a Chromium: one that is there, else Debian's where apt may be used, else Playwright's own.
+test: $(READY) ## Run every test, end-to-end ones included
+	@$(PY) tests/browser.py
 	@$(PY) -m pytest -n 2 --dist loadgroup
 
 test-fast: $(READY) ## Run the tests that take seconds

@@ -212,6 +212,19 @@ def start(url: str, tmp_path: Path, root: Path) -> Callable[[str, int], subproce
     return go
 
 
+def test_where_the_latest_predictions_begin(url: str, tmp_path: Path) -> None:
+    store = FeedbackStore(url, folder=tmp_path / "inputs")
+    store.record_predictions([prediction(f"p{second}", {"a": second}) for second in (5, 1, 9, 7)])
+    store.record_predictions([prediction("p8", {"a": 8}, "films")])
+    second = timedelta(seconds=1)
+    assert store.start_of_latest("digits", None, 1) == NOON + 9 * second
+    assert store.start_of_latest("digits", None, 3) == NOON + 5 * second
+    assert store.start_of_latest("digits", None, 5) is None
+    assert store.start_of_latest("digits", NOON + 6 * second, 2) == NOON + 7 * second
+    assert store.start_of_latest("digits", NOON + 6 * second, 3) is None
+    assert store.start_of_latest("nothing", None, 1) is None
+
+
 @pytest.mark.slow
 def test_the_first_use_by_several_at_once(
     url: str, start: Callable[[str, int], subprocess.Popen[str]], tmp_path: Path

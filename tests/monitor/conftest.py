@@ -135,6 +135,10 @@ class Memory:
     ) -> Iterator[Prediction]:
         return iter([row for row in self.rows if row.task == task and (since is None or row.time >= since)])
 
+    def start_of_latest(self, task: str, since: datetime | None, number: int) -> datetime | None:
+        times = sorted(row.time for row in self.predictions(task, since=since))
+        return times[-number] if len(times) >= number else None
+
     def answered(
         self, task: str, *, since: datetime | None = None, until: datetime | None = None, with_input: bool = True
     ) -> Iterator[Said]:

@@ -154,6 +154,15 @@ class FeedbackStore:
             query = sa.select(sa.func.count()).select_from(predictions).where(predictions.c.task == task)
             return int(connection.execute(query).scalar_one())
 
+    def start_of_latest(self, task: str, since: datetime | None, number: int) -> datetime | None:
+        """The moment since which a task has its latest `number` predictions; None where there are fewer."""
+        table = predictions.c
+        where = [table.task == task, *_between(table.time_us, since, None)]
+        query = sa.select(table.time_us).where(*where).order_by(table.time_us.desc()).limit(1).offset(number - 1)
+        with self.database.read() as connection:
+            found = connection.execute(query).scalar()
+        return None if found is None else moment(int(found))
+
     def tasks(self) -> list[str]:
         """The tasks that have predictions."""
         with self.database.read() as connection:

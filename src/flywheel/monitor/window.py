@@ -40,6 +40,9 @@ class Traffic(Protocol):
     ) -> Iterator[Prediction]:
         """A task's predictions, in any order."""
 
+    def start_of_latest(self, task: str, since: datetime | None, number: int) -> datetime | None:
+        """The moment since which a task has its latest `number` predictions; None where there are fewer."""
+
     def answered(
         self, task: str, *, since: datetime | None = None, until: datetime | None = None, with_input: bool = True
     ) -> Iterator[Answered]:
@@ -90,13 +93,10 @@ def read_window(traffic: Traffic, task: str, since: datetime | None, last: int) 
         traffic: Where they are kept.
         task: Of the predictions.
         since: The first moment; None: from the beginning.
-        last: How many predictions at most; inputs of no others are read.
+        last: How many predictions at most; others are not read, but for those of the very same moment.
     """
-    ages = map(_age, traffic.predictions(task, since=since, with_input=False))
-    latest = heapq.nlargest(last, ages)
-    wanted = {key for _, key in latest}
-    found = traffic.predictions(task, since=latest[-1][0]) if latest else iter(())
-    rows = [row for row in found if row.prediction_id in wanted]
+    start = traffic.start_of_latest(task, since, last) or since
+    rows = heapq.nlargest(last, traffic.predictions(task, since=start), _age)
     answered = (
         one for one in traffic.answered(task, since=since, with_input=False)
         if since is None or one.prediction.time >= since

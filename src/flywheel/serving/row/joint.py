@@ -33,6 +33,7 @@ def parts_of(inputs: Preprocessor, frame: pd.DataFrame) -> list[Parts]:
         view = cast(JointPreprocessor, inputs).view(frame, name)
         for group in base.parts_of(part, view):
             rows = frame.iloc[[0] * len(group.frame)].reset_index(drop=True)
-            hidden = rows.assign(**{column: group.frame[column].to_numpy(object) for column in group.frame.columns})
-            found.append(replace(group, frame=hidden, input=f"{name}: {group.input}" if group.input else name))
+            for column in group.frame.columns:
+                rows[column] = group.frame[column].to_numpy(object)
+            found.append(replace(group, frame=rows, input=f"{name}: {group.input}" if group.input else name))
     return found
