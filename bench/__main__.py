@@ -1,4 +1,7 @@
-"""Run benchmarks: `python -m bench` for all, `python -m bench training startup` for some; then write RESULTS.md."""
+"""Run benchmarks: `python -m bench` for all, `python -m bench training startup` for some; then write RESULTS.md.
+
+`compression:fashion` runs one task of that one; the rest of the table is kept.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,15 @@ run, interleaved. No figure here was taken on a GPU.
 def main(names: list[str]) -> int:
     """Run the named benchmarks, print and keep their tables."""
     known = sorted(file.stem.removeprefix("bench_") for file in FOLDER.glob("bench_*.py"))
-    unknown = [name for name in names if name not in known]
+    unknown = [name for name in names if name.partition(":")[0] not in known]
     if unknown:
         print(f"no benchmark {', '.join(unknown)}; there are: {', '.join(known)}", file=sys.stderr)
         return 2
     for name in names or known:
         print(f"{name} ...", flush=True)
-        table: Table = importlib.import_module(f"bench.bench_{name}").main()
+        name, _, part = name.partition(":")
+        measure = importlib.import_module(f"bench.bench_{name}").main
+        table: Table = measure(part) if part else measure()
         table.save()
         print("\n" + table.markdown(), flush=True)
     write_results(known)

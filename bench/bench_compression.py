@@ -2,14 +2,16 @@
 
 Each is made by the export stage with `export: compressed`, from the models that `make repro` has built, in a folder of
 its own. Differences are paired, with their 95% interval; a variant passes if the whole interval is above -0.005 (or the
-task's own limit) and the file is as many times smaller as its settings want (int8: 3, 16 bits: 1.5).
-Run: python -m bench compression (after `make repro`)
+task's own limit) and the file is as many times smaller as its settings want (int8: 3, 16 bits: 1.5). Fashion has
+the student of docs/compression.md too, in fp32 and in eight bits (`export: student`, which may lose 0.01): that of
+`artifacts/` where `fashion_student` is built, else it is trained first, which takes minutes.
+Run: python -m bench compression (after `make repro`), or compression:fashion for one task.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 import yaml
 
 from bench.record import Table
+from flywheel.config import TaskConfig
 
 ROOT = Path(__file__).parent.parent
 TASKS = ("fashion", "tweets", "spoken_digits", "breast_cancer", "movielens")
@@ -33,37 +36,69 @@ COLUMNS = [
 ]
 
 
-def main() -> Table:
-    """Measure and return the table."""
+def main(only: str | None = None) -> Table:
+    """Measure and return the table; for one task only, the other rows are those of the kept table."""
     table = Table("compression", "Score, bytes and time of each form", COLUMNS)
     for task in TASKS:
-        parity, latency = exported(task)
+        if only and task != only:
+            table.keep(task)
+            continue
+        parity, latency = exported(task, "compressed")
         for name in ("fp32", *parity["variants"]):
             table.add(row(task, name, parity, latency))
+        if task == "fashion":
+            with tempfile.TemporaryDirectory() as temporary:
+                student = student_of("fashion", "fashion_student", Path(temporary))
+                parity, latency = exported(task, "student", f"++tasks.{task}.export.student={student}")
+            for name in ("student", "student_int8"):
+                table.add(row(task, name, parity, latency))
     return table
 
 
-def exported(name: str) -> tuple[Any, Any]:
-    """Export a task with all variants, beside the real project, and give `parity.json` and `latency.json`."""
-    from flywheel.compose import compose_params
+def exported(name: str, choice: str, *overrides: str) -> tuple[Any, Any]:
+    """Export a task with a choice of `conf/export/`, beside the project; give `parity.json` and `latency.json`."""
     from flywheel.export import export
-    from flywheel.params import task_from
 
-    composed = yaml.safe_load(compose_params(ROOT, [f"export@tasks.{name}.export=compressed"], check=False))
-    task = task_from(composed["tasks"][name], f"tasks.{name}")
-    before = Path.cwd()
+    task = composed(name, f"export@tasks.{name}.export={choice}", *overrides)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for part in (f"data/processed/{name}", f"artifacts/{name}/model"):
             (folder / part).parent.mkdir(parents=True)
             (folder / part).symlink_to(ROOT / part)
-        os.chdir(folder)
-        try:
+        with contextlib.chdir(folder):
             export(task)
-        finally:
-            os.chdir(before)
         artifacts = folder / "artifacts" / name
         return tuple(json.loads((artifacts / file).read_text()) for file in ("export/parity.json", "latency.json"))
+
+
+def student_of(teacher: str, name: str, folder: Path) -> Path:
+    """Export a student, in a folder, and give its export; it is trained first where `artifacts/` has none."""
+    from flywheel.export import export
+    from flywheel.learner.fit import fit
+
+    task = composed(name, f"+task@tasks.{name}={name}")
+    processed = folder / "data/processed" / name
+    model = folder / "artifacts" / name / "model"
+    for place in (processed, model):
+        place.parent.mkdir(parents=True)
+    processed.symlink_to(ROOT / "data/processed" / teacher)
+    if (built := ROOT / "artifacts" / name / "model").is_dir():
+        model.symlink_to(built)
+    else:
+        model.mkdir()
+        meta = json.loads((processed / "meta.json").read_text())
+        fit(task, processed, meta, model, folder / "last.ckpt", on_start=lambda _: None, on_row=lambda _: None)
+    with contextlib.chdir(folder):
+        export(task)
+    return model.parent / "export"
+
+
+def composed(name: str, *overrides: str) -> TaskConfig:
+    """A task's settings, with overrides of `conf/config.yaml`."""
+    from flywheel.compose import compose_params
+    from flywheel.params import task_from
+
+    return task_from(yaml.safe_load(compose_params(ROOT, overrides, check=False))["tasks"][name], f"tasks.{name}")
 
 
 def row(task: str, name: str, parity: Any, latency: Any) -> list[str]:

@@ -28,6 +28,11 @@ class Table:
         self.rows.append(row)
         print("  ", " | ".join(str(cell) for cell in row), flush=True)
 
+    def keep(self, first: str) -> None:
+        """Add the rows that begin so as they were measured before: a benchmark of one part leaves the others' alone."""
+        kept = Table.load(self.name)
+        self.rows += [row for row in kept.rows if row[0] == first] if kept else []
+
     def markdown(self) -> str:
         """The table as Markdown."""
         lines = ["| " + " | ".join(self.columns) + " |", "|" + " --- |" * len(self.columns)]
