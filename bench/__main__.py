@@ -1,6 +1,6 @@
 """Run benchmarks: `python -m bench` for all, `python -m bench training startup` for some; then write RESULTS.md.
 
-`compression:fashion` runs one task of that one; the rest of the table is kept.
+`compression:fashion` and `loop:fashion` run one task of those two; the rest of the table is kept.
 """
 
 from __future__ import annotations
