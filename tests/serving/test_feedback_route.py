@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from flywheel.errors import FeedbackError
+from flywheel.serving.complaint import QUIET_SECONDS, Complaint
 from flywheel.serving.door import read_tokens
 
 PREDICT, FEEDBACK = "/v1/tasks/digits/predict", "/v1/feedback"
@@ -122,3 +124,20 @@ def test_who_said_it_is_the_name_of_the_token(
     client.post(FEEDBACK, json={"prediction_id": row["prediction_id"], "correct": True}, headers=headers)
     assert [one.client for one in kept.feedback.values()] == ["app"]
     assert [one.client for one in kept.predictions.values()] == ["app"]
+
+
+def test_a_failure_that_goes_on_is_told_once_in_a_while_and_without_what_was_to_be_written(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = [0.0]
+    complaint = Complaint("feedback could not be kept", lambda: now[0])
+    for _ in range(1000):
+        complaint.say(FeedbackError("is down", where="the store", mend="start it"))
+    now[0] = QUIET_SECONDS
+    complaint.say(FeedbackError("is down", where="the store", mend="start it"), 5)
+    words = "the store: is down; start it"
+    assert caplog.messages == [f"feedback could not be kept ({number}): {words}" for number in (1, 1004)]
+    assert not any(record.exc_info for record in caplog.records)
+    now[0] = 2 * QUIET_SECONDS
+    complaint.say(ValueError("a bug"))
+    assert caplog.records[-1].exc_info

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from tests.serving.conftest import png
 from tests.serving.site import TASKS, Site, answered
@@ -159,29 +160,23 @@ def test_a_token_is_asked_for_once(page: Any, champion: Any) -> None:
         site.close()
 
 
-def test_the_live_page_of_a_real_server(page: Any, digits_store: Path, tmp_path: Path, test_images: Any) -> None:
+def test_the_live_page_of_a_real_server(page: Any, home: Path, serve: Callable[..., Running], test_images: Any) -> None:
     """`flywheel serve` as users start it: 130 predictions, some judged; the page tells so, and of the champion."""
-    import httpx
-    from tests.serving.test_serve import Running, home_of
-
-    home = home_of(digits_store, tmp_path)
     (home / "params.yaml").write_text("tasks: {}\n")
-    running = Running(home, [sys.executable, "-m", "flywheel.cli", "serve", "--port", "0", "--record", "full"])
-    try:
-        with httpx.Client(base_url=running.url, timeout=60) as client:
-            images = test_images[:130].tolist()
-            made = client.post("/v1/tasks/digits/predict", json={"instances": images}).json()["predictions"]
-            for number, one in enumerate(made[:60]):
-                told = {"prediction_id": one["prediction_id"], "correct": number % 3 > 0}
-                assert client.post("/v1/feedback", json=told).status_code == 200
-        page.goto(f"{running.url}/live#digits")
-        page.wait_for_selector("[data-tile=Quality]")
-        assert "130" in page.inner_text("[data-tile=Predictions]")
-        assert "60 words" in page.inner_text("[data-tile=Predictions]")
-        assert "0.667" in page.inner_text("[data-tile=Quality]")
-        assert page.locator("#volumes rect.bar").count() >= 28
-        assert page.locator("#quality circle").count() >= 2
-        assert page.locator("[data-drift=inputs] .fill").count() > 3
-        assert page.wrong == []
-    finally:
-        assert running.stop() == 0
+    running = serve("--record", "full")
+    with httpx.Client(base_url=running.url, timeout=60) as client:
+        images = test_images[:130].tolist()
+        made = client.post("/v1/tasks/digits/predict", json={"instances": images}).json()["predictions"]
+        for number, one in enumerate(made[:60]):
+            told = {"prediction_id": one["prediction_id"], "correct": number % 3 > 0}
+            assert client.post("/v1/feedback", json=told).status_code == 200
+    page.goto(f"{running.url}/live#digits")
+    page.wait_for_selector("[data-tile=Quality]")
+    assert "130" in page.inner_text("[data-tile=Predictions]")
+    assert "60 words" in page.inner_text("[data-tile=Predictions]")
+    assert "0.667" in page.inner_text("[data-tile=Quality]")
+    assert page.locator("#volumes rect.bar").count() >= 28
+    assert page.locator("#quality circle").count() >= 2
+    assert page.locator("[data-drift=inputs] .fill").count() > 3
+    assert page.wrong == []
+    assert running.stop() == 0

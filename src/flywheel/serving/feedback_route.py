@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,13 +11,12 @@ import orjson
 from fastapi import FastAPI, Request
 
 from flywheel.serving import messages
+from flywheel.serving.complaint import Complaint
 from flywheel.serving.gateway import CLIENT
 from flywheel.serving.metrics import Metrics
 from flywheel.serving.problem import RequestError
 from flywheel.serving.record import Feedback
 from flywheel.serving.recording import Recording
-
-log = logging.getLogger("flywheel")
 
 UNKNOWN = "unknown_prediction"
 PATIENCE = (0.05, 0.2, 0.5)
@@ -33,6 +31,7 @@ def add_feedback(app: FastAPI, recording: Recording | None, metrics: Metrics) ->
         recording: Keeps feedback; None: the route says that none is kept.
         metrics: Count it.
     """
+    complaint = Complaint("feedback could not be kept")
 
     @app.post("/v1/feedback", response_model=messages.FeedbackReply, tags=["feedback"])
     async def feedback(body: messages.FeedbackBody, request: Request) -> Any:
@@ -41,7 +40,7 @@ def add_feedback(app: FastAPI, recording: Recording | None, metrics: Metrics) ->
             what = "no feedback is kept"
             raise RequestError(404, what, where="server", mend="start it with --record hash or full")
         told = _feedback(body, request.scope.get(CLIENT, ""))
-        outcome = await _kept(recording, told)
+        outcome = await _kept(recording, told, complaint)
         metrics.feedback.labels(outcome).inc()
         if outcome == UNKNOWN:
             what = f"no prediction '{told.prediction_id[:80]}' is known"
@@ -49,14 +48,14 @@ def add_feedback(app: FastAPI, recording: Recording | None, metrics: Metrics) ->
         return {"feedback_id": told.feedback_id, "outcome": outcome}
 
 
-async def _kept(recording: Recording, told: Feedback) -> str:
+async def _kept(recording: Recording, told: Feedback, complaint: Complaint) -> str:
     """Keep feedback, and look again where its prediction may still be on its way to the disk."""
     outcome = UNKNOWN
     for seconds in (*PATIENCE, 0.0):
         try:
             outcome = (await asyncio.to_thread(recording.feedback, [told]))[0]
-        except Exception:  # not kept: it must not be acknowledged, and the caller is to send it again
-            log.exception("feedback could not be kept")
+        except Exception as error:  # noqa: BLE001 - not kept: it must not be acknowledged, but be sent again
+            complaint.say(error)
             what = "feedback cannot be kept now"
             raise RequestError(
                 503, what, where="server", mend="send it again later", headers={"retry-after": "5"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -15,11 +14,10 @@ from typing import Any
 import numpy as np
 import orjson
 
+from flywheel.serving.complaint import Complaint
 from flywheel.serving.record import Feedback, Prediction, Recorder
 from flywheel.serving.served import Champion
 from flywheel.types import Json
-
-log = logging.getLogger("flywheel")
 
 BATCH_ROWS = 500
 FLUSH_SECONDS = 5.0
@@ -64,6 +62,7 @@ class Recording:
         self._queue: queue.SimpleQueue[Answered | threading.Event | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._num_waiting = 0
+        self._complaint = Complaint("predictions could not be kept")
         self._thread = threading.Thread(target=self._work, name="recording", daemon=True)
         self._thread.start()
 
@@ -122,8 +121,8 @@ class Recording:
         num_rows = sum(len(answered.rows) for answered in batch)
         try:
             self._recorder.record_predictions([one for answered in batch for one in self._predictions(answered)])
-        except Exception:  # a store that is down for a while must not end the thread
-            log.exception("%d predictions could not be kept", num_rows)
+        except Exception as error:  # noqa: BLE001 - a store that is down for a while must not end the thread
+            self._complaint.say(error, num_rows)
             self._dropped(num_rows)
         finally:
             with self._lock:
