@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -26,12 +27,9 @@ def add_explain(app: FastAPI, shelf: Shelf, settings: ServingSettings) -> None:
         shelf: What is served.
         settings: Of the server.
     """
-    turn = asyncio.Lock()  # an explanation is a hundred rows: one at a time, so that predictions do not wait for many
-
-    def ended(work: asyncio.Future[Json]) -> None:
-        turn.release()  # now only: a thread that nobody waits for any more goes on
-        if not work.cancelled():
-            work.exception()
+    # An explanation is a hundred rows: one at a time, so that predictions do not wait for many, and always in the same
+    # thread, because each thread's allocator keeps the memory of its largest one.
+    explaining = ThreadPoolExecutor(1, thread_name_prefix="explain")
 
     @app.post("/v1/tasks/{task}/explain", response_model=messages.ExplainReply, include_in_schema=False)
     async def explained(task: str, request: Request) -> Any:
@@ -42,10 +40,8 @@ def add_explain(app: FastAPI, shelf: Shelf, settings: ServingSettings) -> None:
             raise RequestError(400, f"holds {len(rows)} rows", where="body", mend="explain one row at a time")
         try:
             async with asyncio.timeout(settings.request_seconds):
-                await turn.acquire()
-                work = asyncio.ensure_future(asyncio.to_thread(_explained, served, rows[0]))
-                work.add_done_callback(ended)
-                found = await asyncio.shield(work)
+                loop = asyncio.get_running_loop()
+                found = await loop.run_in_executor(explaining, _explained, served, rows[0])
         except TimeoutError:
             what = f"no explanation within {settings.request_seconds:g} s"
             raise RequestError(504, what, where="server", mend="send it later") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import Any
 
@@ -43,8 +44,9 @@ def add_web(app: FastAPI, shelf: Shelf, look: Look | None) -> None:
         look: Says how a version does; None: nobody does here.
     """
     files = _files()
-    # All who ask wait here for one thread: those that the server has must not all wait for a look at a large store.
-    turn = asyncio.Lock()
+    # One look at a time, always in the same thread: each thread's allocator keeps the memory of its largest look, and
+    # looks that wait for each other must not hold the threads in which feedback is kept.
+    looking = ThreadPoolExecutor(1, thread_name_prefix="look")
 
     def page(name: str) -> Callable[[], Any]:
         async def answer() -> Response:
@@ -67,8 +69,7 @@ def add_web(app: FastAPI, shelf: Shelf, look: Look | None) -> None:
         champion = shelf.get(task).champion
         if look is None:
             raise RequestError(404, "this server does not look", where="server", mend="run `flywheel monitor`")
-        async with turn:
-            found = await asyncio.to_thread(look, champion)
+        found = await asyncio.get_running_loop().run_in_executor(looking, look, champion)
         return {"task": task, "version": champion.number, "model_sha256": champion.model_sha256, **found}
 
 
