@@ -123,10 +123,16 @@ def serving(name: str, folder: Path) -> Iterator[tuple[int, psutil.Process]]:
 
 
 def measure(
-    port: int, head: str, body: bytes, clients: int, seconds: float = SECONDS, process: psutil.Process | None = None
+    port: int,
+    head: str,
+    body: bytes,
+    clients: int,
+    seconds: float = SECONDS,
+    process: psutil.Process | None = None,
+    warm_up: float = WARM_UP,
 ) -> dict[str, float]:
     """Load a server from a second process; `cpu_us` is what a request costs all processes of the server."""
-    job = {"port": port, "head": head, "body": body.hex(), "clients": clients, "seconds": seconds, "warm_up": WARM_UP}
+    job = {"port": port, "head": head, "body": body.hex(), "clients": clients, "seconds": seconds, "warm_up": warm_up}
     command = [sys.executable, "-m", "bench.serving_load"]
     before = _cpu_seconds(process)
     done = subprocess.run(command, input=json.dumps(job), capture_output=True, text=True, check=True, timeout=120)
@@ -140,7 +146,7 @@ def wait_for(port: int, head: str, body: bytes) -> None:
     end = time.monotonic() + 180
     while True:
         try:
-            measure(port, head, body, 1, 0.5)
+            measure(port, head, body, 1, 0.3, warm_up=0.2)
             return
         except (subprocess.CalledProcessError, AssertionError):
             assert time.monotonic() < end
@@ -163,7 +169,7 @@ def main() -> Table:
                 for name, (server, head, body) in jobs.items():
                     figures = measure(running[server][0], head, body, clients, process=running[server][1])
                     found.setdefault((name, clients), []).append(figures)
-        memory = {name: _megabytes(process) for name, (_, process) in running.items()}
+        memory = {name: megabytes(process) for name, (_, process) in running.items()}
     for clients in CLIENTS:
         ours = found["flywheel", clients]
         for name, (server, *_) in jobs.items():
@@ -183,7 +189,7 @@ def _cpu_seconds(process: psutil.Process | None) -> float:
     return sum(one.cpu_times().user + one.cpu_times().system for one in family)
 
 
-def _megabytes(process: psutil.Process) -> float:
+def megabytes(process: psutil.Process) -> float:
     """Resident memory of the process that answers: the largest of a server's, but for our supervisor."""
     children = process.children(recursive=True)
     return max(one.memory_info().rss for one in children or [process]) / 1e6
