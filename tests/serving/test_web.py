@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.serving.conftest import png
+from tests.serving.conftest import Running, png
 from tests.serving.site import TASKS, Site, answered
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("skew"), pytest.mark.timeout(600)]

@@ -1,6 +1,7 @@
 """What rows must be like at each boundary, held by pandera: as they come in, and as they go to the network.
 
-pandera takes more than a second to import, so it is imported when the first row is checked.
+pandera names every value that cannot be used. It takes more than a second to import and 10 ms a frame, most of what an
+answer to a row would cost, so numpy looks first whether there is any such value at all, by the very same rules.
 """
 
 from __future__ import annotations
@@ -75,16 +76,36 @@ class RowSchema:
             found = values_of(kind, texts[name], self.rules)
             unread = np.isnan(found) & np.fromiter((text is not None for text in texts[name]), bool, len(found))
             values[name], typed[name] = found, np.where(unread, np.inf, found)
-        columns = {name: pd.Series(found, dtype=found.dtype) for name, found in typed.items()}
-        failures = self._failures(pd.DataFrame(columns))
+        if self.holds(typed):
+            return values, []
+        failures = self.failures(typed)
         return values, [_told(failure, texts) for failure in sorted(failures, key=lambda one: one.place)]
 
-    def _failures(self, frame: pd.DataFrame) -> list[Failure]:
+    def holds(self, typed: Mapping[str, Array]) -> bool:
+        """Whether all values can be used; if not, `failures` says which cannot.
+
+        Args:
+            typed: By column: float64 [N], NaN where a value is missing and infinite where it could not be read; of
+                categories and identifiers the texts, object [N].
+        """
+        return all(self._column_holds(name, found) for name, found in typed.items())
+
+    def failures(self, typed: Mapping[str, Array]) -> list[Failure]:
+        """Say which values cannot be used, by pandera."""
+        frame = pd.DataFrame({name: pd.Series(found, dtype=found.dtype) for name, found in typed.items()})
         if not len(frame):
             return []
         if self._schema is None:
             self._schema = self._made()
         return _failures(self._schema, frame)
+
+    def _column_holds(self, name: str, found: Array) -> bool:
+        if self.kinds[name] not in ("category", "identifier"):
+            return not bool(np.isinf(found).any())
+        if any(text == NESTED for text in found):
+            return False
+        closed = self._closed.get(name)
+        return closed is None or not bool((closed.codes(found, self.rules.decimal) == RARE).any())
 
     def _made(self) -> Any:
         import pandera.pandas as pa
@@ -115,6 +136,23 @@ class ProcessedSchema:
 
     def failures(self, arrays: Mapping[str, Array]) -> list[Failure]:
         """Say which values cannot be: numbers beyond 32 bits or NaN, codes that do not exist."""
+        return [] if self.holds(arrays) else self.named(arrays)
+
+    def holds(self, arrays: Mapping[str, Array]) -> bool:
+        """Whether all values can be; if not, `named` says which cannot."""
+        good = True
+        if self._features:
+            numbers = arrays["numeric"]
+            good = numbers.dtype == np.float32 and numbers.shape[1] == len(self._features)
+            good = good and bool((np.abs(numbers) <= LARGEST).all())
+        if good and self._cardinalities:
+            codes, known = arrays["categories"], np.array([*self._cardinalities.values()])
+            good = codes.dtype == np.int32 and codes.shape[1] == len(known)
+            good = good and bool(((codes >= 0) & (codes < known)).all())
+        return good
+
+    def named(self, arrays: Mapping[str, Array]) -> list[Failure]:
+        """Say which values cannot be, by pandera."""
         columns: dict[str, Array] = {}
         for name, names in (("numeric", self._features), ("categories", list(self._cardinalities))):
             columns |= {f"{name}:{one}": arrays[name][:, place] for place, one in enumerate(names)}
