@@ -31,7 +31,11 @@ def main(names: list[str]) -> int:
     for name in names or known:
         print(f"{name} ...", flush=True)
         name, _, part = name.partition(":")
-        measure = importlib.import_module(f"bench.bench_{name}").main
+        module = importlib.import_module(f"bench.bench_{name}")
+        if part and part not in getattr(module, "TASKS", ()):
+            print(f"{name} has no part '{part}'; it has: {', '.join(getattr(module, 'TASKS', ()))}", file=sys.stderr)
+            return 2
+        measure = module.main
         table: Table = measure(part) if part else measure()
         table.save()
         print("\n" + table.markdown(), flush=True)

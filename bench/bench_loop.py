@@ -28,6 +28,7 @@ from flywheel.monitor import making
 from flywheel.params import load_task
 
 ROOT = Path(__file__).parent.parent
+TASKS = ("fashion", "tweets")
 NUM_CLEAN, NUM_MEASURED = 1000, 2000
 # Rows that clients correct. With 4,000 of fashion the gate refused: the test set could not rule out a loss of more than
 # its margin (docs/loop.md).
@@ -41,14 +42,15 @@ def main(only: str | None = None) -> Table:
     columns = ["task", "alarm before, after the change", "changed traffic: before", "after", "test set: difference",
                "interval", "gate", "versions that answered", "requests meanwhile", "not answered"]  # fmt: skip
     table = Table("loop", "Traffic changes, and the model follows", columns)
-    for task, change in (("fashion", fashion), ("tweets", tweets)):
+    changes = {"fashion": fashion, "tweets": tweets}
+    for task in TASKS:
         if only and task != only:
             table.keep(task)
             continue
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "project"
             copy_project(task, folder)
-            table.add(_row(task, close_the_loop(folder, task, change())))
+            table.add(_row(task, close_the_loop(folder, task, changes[task]())))
     return table
 
 
