@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
+import json
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from flywheel.stage import explained, set_up_process
 
 if TYPE_CHECKING:
+    from flywheel.serving.looks import Look
     from flywheel.serving.record import Recorder
     from flywheel.serving.served import Champion
-    from flywheel.serving.web_route import Look
     from flywheel.types import Json
 
 WORKER = (sys.executable, "-m", "flywheel.serve")
+LOOK = (*WORKER, "look")
+LOOK_SECONDS = 120
+"""A look takes seconds; one that takes longer is given up."""
+NICE = 10
 STORE = "flywheel.feedback.store"
 
 
@@ -56,32 +64,55 @@ def recorder() -> Recorder | None:
 
 
 def look_with(kept: bool) -> Look:
-    """What the page `/live` shows of a version; what looks is made when somebody asks, for it loads scipy.
+    """What the page `/live` shows of a version, looked up in a process of its own.
+
+    A look loads scipy, reads a thousand rows and more, and takes seconds: in the worker, its memory would stay, and its
+    work would hold up answers.
 
     Args:
         kept: Whether the server keeps its predictions.
     """
+    from flywheel.serving.problem import RequestError
 
     def look(champion: Champion) -> Json:
-        return _watcher(kept)(champion)
+        line = json.dumps({"champion": asdict(champion), "kept": kept})
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("PROMETHEUS_")}
+        done = subprocess.run(LOOK, input=line, capture_output=True, text=True, env=environment, check=False)
+        if done.returncode == 0:
+            return cast("Json", json.loads(done.stdout))
+        said = (done.stderr.strip().splitlines() or [f"it took over {LOOK_SECONDS} s"])[-1]
+        what, mend = f"it cannot be seen how the task does: {said[:500]}", "see the server's log, or `flywheel monitor`"
+        raise RequestError(503, what, where="server", mend=mend, headers={"retry-after": "30"})
 
     return look
 
 
-@functools.cache
-def _watcher(kept: bool) -> Look:
-    from flywheel.monitor.live import Watcher
+def look_once() -> None:
+    """Look at the version that standard input names, and write what is seen to standard output.
 
-    return Watcher(importlib.import_module(STORE).FeedbackStore if kept else None)
+    Raises:
+        FlywheelError: It cannot be seen.
+    """
+    from flywheel.monitor.live import look
+    from flywheel.serving.served import Champion
+
+    os.nice(NICE)  # answers come first
+    signal.alarm(LOOK_SECONDS)  # also where the worker has gone
+    asked = json.loads(sys.stdin.read())
+    store = importlib.import_module(STORE).FeedbackStore() if asked["kept"] else None
+    sys.stdout.write(json.dumps(look(Champion(**asked["champion"]), store)))
 
 
 def main() -> int:
-    """Be a worker: read from standard input what to do."""
-    from flywheel.serving.worker import run_worker
-
+    """Be a worker, and read from standard input what to do; or with the word `look` look at one version."""
     set_up_process()
     with explained() as outcome:
-        run_worker(recorder, look_with)
+        if sys.argv[1:] == [LOOK[-1]]:
+            look_once()
+        else:
+            from flywheel.serving.worker import run_worker
+
+            run_worker(recorder, look_with)
     return outcome.code
 
 

@@ -16,8 +16,10 @@ from flywheel.feedback.settings import FeedbackConfig
 from flywheel.feedback.store import FeedbackStore
 from flywheel.monitor import live
 from flywheel.monitor.journal import Entry, Journal
-from flywheel.monitor.live import Watcher
+from flywheel.monitor.live import look
 from flywheel.registry import log as registry_log
+from flywheel.serve import look_with
+from flywheel.serving.problem import RequestError
 from flywheel.serving.record import Feedback, Prediction
 from flywheel.serving.served import Champion
 
@@ -59,23 +61,20 @@ def answer(store: FeedbackStore, number: int, row: Any, *, right: bool | None, h
 def test_a_server_that_keeps_nothing_shows_the_history_alone(here: Path, served: Champion) -> None:
     registry_log.append("digits", registry_log.event("promoted", before=None, after=1, model_sha256="a", why="first"))
     Journal(here / ".flywheel/loop/digits.jsonl").add(Entry("2026-11-26T00:00:00+00:00", "wait", "decided", "too few"))
-    found = Watcher(None)(served)
+    found = look(served, None)
     assert (found["check"], found["volumes"]) == (None, [])
     assert "record: off" in found["why_not"]
     assert [(one["action"], one["after"], one["why"]) for one in found["champions"]] == [("promoted", 1, "first")]
     assert [(one["action"], one["why"]) for one in found["loop"]] == [("wait", "too few")]
 
 
-def test_predictions_feedback_drift_and_quality_are_seen(
-    store: FeedbackStore, served: Champion, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_predictions_feedback_drift_and_quality_are_seen(store: FeedbackStore, served: Champion) -> None:
     random = np.random.default_rng(0)
     for number in range(120):
         picture = random.integers(200, 255, (8, 8)).tolist()  # nothing like a digit
         answer(store, number, {"image": picture}, right=number % 2 == 0 if number < 80 else None, hours=1 + number % 5)
     answer(store, 999, {"image": picture}, right=None, hours=24 * 30)
-    watcher = Watcher(lambda: store)
-    found = watcher(served)
+    found = look(served, store)
     assert sum(one["predictions"] for one in found["volumes"]) == 120
     assert sum(one["feedback"] for one in found["volumes"]) == 80
     assert len(found["volumes"]) >= 28, "steps without a prediction are there, too"
@@ -87,19 +86,27 @@ def test_predictions_feedback_drift_and_quality_are_seen(
     assert check["quality"]["live"]["value"] == 0.5
     json.dumps(found)
 
-    answer(store, 1000, {"image": picture}, right=True)
-    assert watcher(served) is found, "a look serves all who ask within a while"
-    monkeypatch.setattr(live, "KEPT_SECONDS", -1.0)
-    monkeypatch.setattr(live, "KEPT_TIMES", 1e9)
-    assert watcher(served) is found, "and the longer, the longer it took"
-    monkeypatch.setattr(live, "KEPT_TIMES", -1.0)
-    assert sum(one["predictions"] for one in watcher(served)["volumes"]) == 121
+
+@pytest.mark.slow
+def test_a_look_in_a_process_of_its_own_sees_the_same_and_says_what_fails(
+    store: FeedbackStore, served: Champion, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        answer(store, number, {"image": [[0] * 8] * 8}, right=True)
+    monkeypatch.setenv("FLYWHEEL_FEEDBACK_URL", f"sqlite:///{here / 'f.db'}")
+    assert look_with(True)(served) == json.loads(json.dumps(look(served, store)))
+    (here / "none.db").write_text("no database, but a text that somebody put here\n" * 50)
+    monkeypatch.setenv("FLYWHEEL_FEEDBACK_URL", f"sqlite:///{here / 'none.db'}")
+    with pytest.raises(RequestError, match="file is not a database") as error:
+        look_with(True)(served)
+    assert error.value.status == 503
+    assert "\n" not in str(error.value)
 
 
 def test_a_version_without_a_reference_says_so(store: FeedbackStore, served: Champion, tmp_path: Path) -> None:
     folder = tmp_path / "version"
     shutil.copytree(served.folder, folder)
     (folder / "evidence/reference.safetensors").unlink()
-    found = Watcher(lambda: store)(Champion("digits", 1, "b" * 64, str(folder)))
+    found = look(Champion("digits", 1, "b" * 64, str(folder)), store)
     assert found["check"] is None
     assert "missing" in found["why_not"]

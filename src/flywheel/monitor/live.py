@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,61 +25,35 @@ from flywheel.types import Json
 
 DAYS = 7
 STEP = timedelta(hours=6)
-KEPT_SECONDS = 20.0
-"""How long a look serves all who ask: it reads a thousand rows, and the page asks every half minute."""
-KEPT_TIMES = 9
-"""How many times as long as it took it serves at least: looks at a large store take a tenth of the time."""
 MAX_DECISIONS = 50
 DECISION = ("time", "action", "state", "outcome", "why")
 
 
-class Watcher:
-    """Looks at versions, one look at a time.
+def look(champion: Champion, traffic: FeedbackStore | None) -> Json:
+    """Give the fields of `serving.messages.Live` from `days` on.
 
     Args:
-        open_traffic: Opens what the server has kept, at the first look; None: it keeps nothing.
+        champion: The version in service.
+        traffic: What the server has kept; None: it keeps nothing.
+
+    Raises:
+        FlywheelError: What was kept cannot be read.
     """
-
-    def __init__(self, open_traffic: Callable[[], FeedbackStore] | None) -> None:
-        self._open = open_traffic
-        self._traffic: FeedbackStore | None = None
-        self._lock = threading.Lock()
-        self._seen: dict[tuple[str, int], tuple[float, float, Json]] = {}
-
-    def __call__(self, champion: Champion) -> Json:
-        """Give the fields of `serving.messages.Live` from `days` on.
-
-        Raises:
-            FlywheelError: What was kept cannot be read.
-        """
-        key = (champion.task, champion.number)
-        with self._lock:
-            ended, took, found = self._seen.get(key, (-math.inf, 0.0, {}))
-            started = time.monotonic()
-            if started - ended > max(KEPT_SECONDS, KEPT_TIMES * took):
-                found = self._look(champion)
-                ended = time.monotonic()
-                others = {k: v for k, v in self._seen.items() if k[0] != key[0]}
-                self._seen = {key: (ended, ended - started, found)} | others
-        return found
-
-    def _look(self, champion: Champion) -> Json:
-        task, since = champion.task, datetime.now(UTC) - timedelta(days=DAYS)
-        since = since.replace(minute=0, second=0, microsecond=0)
-        check, why_not, counted = None, "The server keeps no predictions (record: off).", []
-        if self._open is not None:
-            self._traffic = self._traffic or self._open()
-            counted = _counted(self._traffic, task, since)
-            check, why_not = _check(self._traffic, champion, since)
-        decisions = Journal(state_dir() / "loop" / f"{task}.jsonl").read()[-MAX_DECISIONS:]
-        return {
-            "days": DAYS,
-            "check": check,
-            "why_not": why_not,
-            "volumes": counted,
-            "champions": [asdict(entry) for entry in registry_log.read(task)],
-            "loop": [{key: getattr(one, key) for key in DECISION} for one in decisions],
-        }
+    task, since = champion.task, datetime.now(UTC) - timedelta(days=DAYS)
+    since = since.replace(minute=0, second=0, microsecond=0)
+    check, why_not, counted = None, "The server keeps no predictions (record: off).", []
+    if traffic is not None:
+        counted = _counted(traffic, task, since)
+        check, why_not = _check(traffic, champion, since)
+    decisions = Journal(state_dir() / "loop" / f"{task}.jsonl").read()[-MAX_DECISIONS:]
+    return {
+        "days": DAYS,
+        "check": check,
+        "why_not": why_not,
+        "volumes": counted,
+        "champions": [asdict(entry) for entry in registry_log.read(task)],
+        "loop": [{key: getattr(one, key) for key in DECISION} for one in decisions],
+    }
 
 
 def _counted(traffic: FeedbackStore, task: str, since: datetime) -> list[Json]:

@@ -20,6 +20,7 @@ from flywheel.serving.explain_route import add_explain
 from flywheel.serving.feedback_route import add_feedback
 from flywheel.serving.gateway import Gateway
 from flywheel.serving.infer import EXTENSIONS, metadata
+from flywheel.serving.looks import Look
 from flywheel.serving.metrics import MEDIA_TYPE, Metrics
 from flywheel.serving.openapi import describe_api
 from flywheel.serving.page import PAGE_HEADERS, render
@@ -28,7 +29,7 @@ from flywheel.serving.recording import Recording
 from flywheel.serving.served import Served
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.shelf import Shelf
-from flywheel.serving.web_route import Look, add_web
+from flywheel.serving.web_route import add_web
 
 TITLE = "Flywheel"
 

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import Any
 
 from fastapi import FastAPI, Response
 
 from flywheel.serving import messages
+from flywheel.serving.looks import Look, Looks
 from flywheel.serving.problem import RequestError
-from flywheel.serving.served import Champion
 from flywheel.serving.shelf import Shelf
-from flywheel.types import Json
-
-Look = Callable[[Champion], Json]
-"""Says how a version does: the fields of `messages.Live` from `days` on."""
 
 FOLDER = "web"
 PREFIX = "/web/"
@@ -44,9 +38,7 @@ def add_web(app: FastAPI, shelf: Shelf, look: Look | None) -> None:
         look: Says how a version does; None: nobody does here.
     """
     files = _files()
-    # One look at a time, always in the same thread: each thread's allocator keeps the memory of its largest look, and
-    # looks that wait for each other must not hold the threads in which feedback is kept.
-    looking = ThreadPoolExecutor(1, thread_name_prefix="look")
+    looks = None if look is None else Looks(look)
 
     def page(name: str) -> Callable[[], Any]:
         async def answer() -> Response:
@@ -67,9 +59,9 @@ def add_web(app: FastAPI, shelf: Shelf, look: Look | None) -> None:
     async def live(task: str) -> Any:
         """Say how a task does in service: volumes, quality, drift, champions, decisions of the loop."""
         champion = shelf.get(task).champion
-        if look is None:
+        if looks is None:
             raise RequestError(404, "this server does not look", where="server", mend="run `flywheel monitor`")
-        found = await asyncio.get_running_loop().run_in_executor(looking, look, champion)
+        found = await looks.of(champion)
         return {"task": task, "version": champion.number, "model_sha256": champion.model_sha256, **found}
 
 

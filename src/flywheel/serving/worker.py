@@ -25,6 +25,7 @@ import uvicorn
 
 from flywheel.serving.app import make_gateway
 from flywheel.serving.gateway import Gateway
+from flywheel.serving.looks import Look
 from flywheel.serving.metrics import Metrics
 from flywheel.serving.protocol import bounded
 from flywheel.serving.record import Recorder
@@ -32,7 +33,6 @@ from flywheel.serving.recording import Recording
 from flywheel.serving.served import Champion
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.shelf import Shelf
-from flywheel.serving.web_route import Look
 from flywheel.types import Json
 
 log = logging.getLogger("flywheel")
