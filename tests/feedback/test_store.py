@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -175,6 +176,17 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "f.db").write_text("no database, but a text that somebody put here\n" * 50)
     with pytest.raises(FeedbackError, match=r"cannot be used: file is not a database"):
         FeedbackStore(f"sqlite:///{tmp_path / 'f.db'}")
+
+
+def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flywheel.feedback import database
+
+    monkeypatch.setattr(database, "CONNECT_SECONDS", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://user:secret@127.0.0.1:{silent.getsockname()[1]}/none"
+        with pytest.raises(FeedbackError, match="cannot be used") as error:
+            FeedbackStore(url)
+    assert "secret" not in str(error.value)
 
 
 PROGRAM = """

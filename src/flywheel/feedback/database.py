@@ -26,6 +26,8 @@ SCHEMA = 1
 """Version of the tables below."""
 URL_VARIABLE = "FLYWHEEL_FEEDBACK_URL"
 BUSY_SECONDS = 30
+CONNECT_SECONDS = 10
+"""A server that takes a connection and says nothing is given up then: without it, a request would wait for ever."""
 _MAKING, _DELETING = 0x666C7977, 0x666C7978  # numbers of PostgreSQL's advisory locks
 _CHECK = "check FLYWHEEL_FEEDBACK_URL, or unset it"
 
@@ -243,7 +245,8 @@ def _engine(url: sa.URL) -> sa.Engine:
         sa.event.listen(engine, "connect", _set_up_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
-    engine = sa.create_engine(url, pool_pre_ping=True)
+    patience = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS}
+    engine = sa.create_engine(url, pool_pre_ping=True, connect_args=patience)
     sa.event.listen(engine, "connect", _set_up_server)
     return engine
 
