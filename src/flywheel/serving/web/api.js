@@ -4,41 +4,44 @@ const KEY = 'flywheel-token';
 export const byId = (id) => document.getElementById(id);
 
 export async function ask(path, body) {
-  const asked = await send(path, body);
-  const reply = asked.status === 401 ? await send(path, body, await newToken()) : asked;
-  const told = await reply.json().catch(() => ({}));
-  if (!reply.ok) {
-    if (reply.status === 401) sessionStorage.removeItem(KEY);
-    throw new Error(told.error?.message ?? `the server answered ${reply.status}`);
+  let reply = await send(path, body);
+  for (let words = 'This server wants a token'; reply.status === 401; words = 'That token is not known') {
+    reply = await send(path, body, await newToken(words));
   }
+  const told = await reply.json().catch(() => ({}));
+  if (!reply.ok) throw new Error(told.error?.message ?? `the server answered ${reply.status}`);
   return told;
 }
 
 function send(path, body, token = sessionStorage.getItem(KEY)) {
   const headers = {};
-  if (/[^\x21-\x7e]/.test(token ?? '')) { // no header can hold it; kept, it would be sent again and again
-    sessionStorage.removeItem(KEY);
-    return Promise.reject(new Error('that is no token: it has a character that none has; reload the page'));
-  }
   if (token) headers.authorization = `Bearer ${token}`;
   if (body !== undefined) headers['content-type'] = 'application/json';
   const options = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) };
   return fetch(path, { ...options, headers }).catch(() => { throw new Error('the server does not answer'); });
 }
 
+// All that wait for a token wait for the same dialog.
 let asking = null;
-function newToken() {
-  asking ??= new Promise((resolve) => {
-    const dialog = byId('token');
-    dialog.addEventListener('close', () => {
-      const given = byId('token-value').value.trim();
-      sessionStorage.setItem(KEY, given);
-      asking = null;
-      resolve(given);
-    }, { once: true });
-    dialog.showModal();
-  });
+function newToken(words) {
+  asking ??= askPerson(words).finally(() => { asking = null; });
   return asking;
+}
+
+async function askPerson(words) {
+  const field = make('input', { id: 'token-value', type: 'password', autocomplete: 'off', required: '' });
+  const form = make('form', { method: 'dialog' }, make('p', {}, make('label', { text: `${words} ` }, field)),
+    make('p', {}, make('button', { text: 'Go on' })));
+  const dialog = make('dialog', {}, form);
+  document.body.append(dialog);
+  dialog.showModal();
+  await new Promise((resolve) => { dialog.addEventListener('close', resolve, { once: true }); });
+  dialog.remove();
+  const given = field.value.trim();
+  if (!given) throw new Error('without a token this server says nothing; reload the page to give one');
+  if (/[^\x21-\x7e]/.test(given)) return askPerson('A token has no such characters'); // no header can hold them
+  sessionStorage.setItem(KEY, given);
+  return given;
 }
 
 export function say(problem) {

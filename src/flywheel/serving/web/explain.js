@@ -65,7 +65,7 @@ function words(group, { most, measure }) {
   const drawn = make('p', { class: 'words' });
   let end = 0;
   group.about.spans.forEach(([start, stop], place) => {
-    const mark = make('mark', { text: slice(group.about.text, start, stop), title: without(group, place, measure) });
+    const mark = make('mark', { text: slice(group.about.text, start, stop), 'aria-description': without(group, place, measure), title: without(group, place, measure) });
     mark.style.background = colour(group.weights[place], most, READABLE);
     drawn.append(slice(group.about.text, end, start), mark);
     end = stop;
