@@ -122,10 +122,22 @@ def instrument(project: Path, bomb: str = "") -> None:
     file.write_text(text.replace(head, note + bomb + head, 1))
 
 
-def start(project: Path, cluster: Nodes | None, *words: str, **variables: str) -> subprocess.Popen[bytes]:
+def spaced(folder: Path) -> str:
+    """This interpreter, in an environment whose path has a space: Ray hands it to a shell as it is."""
+    made = folder / "an environment"
+    made.mkdir()
+    for name in ("bin", "lib"):
+        (made / name).symlink_to(Path(sys.prefix) / name)
+    shutil.copy(Path(sys.prefix) / "pyvenv.cfg", made)
+    return str(made / "bin/python")
+
+
+def start(
+    project: Path, cluster: Nodes | None, *words: str, python: str = sys.executable, **variables: str
+) -> subprocess.Popen[bytes]:
     env = {**os.environ, "PYTHONPATH": str(project / "src"), **variables}
     where = ["hydra/launcher=ray", *([f"hydra.launcher.address={cluster.address}"] if cluster else [])]
-    command = [sys.executable, "-m", "flywheel.train", "-m", "task=digits", *where, *words]
+    command = [python, "-m", "flywheel.train", "-m", "task=digits", *where, *words]
     with (project / "sweep.log").open("ab") as log:
         return subprocess.Popen(command, cwd=project, env=env, stdout=log, stderr=log, start_new_session=True)
 
@@ -221,13 +233,14 @@ def test_a_node_that_dies_takes_no_other_trial_along(project: Path, nodes: Nodes
     assert len(finished_runs()) == 4
 
 
-def test_a_sweep_that_is_killed_takes_its_own_cluster_along_and_goes_on(project: Path) -> None:
+def test_a_sweep_that_is_killed_takes_its_own_cluster_along_and_goes_on(project: Path, tmp_path: Path) -> None:
     instrument(project)
+    python = spaced(tmp_path)
     words = ["sweep.slots=2", "trainer.max_epochs=20", "sweep.resume=auto", "optimizer.lr=0.001,0.002,0.003,0.004"]
     temporary = Path("/tmp", f"fw-{secrets.token_hex(3)}")  # short: Ray's sockets lie in it
     temporary.mkdir()
     try:
-        process = start(project, None, *words, TMPDIR=str(temporary))
+        process = start(project, None, *words, python=python, TMPDIR=str(temporary))
         sweeps = project / ".flywheel/sweeps/digits"
         wait_for(lambda: len(list(sweeps.glob("*/*/result.json"))) >= 1, process)
         assert (listening := addresses(temporary))
@@ -238,7 +251,8 @@ def test_a_sweep_that_is_killed_takes_its_own_cluster_along_and_goes_on(project:
         while processes_in(temporary) and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not processes_in(temporary)
-        assert start(project, None, *words, TMPDIR=str(temporary)).wait(timeout=550) == 0, said(project)[-3000:]
+        again = start(project, None, *words, python=python, TMPDIR=str(temporary))
+        assert again.wait(timeout=550) == 0, said(project)[-3000:]
         assert not processes_in(temporary)
     finally:
         shutil.rmtree(temporary)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shlex
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -128,7 +130,7 @@ class RayPool:
             num_cpus=part.cpus,
             num_gpus=part.gpus,
             scheduling_strategy="SPREAD",
-            runtime_env={"env_vars": environment},
+            runtime_env={"env_vars": environment, **_interpreter()},
         )
         for _ in range(missing):
             worker = made.remote()
@@ -165,3 +167,9 @@ class RayPool:
 def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines or [type(error).__name__])[-1][:200]
+
+
+def _interpreter() -> dict[str, str]:
+    """What Ray must be told of this interpreter: it hands its path to a shell, where a space would end it."""
+    quoted = shlex.quote(sys.executable)
+    return {} if quoted == sys.executable else {"py_executable": quoted}
