@@ -96,6 +96,7 @@ def close_the_loop(folder: Path, task: str, traffic: Traffic) -> Closed:
             decision = json.loads((folder / "artifacts" / task / "decision.json").read_text())
             if decision["promoted"]:
                 door.wait_for(2, traffic.clean[0][0])
+                steady.go_on()
         after, _ = door.accuracy(traffic.measured)
     return Closed(
         calm.returncode, alarmed.returncode, alarmed.stdout + alarmed.stderr, turn.stdout + turn.stderr, before, after,
@@ -155,6 +156,13 @@ class Steady:
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+
+    def go_on(self) -> None:
+        """Wait until one more request has been sent and answered."""
+        end, number = time.monotonic() + PATIENCE_SECONDS, self.num_requests
+        while self.num_requests < number + 2:  # counted when they are sent: the one before has been answered then
+            assert time.monotonic() < end, "no requests are sent any more"
+            time.sleep(0.05)
 
     def stop(self) -> None:
         """End, when the request under way is answered."""
