@@ -9,7 +9,9 @@ import gc
 import json
 import logging
 import os
+import select
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -71,10 +73,27 @@ def explained(*, debug: bool = False) -> Iterator[Outcome]:
         _say("interrupted; the same command goes on where it can")
         outcome.code = 130
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            outcome.code = 128 + signal.SIGPIPE
+            return
         if debug or (error.filename is None and error.errno is None):
             raise
         _say(f"{error.filename or 'disk'}: {error.strerror or error}; free space or mend the permissions")
         outcome.code = 2
+
+
+def _nobody_reads() -> bool:
+    """Whether what this prints goes into a pipe that is closed (`| head`); if so, Python's end has nothing to flush."""
+    try:
+        pipe = sys.stdout.fileno()
+    except OSError:  # no file
+        return False
+    poll = select.poll()
+    poll.register(pipe, 0)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), pipe)
+    return True
 
 
 def _say(line: str) -> None:
