@@ -144,6 +144,7 @@ def test_a_token_is_asked_for_once(page: Any, champion: Any) -> None:
         page.fill("#token-value", TOKEN)
         page.click("dialog button")
         page.wait_for_selector("canvas.draw")
+        assert not page.is_visible("#to-docs"), "a link brings no token along"
         page.goto(f"{site.url}/#%")
         page.reload()
         page.wait_for_selector("canvas.draw")
@@ -172,5 +173,12 @@ def test_the_live_page_of_a_real_server(page: Any, home: Path, serve: Callable[.
     assert page.locator("#volumes rect.bar").count() >= 28
     assert page.locator("#quality circle").count() >= 2
     assert page.locator("[data-drift=inputs] .fill").count() > 3
+    times = page.locator("#quality svg text").all_inner_texts()
+    assert len(times) == len(set(times)), "points of one minute have names of their own"
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.reload()
+    page.wait_for_selector("#quality svg")
+    drawn = "svg => svg.getBoundingClientRect().width / svg.viewBox.baseVal.width"
+    assert page.eval_on_selector("#quality svg", drawn) > 0.95, "letters as large as on a wide page"
     assert page.wrong == []
     assert running.stop() == 0

@@ -15,7 +15,10 @@ export async function ask(path, body) {
 
 function send(path, body, token = sessionStorage.getItem(KEY)) {
   const headers = {};
-  if (token) headers.authorization = `Bearer ${token}`;
+  if (token) {
+    headers.authorization = `Bearer ${token}`;
+    byId('to-docs').hidden = true; // a link brings no token along
+  }
   if (body !== undefined) headers['content-type'] = 'application/json';
   const options = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) };
   return fetch(path, { ...options, headers }).catch(() => { throw new Error('the server does not answer'); });

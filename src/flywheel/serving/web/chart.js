@@ -1,6 +1,12 @@
 // Small charts in SVG: bars over time, and a line with its interval.
+import { byId } from './api.js';
+
 const SPACE = 'http://www.w3.org/2000/svg';
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [640, 180, 44, 22, 8];
+const [HEIGHT, LEFT, BOTTOM, TOP] = [180, 44, 22, 8];
+const [NARROW, WIDE, NAME] = [280, 640, 90];
+
+// Units of a chart are pixels where the page is narrow: letters stay as large as they are.
+const widthHere = () => Math.max(NARROW, Math.min(WIDE, byId('tiles').clientWidth || WIDE));
 
 function node(tag, attributes, text) {
   const made = document.createElementNS(SPACE, tag);
@@ -9,9 +15,9 @@ function node(tag, attributes, text) {
   return made;
 }
 
-function frame(label) {
-  const svg = node('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img', 'aria-label': label });
-  svg.append(node('line', { class: 'axis', x1: LEFT, x2: WIDTH, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM }));
+function frame(label, width) {
+  const svg = node('svg', { viewBox: `0 0 ${width} ${HEIGHT}`, role: 'img', 'aria-label': label });
+  svg.append(node('line', { class: 'axis', x1: LEFT, x2: width, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM }));
   return svg;
 }
 
@@ -25,10 +31,11 @@ function scale(svg, low, high, digits) {
 
 // Two bars a step: `rows` are {name, title, first, second}.
 export function barChart(rows, label) {
-  const svg = frame(label);
+  const width = widthHere();
+  const svg = frame(label, width);
   const most = Math.max(2, ...rows.map((row) => Math.max(row.first, row.second)));
   const y = scale(svg, 0, most, 0);
-  const step = (WIDTH - LEFT) / Math.max(1, rows.length);
+  const step = (width - LEFT) / Math.max(1, rows.length);
   rows.forEach((row, place) => {
     const x = LEFT + place * step;
     for (const [kind, value, share] of [['bar', row.first, 0.8], ['bar-2', row.second, 0.4]]) {
@@ -36,8 +43,8 @@ export function barChart(rows, label) {
       bar.append(node('title', {}, row.title));
       svg.append(bar);
     }
-    if (place % Math.ceil(rows.length / 8) === 0) {
-      svg.append(node('text', { x: Math.min(x + step / 2, WIDTH - 24), y: HEIGHT - 6, 'text-anchor': 'middle' }, row.name));
+    if (place % Math.ceil(rows.length * NAME / width) === 0) {
+      svg.append(node('text', { x: Math.min(x + step / 2, width - 24), y: HEIGHT - 6, 'text-anchor': 'middle' }, row.name));
     }
   });
   return svg;
@@ -45,10 +52,11 @@ export function barChart(rows, label) {
 
 // `rows` are {name, value, low, high}; `marked` is drawn across.
 export function lineChart(rows, marked, label) {
-  const svg = frame(label);
+  const width = widthHere();
+  const svg = frame(label, width);
   const all = [...rows.flatMap((row) => [row.low, row.high]), ...(marked === null ? [] : [marked])];
   const y = scale(svg, Math.min(...all), Math.max(...all), 3);
-  const x = (place) => LEFT + (rows.length < 2 ? 0.5 : place / (rows.length - 1)) * (WIDTH - LEFT - 20) + 10;
+  const x = (place) => LEFT + (rows.length < 2 ? 0.5 : place / (rows.length - 1)) * (width - LEFT - 20) + 10;
   const points = (key) => rows.map((row, place) => `${x(place)},${y(row[key])}`);
   svg.append(node('polygon', { class: 'band', points: [...points('low'), ...points('high').reverse()].join(' ') }));
   svg.append(node('polyline', { class: 'line', points: points('value').join(' ') }));
@@ -56,8 +64,8 @@ export function lineChart(rows, marked, label) {
     const dot = node('circle', { class: 'dot', cx: x(place), cy: y(row.value), r: 3.5 });
     dot.append(node('title', {}, `${row.name}: ${row.value.toFixed(4)} (${row.low.toFixed(4)} to ${row.high.toFixed(4)})`));
     svg.append(dot);
-    if (place % Math.ceil(rows.length / 6) === 0) svg.append(node('text', { x: x(place), y: HEIGHT - 6, 'text-anchor': 'middle' }, row.name));
+    if (place % Math.ceil(rows.length * NAME / width) === 0) svg.append(node('text', { x: x(place), y: HEIGHT - 6, 'text-anchor': 'middle' }, row.name));
   });
-  if (marked !== null) svg.append(node('line', { class: 'mark', x1: LEFT, x2: WIDTH, y1: y(marked), y2: y(marked) }));
+  if (marked !== null) svg.append(node('line', { class: 'mark', x1: LEFT, x2: width, y1: y(marked), y2: y(marked) }));
   return svg;
 }

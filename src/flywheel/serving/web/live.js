@@ -2,7 +2,7 @@
 import { ask, bars, byId, chooseTask, count, make, percent, say } from './api.js';
 import { barChart, lineChart } from './chart.js';
 
-const REFRESH_MS = 30000;
+const [REFRESH_MS, MINUTE_MS] = [30000, 60000];
 const TRAITS = 12;
 const PARTS = ['tiles', 'volumes', 'quality-said', 'quality', 'drift-said', 'drift', 'champions', 'loop'];
 let timer = null;
@@ -85,7 +85,11 @@ function drawQuality(quality) {
   const better = quality.higher_is_better ? 'more' : 'less';
   byId('quality-said').textContent = `${quality.metric} (${better} is better) of answers that somebody judged`
     + (tested === null ? '.' : `; dashed: ${tested.toFixed(3)} on the test set.`);
-  const rows = live.map((one) => ({ ...one, name: new Date(one.name).toLocaleString(undefined, { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' }) }));
+  const times = live.map((one) => new Date(one.name));
+  const isShort = times.at(-1) - times[0] < times.length * MINUTE_MS; // steps that minutes do not tell apart
+  const parts = isShort ? { hour: '2-digit', minute: '2-digit', second: '2-digit' }
+    : { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit' };
+  const rows = live.map((one, place) => ({ ...one, name: times[place].toLocaleString(undefined, parts) }));
   byId('quality').replaceChildren(lineChart(rows, tested, `${quality.metric} over time`),
     table(['version', quality.metric, 'interval', 'rows'], quality.by_version.map((one) => [one.name, one.value.toFixed(4), `${one.low.toFixed(4)} to ${one.high.toFixed(4)}`, one.num_rows])));
 }
