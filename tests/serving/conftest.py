@@ -9,12 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -92,6 +93,30 @@ class Running:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
+
+
+class Clients:
+    """Threads that talk to a server till the block ends."""
+
+    def __init__(self, url: str, image: list[list[int]], num_clients: int) -> None:
+        self.url, self.image = url, image
+        self.ended = threading.Event()
+        self.failures: list[str] = []
+        self.threads = [threading.Thread(target=self.talk, args=(place,)) for place in range(num_clients)]
+
+    def __enter__(self) -> Self:
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        for thread in self.threads:
+            thread.join()
+
+    def talk(self, place: int) -> None:
+        """Be one of the clients, till `ended` is set; what fails goes into `failures`."""
+        raise NotImplementedError
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ import httpx
 import numpy as np
 import pytest
 from tests.postgres import Postgres
-from tests.serving.conftest import Running
+from tests.serving.conftest import Clients, Running
 
 from flywheel.feedback.figures import figures_of
 from flywheel.feedback.store import FeedbackStore
@@ -25,31 +24,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("serving")]
 STORED, KNOWN = "stored", "known"
 
 
-class Users:
-    """Clients that ask and say whether the answer was right; a word that is refused is sent again, under its id."""
+class Users(Clients):
+    """They ask and say whether the answer was right; a word that is refused is sent again, under its id."""
 
     def __init__(self, url: str, image: list[list[int]], num_clients: int = 4) -> None:
-        self.url, self.image = url, image
-        self.ended = threading.Event()
+        super().__init__(url, image, num_clients)
         self.acknowledged: dict[str, str] = {}  # id of the feedback -> of its prediction
         self.begun: set[str] = set()
         self.refused = [0] * num_clients
         self.answered = 0
         self.lost = 0
-        self.failures: list[str] = []
-        self.threads = [threading.Thread(target=self._talk, args=(place,)) for place in range(num_clients)]
 
-    def __enter__(self) -> Users:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ended.set()
-        for thread in self.threads:
-            thread.join()
-
-    def _talk(self, place: int) -> None:
+    def talk(self, place: int) -> None:
         number = 0
         try:
             with httpx.Client(base_url=self.url, timeout=60) as client:

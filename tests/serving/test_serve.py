@@ -20,7 +20,7 @@ import httpx
 import numpy as np
 import psutil
 import pytest
-from tests.serving.conftest import Running
+from tests.serving.conftest import Clients, Running
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("serving")]
 PREDICT = "/v1/tasks/digits/predict"
@@ -59,27 +59,14 @@ def listed(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(f.relative_to(folder)): (f.stat().st_size, f.stat().st_mtime_ns) for f in folder.rglob("*")}
 
 
-class Traffic:
-    """Clients that ask all the time, each on a connection it keeps."""
+class Traffic(Clients):
+    """They ask all the time, each on a connection it keeps."""
 
     def __init__(self, url: str, image: list[list[int]], num_clients: int = 4) -> None:
-        self.url, self.image = url, image
-        self.ended = threading.Event()
+        super().__init__(url, image, num_clients)
         self.answers: list[tuple[int, int]] = []
-        self.failures: list[str] = []
-        self.threads = [threading.Thread(target=self._ask) for _ in range(num_clients)]
 
-    def __enter__(self) -> Traffic:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ended.set()
-        for thread in self.threads:
-            thread.join()
-
-    def _ask(self) -> None:
+    def talk(self, place: int) -> None:
         with httpx.Client(base_url=self.url, timeout=30) as client:
             while not self.ended.is_set():
                 try:
