@@ -27,6 +27,12 @@ def test_a_mistake_is_one_line_and_starts_nothing(project: Path, run_flywheel: R
     assert not (project / ".flywheel/sweeps").exists()
 
 
+def test_a_multirun_is_run_or_shown_and_not_both(project: Path, run_flywheel: Run) -> None:
+    done = run_flywheel("train", "task=digits", "-m", "--cfg", "job")
+    assert done.returncode == 2
+    assert done.stderr == "flywheel: error: command line: --multirun does not go with --cfg; leave one of them out\n"
+
+
 @pytest.mark.slow
 def test_one_training(project: Path, run_flywheel: Run) -> None:
     done = run_flywheel("train", *SMALL, "model=cnn")

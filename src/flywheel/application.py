@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from flywheel.errors import ConfigError
 from flywheel.params import project_root, task_from
 from flywheel.stage import keep_caches_writable
 from flywheel.types import Json
@@ -41,7 +42,8 @@ def main(words: list[str]) -> int:
     """
     import hydra
 
-    from flywheel.compose import HYDRA_VERSION_BASE, check_overrides
+    from flywheel.compose import HYDRA_VERSION_BASE, compose_command_line
+    from flywheel.sweep.ahead import targets_checked
     from flywheel.sweep.storage import password_taken_out
     from flywheel.sweep.summary import num_failed
 
@@ -49,11 +51,13 @@ def main(words: list[str]) -> int:
     os.chdir(root)
     keep_caches_writable()
     words = password_taken_out([word for word in words if word != "--debug"])
-    check_overrides(_overrides(words))
+    overrides, is_sweep = _parsed(words)
+    line = compose_command_line(overrides)
     sys.argv = [sys.argv[0], *words]
     # A FlywheelError in a job must reach `explained` as it is, not as Hydra's shortened traceback.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    hydra.main(version_base=HYDRA_VERSION_BASE, config_path=str(root / "conf"), config_name="train")(job)()
+    with targets_checked(line, is_sweep=is_sweep):
+        hydra.main(version_base=HYDRA_VERSION_BASE, config_path=str(root / "conf"), config_name="train")(job)()
     return 1 if num_failed() else 0
 
 
@@ -125,19 +129,21 @@ def _write(folder: Path, result: Json) -> None:
     (folder / RESULT).write_text(json.dumps(result) + "\n")
 
 
-def _overrides(words: list[str]) -> list[str]:
-    """The overrides among Hydra's flags."""
+def _parsed(words: list[str]) -> tuple[list[str], bool]:
+    """The overrides among Hydra's flags, and whether they are a sweep's."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for flag in ("--multirun", "--run", "--resolve", "--hydra-help", "--version", "--shell-completion"):
-        parser.add_argument(flag, action="store_true")
-    parser.add_argument("-m", "-r", "-h", "--help", dest="short", action="store_true")
-    parser.add_argument("--info", "-i", nargs="?", const="all")
-    for flags in (
-        ("--cfg", "-c"),
-        ("--package", "-p"),
-        ("--config-name", "-cn"),
-        ("--config-dir", "-cd"),
-        ("--config-path", "-cp"),
-    ):
-        parser.add_argument(*flags)
-    return [word for word in parser.parse_known_args(words)[1] if not word.startswith("-")]
+    parser.add_argument("-m", "--multirun", action="store_true")
+    told = [parser.add_argument("-h", "--help", action="store_true")]
+    told += [parser.add_argument(flag, action="store_true") for flag in ("--hydra-help", "--version", "--resolve")]
+    instead = [parser.add_argument("--run", "-r", action="store_true")]
+    instead += [parser.add_argument("--cfg", "-c"), parser.add_argument("--info", "-i", nargs="?", const="all")]
+    instead += [parser.add_argument("--shell-completion", action="store_true")]
+    for name, short in (("package", "-p"), ("config-name", "-cn"), ("config-dir", "-cd"), ("config-path", "-cp")):
+        parser.add_argument(f"--{name}", short)
+    flags, rest = parser.parse_known_args(words)
+    for one in instead if flags.multirun else ():
+        if getattr(flags, one.dest):
+            what = f"--multirun does not go with {one.option_strings[0]}"
+            raise ConfigError(what, where="command line", mend="leave one of them out")
+    is_sweep = flags.multirun and not any(getattr(flags, one.dest) for one in told)
+    return [word for word in rest if not word.startswith("-")], is_sweep

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
@@ -18,6 +19,12 @@ from flywheel.errors import ConfigError, nearest
 from flywheel.instantiate import check_node
 from flywheel.params import project_root, state_dir, task_from
 from flywheel.stage import whole_file
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from flywheel.sweep.settings import SweepConfig
+    from flywheel.sweep.space import Dimension
 
 HYDRA_VERSION_BASE = "1.3"
 _STARTS_FROM = "name its place where it starts from another: `- digits@_here_` in its defaults, not `- digits`"
@@ -53,12 +60,19 @@ def compose_task(root: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         ConfigError: A group, key or value is wrong.
     """
+    plain = _task_of(root, overrides)
+    check_node(plain, "")
+    return plain
+
+
+def _task_of(root: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """The same, with the targets not looked at: that imports torch."""
     plain = _plain(_compose(root, "train", overrides))
     if set(plain) - {"sweep"} == {"task"}:
         mend = "make `# @package _global_` its very first line"
         raise ConfigError("does not stand at the root", where=f"conf/task/{plain['task'].get('name')}.yaml", mend=mend)
     plain.pop("sweep", None)
-    check_task(plain, "")
+    task_from(plain, "")
     return plain
 
 
@@ -132,8 +146,43 @@ def _remember(record: dict[str, str]) -> None:
     (state_dir() / "params.json").write_text(json.dumps(record) + "\n")
 
 
+@dataclass(frozen=True)
+class CommandLine:
+    """What a command line's overrides compose to, its targets not yet looked at.
+
+    Attributes:
+        sweep: The settings of a sweep.
+        space: What is searched; empty: nothing.
+        launcher: Hydra's, which runs the trials.
+        tasks: The task's settings, once for each value that is tried.
+    """
+
+    sweep: SweepConfig
+    space: list[Dimension]
+    launcher: DictConfig
+    tasks: list[dict[str, Any]]
+
+    def check_targets(self) -> None:
+        """Check what only the targets know; imports torch.
+
+        Raises:
+            ConfigError: A target is not there, or does not take an argument.
+        """
+        for task in self.tasks:
+            check_node(task, "")
+
+
 def check_overrides(overrides: Sequence[str]) -> None:
     """Check a command line's overrides before anything starts, each value of a sweep on its own.
+
+    Raises:
+        ConfigError: An override names a group or key that does not exist, or cannot be parsed.
+    """
+    compose_command_line(overrides).check_targets()
+
+
+def compose_command_line(overrides: Sequence[str]) -> CommandLine:
+    """Compose a command line's overrides, each value of a sweep on its own.
 
     Raises:
         ConfigError: An override names a group or key that does not exist, or cannot be parsed.
@@ -144,23 +193,23 @@ def check_overrides(overrides: Sequence[str]) -> None:
     root = project_root()
     parsed = parse(overrides)
     launcher = [str(one.input_line) for one in parsed if one.key_or_group.startswith(("hydra/", "hydra.launcher"))]
-    if launcher:
-        _compose(root, "train", launcher)
     base, swept = split([one for one in parsed if not one.is_hydra_override()])
-    sweep = sweep_from(_plain(_compose(root, "train", base)).get("sweep"))
+    composed = _compose(root, "train", [*launcher, *base], with_hydra=True)
+    sweep = sweep_from(_plain(composed.sweep) if composed.get("sweep") else None)
     space = dimensions(sweep.params, swept, sweep.method)
     firsts: dict[str, str] = {}
     for dimension in space:
         if dimension.exists(firsts):
             firsts[dimension.key] = dimension.samples[0]
-    compose_task(root, [*base, *overrides_of(firsts)])
+    tasks = [_task_of(root, [*base, *overrides_of(firsts)])]
     for dimension in space:
         parent, _, needed = dimension.when.partition("=")
         others = firsts | ({parent: needed} if parent else {})
         for value in dimension.samples[1 if dimension.key in firsts else 0 : 20]:
             params = {**others, dimension.key: value}
             kept = {one.key: params[one.key] for one in space if one.key in params and one.exists(params)}
-            compose_task(root, [*base, *overrides_of(kept)])
+            tasks.append(_task_of(root, [*base, *overrides_of(kept)]))
+    return CommandLine(sweep, space, composed.hydra.launcher, tasks)
 
 
 def _record() -> dict[str, Any]:
@@ -171,7 +220,7 @@ def _record() -> dict[str, Any]:
     return record
 
 
-def _compose(root: Path, name: str, overrides: Sequence[str]) -> Any:
+def _compose(root: Path, name: str, overrides: Sequence[str], *, with_hydra: bool = False) -> Any:
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
@@ -179,7 +228,7 @@ def _compose(root: Path, name: str, overrides: Sequence[str]) -> Any:
 
     with initialize_config_dir(str(root / "conf"), version_base=HYDRA_VERSION_BASE):
         try:
-            return compose(name, overrides=list(overrides))
+            return compose(name, overrides=list(overrides), return_hydra_config=with_hydra)
         except MissingConfigException as error:
             raise _missing_group(error) from None
         except (HydraException, OmegaConfBaseException) as error:

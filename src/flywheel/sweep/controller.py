@@ -62,23 +62,30 @@ class Setup:
     def plan(self, command: str) -> Plan:
         """The sweep as its folder holds it."""
         monitor = self.task["metric"]["monitor"]
-        listed = num_combinations(self.space)
-        if self.config.method == "grid":
-            if listed is None:
-                mend = "take fewer values, or +sweep=random"
-                raise ConfigError("the grid has over 100,000 combinations", where="command line", mend=mend)
-            planned = min(listed, self.config.num_trials or listed)
-        else:
-            planned = self.config.num_trials or DEFAULT_TRIALS
-            planned = min(planned, listed) if listed is not None else planned
         return Plan(
             identity=self.identity,
             study=f"{self.task['name']}/{self.folder.name}",
             command=command,
-            num_planned=planned,
+            num_planned=num_planned(self.config, self.space),
             space=self.space,
             objectives=objectives_of(self.config.objectives, monitor["name"], monitor["mode"]),
         )
+
+
+def num_planned(config: SweepConfig, space: Sequence[Dimension]) -> int:
+    """How many trials a sweep is to have.
+
+    Raises:
+        ConfigError: A grid has too many.
+    """
+    listed = num_combinations(space)
+    if config.method != "grid":
+        wanted = config.num_trials or DEFAULT_TRIALS
+        return min(wanted, listed) if listed is not None else wanted
+    if listed is None:
+        mend = "take fewer values, or +sweep=random"
+        raise ConfigError("the grid has over 100,000 combinations", where="command line", mend=mend)
+    return min(listed, config.num_trials or listed)
 
 
 def task_words(words: Sequence[str]) -> list[str]:

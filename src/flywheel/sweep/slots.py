@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -49,9 +52,22 @@ def visible_gpus() -> list[str]:
     """Ids of the NVIDIA GPUs that this process may use, without waking one."""
     if VISIBLE in os.environ:
         return [word.strip() for word in os.environ[VISIBLE].split(",") if word.strip() not in ("", "-1")]
+    if not _has_driver():
+        return []
     import torch
 
     return [str(index) for index in range(torch.cuda.device_count())]
+
+
+def _has_driver() -> bool:
+    """Whether there can be a GPU: without a driver there is none, and torch, slow to import, need not say so."""
+    if sys.platform != "linux" or Path("/dev/kfd").exists():  # that is AMD's
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
