@@ -168,6 +168,21 @@ def test_two_jobs_never_share_a_gpu_unless_they_may(project: Path, monkeypatch: 
     assert third.is_set()
 
 
+@pytest.mark.parametrize(("has_driver", "expected"), [(True, ["0", "1"]), (False, [])])
+def test_torch_says_how_many_gpus_there_are_where_a_driver_is(
+    monkeypatch: pytest.MonkeyPatch, has_driver: bool, expected: list[str]
+) -> None:
+    def load(name: str) -> object:
+        if not has_driver:
+            raise OSError(f"{name}: cannot open shared object file")
+        return object()
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)  # imports torch, which loads libraries too
+    monkeypatch.setattr("ctypes.CDLL", load)
+    assert visible_gpus() == expected
+
+
 def test_where_there_is_no_gpu_nothing_is_claimed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("FLYWHEEL_GPU", "")
