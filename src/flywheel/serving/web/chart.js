@@ -3,10 +3,16 @@ import { byId } from './api.js';
 
 const SPACE = 'http://www.w3.org/2000/svg';
 const [HEIGHT, LEFT, BOTTOM, TOP] = [180, 44, 22, 8];
-const [NARROW, WIDE, NAME] = [280, 640, 90];
+const [NARROW, NAME] = [280, 90];
 
-// Units of a chart are pixels where the page is narrow: letters stay as large as they are.
-const widthHere = () => Math.max(NARROW, Math.min(WIDE, byId('tiles').clientWidth || WIDE));
+// A unit of a chart is a pixel of the page: letters are as large on a phone as on a wide screen.
+const widthHere = () => Math.max(NARROW, byId('tiles').clientWidth);
+
+// What stands below a place of the axis; beside the edge it ends there.
+function below(svg, x, width, name) {
+  const atEdge = x > width - NAME / 2;
+  svg.append(node('text', { x: atEdge ? width : x, y: HEIGHT - 6, 'text-anchor': atEdge ? 'end' : 'middle' }, name));
+}
 
 function node(tag, attributes, text) {
   const made = document.createElementNS(SPACE, tag);
@@ -36,6 +42,7 @@ export function barChart(rows, label) {
   const most = Math.max(2, ...rows.map((row) => Math.max(row.first, row.second)));
   const y = scale(svg, 0, most, 0);
   const step = (width - LEFT) / Math.max(1, rows.length);
+  let said = { name: '', x: -NAME };
   rows.forEach((row, place) => {
     const x = LEFT + place * step;
     for (const [kind, value, share] of [['bar', row.first, 0.8], ['bar-2', row.second, 0.4]]) {
@@ -43,8 +50,9 @@ export function barChart(rows, label) {
       bar.append(node('title', {}, row.title));
       svg.append(bar);
     }
-    if (place % Math.ceil(rows.length * NAME / width) === 0) {
-      svg.append(node('text', { x: Math.min(x + step / 2, width - 24), y: HEIGHT - 6, 'text-anchor': 'middle' }, row.name));
+    if (row.name !== said.name && x >= said.x + NAME) { // several steps may be of one day
+      below(svg, x + step / 2, width, row.name);
+      said = { name: row.name, x };
     }
   });
   return svg;
@@ -64,7 +72,7 @@ export function lineChart(rows, marked, label) {
     const dot = node('circle', { class: 'dot', cx: x(place), cy: y(row.value), r: 3.5 });
     dot.append(node('title', {}, `${row.name}: ${row.value.toFixed(4)} (${row.low.toFixed(4)} to ${row.high.toFixed(4)})`));
     svg.append(dot);
-    if (place % Math.ceil(rows.length * NAME / width) === 0) svg.append(node('text', { x: x(place), y: HEIGHT - 6, 'text-anchor': 'middle' }, row.name));
+    if (place % Math.ceil(rows.length * NAME / width) === 0) below(svg, x(place), width, row.name);
   });
   if (marked !== null) svg.append(node('line', { class: 'mark', x1: LEFT, x2: width, y1: y(marked), y2: y(marked) }));
   return svg;
