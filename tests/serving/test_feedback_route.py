@@ -89,6 +89,7 @@ def test_feedback_is_not_acknowledged_before_it_is_kept(
     assert answer.headers["retry-after"] == "5"
     client.post(PREDICT, json={"image": test_images[0].tolist()})
     assert client.post(PREDICT, json={"image": test_images[0].tolist()}).status_code == 200
+    assert client.post(FEEDBACK, json={**told, "feedback_id": "later"}).status_code == 503  # after the predictions
     kept.fails = False
     assert client.post(FEEDBACK, json={**told, "feedback_id": "later"}).json()["outcome"] == "stored"
     assert "flywheel_predictions_unrecorded_total 2.0" in client.get("/metrics").text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,8 +22,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-SBATCH = """#!{python}
-# Runs an array's jobs at once, and gives each what Slurm would tell it.
+SBATCH = """# Runs an array's jobs at once, and gives each what Slurm would tell it.
 import os, re, subprocess, sys
 text = open(sys.argv[1]).read()
 open("{folder}/seen.sh", "w").write(text)
@@ -33,8 +33,7 @@ for index in range(int(re.search(r"--array=0-(\\d+)", text)[1]) + 1):
     open("{folder}/jobs", "a").write(f"77_{{index}} {{process.pid}}\\n")
 print("Submitted batch job 77")
 """
-SRUN = """#!{python}
-import os, sys
+SRUN = """import os, sys
 words = sys.argv[1:]
 log = words[words.index("--output") + 1]
 for key, value in (("%A", "77"), ("%a", os.environ["SLURM_ARRAY_TASK_ID"]), ("%t", "0")):
@@ -44,8 +43,7 @@ os.dup2(os.open(log, os.O_CREAT | os.O_WRONLY), 1)
 os.dup2(1, 2)
 os.execvp(words[5], words[5:])
 """
-SACCT = """#!{python}
-import os
+SACCT = """import os
 print("JobID|State|NodeList")
 for line in open("{folder}/jobs"):
     name, pid = line.split()
@@ -58,8 +56,11 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the commands, first on the path; what was submitted is in `seen.sh`."""
     folder = tmp_path / "slurm"
     folder.mkdir()
-    for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("sacct", SACCT), ("scancel", "#!{python}\n")):
-        (folder / name).write_text(text.format(python=sys.executable, folder=folder))
+    for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("sacct", SACCT), ("scancel", "")):
+        program = folder / f"{name}.py"
+        program.write_text(text.format(folder=folder))
+        # Not `#!{sys.executable}`: its path may hold a space.
+        (folder / name).write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, str(program)])} "$@"\n')
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     return folder
