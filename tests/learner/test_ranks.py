@@ -234,7 +234,7 @@ def test_torchrun_on_two_nodes_does_a_multirun(project: Path, tmp_path: Path, di
     for node in (0, 1):
         command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
         command += [f"--node-rank={node}", "--master-addr=127.0.0.1", f"--master-port={free_port(tmp_path)}"]
-        command += ["-m", "flywheel.train", *words]
+        command += [f"--log-dir={tmp_path / 'torchrun'}", "-m", "flywheel.train", *words]
         agents.append(
             subprocess.Popen(command, cwd=project, env=environment(project), stderr=subprocess.PIPE, text=True)
         )
