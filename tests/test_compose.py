@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flywheel.compose import check_overrides, compose_params, compose_task, is_stale, write_params
+from flywheel.compose import compose_command_line, compose_params, compose_task, is_stale, write_params
 from flywheel.errors import ConfigError
 from flywheel.instantiate import check_node
 
@@ -60,13 +60,14 @@ def test_every_task_composes(root: Path) -> None:
 )
 def test_mistakes_on_the_command_line_are_one_clear_line(project: Path, override: str, said: str) -> None:
     with pytest.raises(ConfigError) as error:
-        check_overrides(["task=digits", override])
+        compose_command_line(["task=digits", override]).check_targets()
     assert said in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_sweeps_pass_the_check(project: Path) -> None:
-    check_overrides(["task=digits", "model=mlp,cnn", "optimizer.lr=1e-3,3e-3", "hydra.verbose=true"])
+    words = ["task=digits", "model=mlp,cnn", "optimizer.lr=1e-3,3e-3", "hydra.verbose=true"]
+    compose_command_line(words).check_targets()
 
 
 def test_unknown_key_in_a_task_file_is_refused_with_the_nearest(project: Path) -> None:

@@ -172,17 +172,8 @@ class CommandLine:
             check_node(task, "")
 
 
-def check_overrides(overrides: Sequence[str]) -> None:
-    """Check a command line's overrides before anything starts, each value of a sweep on its own.
-
-    Raises:
-        ConfigError: An override names a group or key that does not exist, or cannot be parsed.
-    """
-    compose_command_line(overrides).check_targets()
-
-
 def compose_command_line(overrides: Sequence[str]) -> CommandLine:
-    """Compose a command line's overrides, each value of a sweep on its own.
+    """Compose a command line's overrides before anything starts, each value of a sweep on its own.
 
     Raises:
         ConfigError: An override names a group or key that does not exist, or cannot be parsed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import io
 import os
 import re
@@ -95,7 +96,7 @@ class Running:
         return self.process.wait(60)
 
 
-class Clients:
+class Clients(abc.ABC):
     """Threads that talk to a server till the block ends."""
 
     def __init__(self, url: str, image: list[list[int]], num_clients: int) -> None:
@@ -114,9 +115,9 @@ class Clients:
         for thread in self.threads:
             thread.join()
 
+    @abc.abstractmethod
     def talk(self, place: int) -> None:
         """Be one of the clients, till `ended` is set; what fails goes into `failures`."""
-        raise NotImplementedError
 
 
 @pytest.fixture

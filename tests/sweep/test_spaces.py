@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flywheel.compose import check_overrides
+from flywheel.compose import compose_command_line
 from flywheel.sweep.folder import trials_in
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,7 @@ def test_every_space_is_tried_here_and_stands_in_the_docs() -> None:
 @pytest.mark.parametrize("name", TASKS)
 def test_a_space_composes_with_its_tasks_whatever_is_drawn(words: Path, name: str) -> None:
     for task in TASKS[name]:
-        check_overrides([f"task={task}", f"+sweep={name}"])
+        compose_command_line([f"task={task}", f"+sweep={name}"]).check_targets()
 
 
 @pytest.mark.slow

@@ -48,7 +48,7 @@ def targets_checked(line: CommandLine, *, is_sweep: bool = True) -> Iterator[Non
             line.check_targets()
         answers.append(workers(_open_store))
         yield
-    except BaseException:
+    except BaseException:  # Ctrl+C too: workers that hold a trial would not end by themselves
         from joblib.externals.loky import get_reusable_executor
 
         get_reusable_executor().shutdown(kill_workers=True)
@@ -91,7 +91,7 @@ def _check(tasks: list[dict[str, Any]]) -> None:
 
 
 def _open_store() -> None:
-    """Open MLflow's store, in a worker: one at a time may do so, and each keeps it open."""
+    """Open MLflow's store: one process at a time may do so, and each keeps it open."""
     from flywheel.tracking import prepare
 
     prepare()
