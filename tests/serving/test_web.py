@@ -44,6 +44,8 @@ def test_a_digit_is_drawn_and_one_is_dropped(page: Any, site: Site, test_images:
     assert last.input is not None
     assert base64.b64decode(last.input["image"]) == png(test_images[1]), "a picture of the right size goes as it is"
     page.click("#wrong")
+    assert page.input_value("#truth select") == "", "nobody has said yet what is right"
+    assert page.is_disabled("#send")
     page.select_option("#truth select", "7")
     page.click("#send")
     page.wait_for_selector("#said:has-text('Kept')")
@@ -119,9 +121,12 @@ def test_a_user_is_picked_and_items_are_chosen_by_their_titles(page: Any, site: 
     held = list(site.kept.predictions.values())[-1].input
     assert held is not None
     inputs: Any = site.shelf.get("movielens").predictor.preprocessor.inputs
+    assert "latest last" in page.inner_text("[data-input=history]")
+    assert "how many items" in page.inner_text("[data-input=k]")
     assert held == {"user": user, "history": [inputs.items[inputs.titles.index(title)]]}
     assert page.locator("#scores .fill").count() > 1
     page.click("#wrong")
+    assert page.is_disabled("#send")
     page.fill("#truth input", "no such film")
     page.click("#send")
     page.wait_for_selector("#said:has-text('no such item')")

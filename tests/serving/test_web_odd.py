@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -147,7 +148,11 @@ def test_figures_of_one_task_do_not_stand_below_the_name_of_another(page: Any, s
     event = {"time": "2026-11-26T00:00:00+00:00", "action": "promoted", "before": 1, "after": 2, "why": "better " * 30}
     told = {
         "task": "digits", "version": 2, "model_sha256": "a", "days": 7, "check": None, "why_not": "too early",
-        "volumes": [{"start": event["time"], "predictions": 1234, "feedback": 0}],
+        "volumes": [
+            {"start": f"2026-11-{day}T{hour:02}:00:00+00:00", "feedback": 0,
+             "predictions": 1234 if (day, hour) == (21, 5) else 0}
+            for day in range(20, 27) for hour in (5, 11, 17, 23)
+        ],
         "champions": [{**event, "actor": "a-long-name@a-machine.example"}],
         "loop": [{**event, "state": "decided", "outcome": None}],
     }  # fmt: skip
@@ -157,7 +162,45 @@ def test_figures_of_one_task_do_not_stand_below_the_name_of_another(page: Any, s
     page.goto(f"{site.url}/live#digits")
     page.wait_for_selector("[data-tile=Predictions]:has-text('1,234')")
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    marks = page.eval_on_selector_all("line.day", "lines => lines.map((line) => Number(line.getAttribute('x1')))")
+    assert len(marks) == 7
+    assert max(gaps := [b - a for a, b in itertools.pairwise(marks)]) == pytest.approx(min(gaps)), "each day as wide"
+    narrowest = "cells => Math.min(...cells.map((cell) => cell.getBoundingClientRect().width))"
+    assert page.eval_on_selector_all("td:not(:empty)", narrowest) > 250, "no column of single letters"
     page.select_option("#task", "tweets")
     page.wait_for_selector("#about:has-text('Looking')")
     assert page.locator(".tile, svg, table").count() == 0
+    assert page.locator("h2:visible").count() == 0, "headings over nothing"
     assert page.wrong == []
+
+
+def test_the_page_says_what_the_task_is_and_shares_in_few_digits(page: Any, site: Site) -> None:
+    said = {
+        "digits": "which of 10 classes a picture belongs to: 0, 1, 2",
+        "spoken_digits": "classes a recording belongs to",
+        "tweets": "classes a text belongs to", "movielens": "Recommends the items",
+        "breast_cancer": "which of 2 classes a row of 3",
+    }  # fmt: skip
+    for task, words in said.items():
+        page.goto(f"{site.url}/#{task}")
+        page.wait_for_selector(f"#about:has-text('{words}')")
+    shares = "async (given) => given.map((await import('/web/api.js')).percent)"
+    assert page.evaluate(shares, [0, 1e-9, 0.0004, 0.0123, 0.5, 0.9999914, 1]) == [
+        "0.0%",
+        "<0.1%",
+        "<0.1%",
+        "1.2%",
+        "50.0%",
+        ">99.9%",
+        "100.0%",
+    ]
+    assert page.wrong == []
+
+
+def test_bars_of_a_phone_are_as_wide_as_it(page: Any, site: Site) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(f"{site.url}/#breast_cancer")
+    page.wait_for_selector("#fields .field")
+    answered(page)
+    narrowest = "bars => Math.min(...bars.map((bar) => bar.getBoundingClientRect().width))"
+    assert page.eval_on_selector_all("#explanation .track", narrowest) > 200

@@ -187,9 +187,16 @@ class InteractionsPreprocessor(Preprocessor):
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "type": "object",
             "properties": {
-                "user": identifier,
-                "history": {"type": "array", "items": identifier},
-                "k": {"type": "integer", "minimum": 1},
+                "user": {
+                    **identifier,
+                    "description": "who the items are for; one that training has not seen may be given",
+                },
+                "history": {
+                    "type": "array",
+                    "items": identifier,
+                    "description": "items that the user has had, the latest last; without it, those of training",
+                },
+                "k": {"type": "integer", "minimum": 1, "description": "how many items to recommend"},
             },
             "anyOf": [{"required": ["user"]}, {"required": ["history"]}],
         }

@@ -83,15 +83,14 @@ export async function chooseTask(show, links) {
   await go();
 }
 
-// A share in percent, with as many digits as tell it from 0 and from 1.
+// A share in percent; what is not quite none or all of it does not become 0% or 100% by rounding.
 export function percent(share) {
   const rest = Math.min(share, 1 - share);
-  if (rest <= 0) return `${100 * share}%`;
-  if (rest < 1e-6) return share > 0.5 ? '>99.9999%' : '<0.0001%';
-  return `${(100 * share).toFixed(Math.max(1, Math.ceil(-Math.log10(rest)) - 1))}%`;
+  if (rest > 0 && rest < 0.0005) return share > 0.5 ? '>99.9%' : '<0.1%';
+  return `${(100 * share).toFixed(1)}%`;
 }
 
-export const count = (number, word) => `${number.toLocaleString()} ${word}${number === 1 ? '' : 's'}`;
+export const count = (number, word, words = `${word}s`) => `${number.toLocaleString()} ${number === 1 ? word : words}`;
 
 // Bars with their names and numbers, each from 0 to its value; negative ones to the left of 0.
 export function bars(rows, { colour } = {}) {

@@ -3,7 +3,7 @@ import { byId } from './api.js';
 
 const SPACE = 'http://www.w3.org/2000/svg';
 const [HEIGHT, LEFT, BOTTOM, TOP] = [180, 44, 22, 8];
-const [NARROW, NAME] = [280, 90];
+const [NARROW, NAME, DAY, DAY_MS] = [280, 90, 60, 86_400_000];
 
 // A unit of a chart is a pixel of the page: letters are as large on a phone as on a wide screen.
 const widthHere = () => Math.max(NARROW, byId('tiles').clientWidth);
@@ -35,14 +35,13 @@ function scale(svg, low, high, digits) {
   return y;
 }
 
-// Two bars a step: `rows` are {name, title, first, second}.
+// Two bars a step: `rows` are {start, title, first, second}, at equal steps of time. Each midnight is marked.
 export function barChart(rows, label) {
   const width = widthHere();
   const svg = frame(label, width);
   const most = Math.max(2, ...rows.map((row) => Math.max(row.first, row.second)));
   const y = scale(svg, 0, most, 0);
   const step = (width - LEFT) / Math.max(1, rows.length);
-  let said = { name: '', x: -NAME };
   rows.forEach((row, place) => {
     const x = LEFT + place * step;
     for (const [kind, value, share] of [['bar', row.first, 0.8], ['bar-2', row.second, 0.4]]) {
@@ -50,12 +49,22 @@ export function barChart(rows, label) {
       bar.append(node('title', {}, row.title));
       svg.append(bar);
     }
-    if (row.name !== said.name && x >= said.x + NAME) { // several steps may be of one day
-      below(svg, x + step / 2, width, row.name);
-      said = { name: row.name, x };
-    }
   });
+  if (rows.length > 1) markDays(svg, rows, step, width);
   return svg;
+}
+
+// A line at each midnight; the day's name stands at as many of them as there is room for, all as far apart.
+function markDays(svg, rows, step, width) {
+  const [first, duration] = [rows[0].start, rows[1].start - rows[0].start];
+  const place = (time) => LEFT + (time - first) / duration * step;
+  const day = new Date(first);
+  day.setHours(24, 0, 0, 0);
+  const every = Math.ceil(DAY / (place(+day + DAY_MS) - place(+day)));
+  for (let number = 0; place(day) < width; number++, day.setDate(day.getDate() + 1)) {
+    svg.append(node('line', { class: 'axis day', x1: place(day), x2: place(day), y1: TOP, y2: HEIGHT - BOTTOM + 4 }));
+    if (number % every === 0) below(svg, place(day), width, day.toLocaleDateString(undefined, { month: 'short', day: 'numeric' }));
+  }
 }
 
 // `rows` are {name, value, low, high}; `marked` is drawn across.

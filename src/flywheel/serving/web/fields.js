@@ -18,10 +18,15 @@ export function fieldOf(name, spec, { choices, picture }) {
 
 function framed(name, spec, field) {
   const id = `field-${number++}`;
-  const label = make(field.labelled ? 'label' : 'span', { text: name, title: spec.description ?? name, for: id, class: 'name' });
-  (field.labelled ?? field.body).id = id;
-  if (field.labelled && spec.description) field.labelled.title = spec.description;
-  return { ...field, name, element: make('div', { class: 'field', 'data-input': name }, label, field.body) };
+  const label = make(field.labelled ? 'label' : 'span', { text: name, title: name, for: id, class: 'name' });
+  const control = field.labelled ?? field.body;
+  control.id = id;
+  const element = make('div', { class: 'field', 'data-input': name }, label, field.body);
+  if (spec.description) {
+    element.append(make('small', { text: spec.description, id: `${id}-about`, class: 'quiet' }));
+    control.setAttribute('aria-describedby', `${id}-about`);
+  }
+  return { ...field, name, element };
 }
 
 function plainField(spec, types, choices) {

@@ -12,6 +12,7 @@ async function show(task) {
   clearTimeout(timer);
   if (shown !== task) { // a look may take a while: figures of another task must not stand below this one's name
     for (const part of PARTS) byId(part).replaceChildren();
+    byId('found').hidden = true; // headings over nothing look broken
     byId('about').textContent = 'Looking …';
     shown = task;
   }
@@ -20,6 +21,7 @@ async function show(task) {
   if (byId('task').value !== task) return;
   say(null);
   byId('about').textContent = `Version ${told.version}, the last ${told.days} days, seen ${new Date().toLocaleTimeString()}; anew every half minute.`;
+  byId('found').hidden = false;
   drawTiles(told);
   drawVolumes(told.volumes);
   drawQuality(told.check?.quality);
@@ -35,7 +37,7 @@ const when = (time) => new Date(time).toLocaleString();
 function table(header, rows) {
   if (!rows.length) return make('p', { class: 'quiet', text: 'Nothing yet.' });
   const head = make('tr', {}, ...header.map((text) => make('th', { text })));
-  return make('div', { class: 'wide', tabindex: '0' }, make('table', {}, make('thead', {}, head), make('tbody', {}, ...rows.map((row) => make('tr', {}, ...row.map((text) => make('td', { text: String(text) })))))));
+  return make('div', { class: 'wide', tabindex: '0' }, make('table', {}, make('thead', {}, head), make('tbody', {}, ...rows.map((row) => make('tr', {}, ...row.map((text, place) => make('td', { text: String(text), 'data-name': header[place] })))))));
 }
 
 function tile(name, value, about, tone = '') {
@@ -66,7 +68,7 @@ function drawTiles(told) {
 
 function drawVolumes(volumes) {
   const rows = volumes.map((one) => ({
-    name: new Date(one.start).toLocaleDateString(undefined, { month: 'short', day: 'numeric' }),
+    start: new Date(one.start),
     title: `${when(one.start)}: ${one.predictions} predictions, ${one.feedback} with feedback`,
     first: one.predictions, second: one.feedback,
   }));

@@ -1,10 +1,10 @@
 // The page `/`: a form from the task's schema, the answer, what it hangs on, and what the person says of it.
-import { ask, bars, byId, chooseTask, make, percent, say } from './api.js';
+import { ask, bars, byId, chooseTask, count, make, percent, say } from './api.js';
 import { drawExplanation } from './explain.js';
 import { fieldOf } from './fields.js';
 
 const MANY = 6;
-const SHOWN = 12;
+const [SHOWN, NAMED] = [12, 10];
 let page = null;
 let fields = [];
 let titles = new Map();
@@ -25,14 +25,25 @@ async function show(task) {
   titles = new Map(Object.values(choices.inputs).flat().filter((one) => one.title).map((one) => [one.value, one.title]));
   const metric = described.metrics.accuracy;
   const good = metric === undefined || metric === null ? '' : `, ${(100 * metric).toFixed(1)}% right on its test set`;
-  byId('about').textContent = `Version ${described.version}${good}.`;
   for (const field of fields) field.leave?.();
   fields = Object.entries(described.schema.properties).map(([name, spec]) =>
     fieldOf(name, spec, { choices: choices.inputs[name] ?? [], picture: described.pictures[name] }));
+  byId('about').textContent = `${purpose(described, fields)} Version ${described.version}${good}.`;
   byId('fields').className = fields.length > MANY ? 'many' : '';
   byId('fields').replaceChildren(...fields.map((field) => field.element));
   byId('example').hidden = !page.example;
   if (page.example && !fields.some((field) => field.media)) fill();
+}
+
+// What goes in and what comes out, in a sentence.
+function purpose({ kind, classes }, given) {
+  const media = given.map((field) => field.media).filter(Boolean);
+  const row = media.length === 1 && given.length === 1 ? `a ${media[0]}` : given.length === 1 ? `a ${given[0].name}`
+    : `a row of ${given.length} values`;
+  if (kind === 'item') return 'Recommends the items that a user is likely to choose next.';
+  if (kind === 'number') return `Estimates a number from ${row}.`;
+  const named = (classes ?? []).slice(0, NAMED).join(', ');
+  return `Says which of ${count((classes ?? []).length, 'class', 'classes')} ${row} belongs to: ${named}${(classes ?? []).length > NAMED ? ', …' : ''}.`;
 }
 
 function fill() {
@@ -116,8 +127,12 @@ function askTruth() {
     kind.setAttribute('list', 'items');
     kind.placeholder = 'type or choose';
   }
-  if (page.classes) kind.append(...page.classes.map((name) => make('option', { text: name, value: name })));
-  const send = make('button', { type: 'button', text: 'Send', id: 'send' });
+  // Nothing is chosen at first: a click too many must not make a label of whichever class is named first.
+  if (page.classes) {
+    kind.append(make('option', { text: 'choose', value: '' }), ...page.classes.map((name) => make('option', { text: name, value: name })));
+  }
+  const send = make('button', { type: 'button', text: 'Send', id: 'send', disabled: '' });
+  kind.addEventListener('input', () => { send.disabled = kind.value.trim() === ''; });
   send.addEventListener('click', () => {
     const given = kind.value.trim();
     if (given === '') return;

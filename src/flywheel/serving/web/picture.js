@@ -62,7 +62,7 @@ export function pictureField(picture) {
   clear.addEventListener('click', () => { file.value = ''; wipe(); });
   wipe();
   return {
-    media: true,
+    media: 'picture',
     canvas,
     body: make('div', {}, canvas, make('div', { class: 'row' }, file, clear), said),
     set: async (value) => { const blob = await blobOf(value); if (blob) await take(blob); },

@@ -58,7 +58,7 @@ export function soundField() {
   button.addEventListener('click', () => (recorder ? recorder.stop() : start()));
   file.addEventListener('change', () => { if (file.files[0]) take(file.files[0], file.files[0].name); });
   return {
-    media: true,
+    media: 'recording',
     body: make('div', {}, make('div', { class: 'row' }, button, file), player, make('div', {}, said)),
     leave: () => { left = true; if (recorder) recorder.stop(); hold(null); },
     set: (value) => { if (typeof value === 'string') hold(new Blob([decoded(value)], { type: 'audio/wav' }), 'the example'); },
