@@ -76,6 +76,10 @@ def test_a_bare_picture_and_a_packed_body_will_do(
         (b'{"image": {"a": 1}}', 422, "a dict is no picture"),
         (b'{"instances": [[[1]], 7]}', 422, "row 0"),
         (b'{"image": "\xff"}', 400, "is no JSON"),
+        (b'{"image": [[1]], "image": [[2]]}', 400, "the key 'image' is there twice (keys 1 and 2 of an object)"),
+        (b'{"instances": [{"image": [[1]], "\\u0069mage": [[2]]}]}', 400, "the key 'image' is there twice"),
+        (b'{"instances": [], "instances": [{"image": [[1]]}]}', 400, "the key 'instances' is there twice"),
+        (b'{"image": "a\\":b:{"}', 422, "a text is no picture unless it is one in base64"),
     ],
 )
 def test_bad_input_is_explained_in_json(client: TestClient, body: bytes, status: int, words: str) -> None:

@@ -43,6 +43,14 @@ def test_feedback_about_a_prediction_is_kept_once(
     assert prediction.time.tzinfo is not None
 
 
+def test_a_key_given_twice_is_refused(client_of: Callable[..., TestClient], encode: Any) -> None:
+    client = client_of(recorder=encode.Kept(), record="full")
+    body = b'{"prediction_id": "a", "correct": true, "correct": false}'
+    said = client.post(FEEDBACK, content=body, headers={"content-type": "application/json"})
+    assert said.status_code == 400
+    assert "the key 'correct' is there twice" in said.json()["error"]["message"]
+
+
 def test_files_are_kept_as_the_schema_writes_them_and_hashed_alike(
     client_of: Callable[..., TestClient], encode: Any, test_images: Array
 ) -> None:

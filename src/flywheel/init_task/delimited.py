@@ -6,7 +6,6 @@ import csv
 import io
 import re
 import warnings
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pandas as pd
 
 from flywheel.errors import DataError
 from flywheel.init_task.guess import listed
+from flywheel.reader.format.unique import check_columns
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 SNIFFED_LINES = 100
@@ -74,10 +74,7 @@ def _check_names(path: Path, columns: list[str]) -> None:
     if "" in map(str.strip, columns):
         place = [name.strip() for name in columns].index("")
         raise DataError(path, None, f"column {place + 1} has no name", mend="name it in the header line")
-    twice = [name for name, number in Counter(columns).items() if number > 1]
-    if twice:
-        why = f"has the column '{twice[0]}' {Counter(columns)[twice[0]]} times"
-        raise DataError(path, None, why, mend="rename them in the header line, so that each name is one column's")
+    check_columns(path, columns)
 
 
 def parse_head(path: Path, head: str, dialect: Dialect, *, is_whole: bool) -> tuple[pd.DataFrame, bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from flywheel.init_task.encoding import decoded, encoding_of
 from flywheel.init_task.guess import Node
 from flywheel.reader.format.table import parquet_shape
 from flywheel.reader.format.table_file import JSONL_KINDS, PARQUET_KINDS, TEXT_KINDS
+from flywheel.reader.format.unique import RepeatedKeyError, parse_json
 
 MAX_PARQUET_ROWS = 100_000
 PARQUET_BATCH = 8192
@@ -122,7 +122,10 @@ def _jsonl(path: Path) -> TableSample:
 
 def _object(path: Path, row: int, number: int, line: str, in_head: bool) -> dict[str, Any]:
     try:
-        record = json.loads(line)
+        record = parse_json(line)
+    except RepeatedKeyError as error:
+        where = f"line {number + 1}" if in_head else "a line"
+        raise DataError(path, row if in_head else None, f"{where}: {error}", mend="rename one of them") from None
     except (ValueError, RecursionError) as error:
         where = f"line {number + 1}" if in_head else "a line"
         mend = "give one JSON object a line (JSON lines)"
@@ -135,9 +138,6 @@ def _object(path: Path, row: int, number: int, line: str, in_head: bool) -> dict
 
 def _parquet(path: Path) -> TableSample:
     columns, num_rows = parquet_shape(path)
-    if len(set(columns)) != len(columns):
-        twice = next(name for name in columns if list(columns).count(name) > 1)
-        raise DataError(path, None, f"has the column '{twice}' twice", mend="rename one of them")
     from pyarrow import parquet, types
 
     file = parquet.ParquetFile(path)
@@ -145,7 +145,7 @@ def _parquet(path: Path) -> TableSample:
     plain = [str(name) for name in columns if name not in nested]
     whole = num_rows <= MAX_PARQUET_ROWS
     frames = [
-        batch.to_pandas()
+        batch.to_pandas(ignore_metadata=True)
         for group in _groups(file.metadata.num_row_groups, whole)
         for batch in _batches(file, group, plain, whole)
     ]

@@ -17,7 +17,9 @@ from flywheel.serving.metrics import Metrics
 from flywheel.serving.problem import RequestError
 from flywheel.serving.record import Feedback
 from flywheel.serving.recording import Recording
+from flywheel.serving.rows import parse_json
 
+MAX_DEPTH = 8
 UNKNOWN = "unknown_prediction"
 PATIENCE = (0.05, 0.2, 0.5)
 """Seconds between looks for a prediction that another worker has answered and not kept yet."""
@@ -39,6 +41,7 @@ def add_feedback(app: FastAPI, recording: Recording | None, metrics: Metrics) ->
         if recording is None:
             what = "no feedback is kept"
             raise RequestError(404, what, where="server", mend="start it with --record hash or full")
+        parse_json(await request.body(), MAX_DEPTH)  # what `body` was made of: a key given twice is refused here
         told = _feedback(body, request.scope.get(CLIENT, ""))
         outcome = await _kept(recording, told, complaint)
         metrics.feedback.labels(outcome).inc()

@@ -11,6 +11,8 @@ import orjson
 import pandas as pd
 
 from flywheel.errors import DataError, nearest
+from flywheel.reader.format.unique import RepeatedKeyError, num_keys
+from flywheel.reader.format.unique import parse_json as parse_unique
 from flywheel.registry.request import WHERE
 from flywheel.serving.problem import RequestError
 from flywheel.types import Json
@@ -106,7 +108,7 @@ class RowReader:
 
 
 def parse_json(body: bytes, max_depth: int) -> Any:
-    """Parse strict JSON: UTF-8, no NaN or Infinity, and not nested too deeply.
+    """Parse strict JSON: UTF-8, no NaN or Infinity, no key twice in an object, and not nested too deeply.
 
     Raises:
         RequestError: It is not.
@@ -114,10 +116,25 @@ def parse_json(body: bytes, max_depth: int) -> Any:
     if body.count(b"[") + body.count(b"{") > max_depth and _depth(body) > max_depth:
         raise RequestError(400, f"is nested more than {max_depth} deep", where="body", mend="give plain rows")
     try:
-        return orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         why = str(error) if body else "is empty"
         raise RequestError(400, f"is no JSON: {why}", where="body", mend="give JSON in UTF-8, without NaN") from None
+    _check_keys(body, value)
+    return value
+
+
+def _check_keys(body: bytes, value: Any) -> None:
+    """Refuse a key that an object has twice; orjson takes the last of them without a word.
+
+    In JSON a colon outside of texts stands behind each key, so that fewer keys than colons are keys given twice.
+    """
+    keys = num_keys(value, body.count(b"{"))
+    if body.count(b":") > keys and _STRING.sub(b"", body).count(b":") > keys:
+        try:
+            parse_unique(body)
+        except RepeatedKeyError as error:
+            raise RequestError(400, str(error), where="body", mend="give it once") from None
 
 
 def _depth(body: bytes) -> int:

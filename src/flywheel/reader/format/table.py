@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 import sys
 import warnings
@@ -17,6 +16,7 @@ import pandas as pd
 from flywheel.errors import DataError
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.raw_file import broken_gzip_named, open_raw
+from flywheel.reader.format.unique import RepeatedKeyError, check_columns, parse_json
 
 
 def csv_chunks(path: Path, rows: int, **options: Any) -> Iterator[pd.DataFrame]:
@@ -31,12 +31,14 @@ def csv_chunks(path: Path, rows: int, **options: Any) -> Iterator[pd.DataFrame]:
         **options: Further arguments of `pandas.read_csv`.
 
     Raises:
-        DataError: A row has more values than the first, or fewer (see above), the text is not in the encoding, or the
-            gzip is broken.
+        DataError: A row has more values than the first, or fewer (see above), the header has a name twice, the text is
+            not in the encoding, or the gzip is broken.
     """
     strict: dict[str, Any] = {"index_col": False, "skip_blank_lines": False, "low_memory": False}
     first, checked = 0, False
     try:
+        if options.get("header", 0) == 0:
+            check_columns(path, next(_records(path, options), []))
         with broken_gzip_named(path), pd.read_csv(path, chunksize=rows, **strict, **options) as reader:
             while (frame := _next_strict(reader)) is not None:
                 frame.index = pd.RangeIndex(first, first + len(frame))
@@ -73,6 +75,15 @@ def _check_lengths(path: Path, width: int, options: dict[str, Any]) -> None:
 
     pandas' fast parser makes an empty text of a value that is not there, so rows are parsed again, by Python's.
     """
+    for row, values in enumerate(_records(path, options), start=0 if options.get("header") is None else -1):
+        if row >= 0 and len(values) < width and "".join(values).strip():
+            mend = "mend the row, or write the separators of its empty values too"
+            why = f"has fewer values than the header ({len(values)}, not {width})"
+            raise DataError(path, row, why, mend=mend)
+
+
+def _records(path: Path, options: dict[str, Any]) -> Iterator[list[str]]:
+    """The values of each row as the file has them, the header's first, by Python's parser."""
     encoding, separator = options.get("encoding") or "utf-8", options.get("sep", ",")
     with open_raw(path) as stream:
         text = io.TextIOWrapper(stream, "utf-8-sig" if encoding == "utf-8" else encoding, newline="")
@@ -82,12 +93,7 @@ def _check_lengths(path: Path, width: int, options: dict[str, Any]) -> None:
         lines = (" ".join(line.split()) for line in text) if is_spaced else text
         limit = csv.field_size_limit(sys.maxsize)
         try:
-            records = csv.reader(lines, delimiter=" " if is_spaced else separator, quoting=quoting)
-            for row, values in enumerate(records, start=0 if options.get("header") is None else -1):
-                if row >= 0 and len(values) < width and "".join(values).strip():
-                    mend = "mend the row, or write the separators of its empty values too"
-                    why = f"has fewer values than the header ({len(values)}, not {width})"
-                    raise DataError(path, row, why, mend=mend)
+            yield from csv.reader(lines, delimiter=" " if is_spaced else separator, quoting=quoting)
         except csv.Error as error:
             raise DataError(path, None, f"is no CSV: {error}") from None
         finally:
@@ -152,9 +158,11 @@ def _json_objects(path: Path, encoding: str) -> Iterator[dict[str, Any]]:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line.decode(encoding).removeprefix("\ufeff"))
+                record = parse_json(line.decode(encoding).removeprefix("\ufeff"))
             except UnicodeDecodeError as error:
                 raise _not_text(path, row, encoding, error) from None
+            except RepeatedKeyError as error:
+                raise DataError(path, row, f"line {number}: {error}", mend="rename one of them") from None
             except (ValueError, RecursionError) as error:
                 raise DataError(path, row, f"line {number} is no JSON: {error}") from None
             if not isinstance(record, dict):
@@ -180,7 +188,7 @@ def parquet_shape(path: Path) -> tuple[Sequence[str], int]:
     """Give a Parquet file's columns and its number of rows.
 
     Raises:
-        DataError: It is no Parquet file.
+        DataError: It is no Parquet file, or has two columns of one name.
     """
     with _open_parquet(path) as file:
         return file.schema_arrow.names, file.metadata.num_rows
@@ -205,7 +213,9 @@ def parquet_chunks(path: Path, rows: int) -> Iterator[pd.DataFrame]:
     first = 0
     with _open_parquet(path) as file:
         for batch in file.iter_batches(batch_size=rows):
-            frame = batch.to_pandas()
+            frame = batch.to_pandas(
+                ignore_metadata=True
+            )  # an index and its numbers are columns and names as all others
             frame.index = pd.RangeIndex(first, first + len(frame))
             first += len(frame)
             yield frame
@@ -216,6 +226,8 @@ def _open_parquet(path: Path) -> Any:
     from pyarrow import parquet
 
     try:
-        return parquet.ParquetFile(path)
+        file = parquet.ParquetFile(path)
     except pyarrow.ArrowException as error:
         raise DataError(path, None, f"is no Parquet file: {error}".replace("\n", " ")) from None
+    check_columns(path, file.schema_arrow.names)
+    return file
