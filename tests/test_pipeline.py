@@ -18,8 +18,8 @@ STAGES = ("download", "preprocess", "train", "evaluate", "export", "register")
 TASKS = ("digits", "digits_cnn")
 # Modules that carry nothing into an output; dvc.yaml leaves them out (ARCHITECTURE.md, "What makes a stage run again").
 INFRASTRUCTURE = {
-    "cli", "compose", "config", "config_data", "database", "digest", "errors", "feedback/settings", "instantiate",
-    "lineage", "params", "prepare", "ray_cluster", "stage", "staleness", "tracking", "types",
+    "cli", "compose", "config", "config_data", "database", "digest", "dvc_lock", "errors", "feedback/settings",
+    "instantiate", "lineage", "params", "prepare", "ray_cluster", "stage", "staleness", "tracking", "types",
 }  # fmt: skip
 LINK = "model/link.py"  # imported by the tasks whose loss names one of its links
 
@@ -96,7 +96,8 @@ def built(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose every stage has run once, in a folder with a space in its name."""
     project = make_project(root, tmp_path_factory.mktemp("pipeline") / "a project")
     done = project.dvc("repro")
-    assert set(project.stages_run(done.stdout)) == {f"{stage}@{task}" for stage in STAGES for task in TASKS}
+    every = {f"{stage}@{task}" for stage in STAGES for task in TASKS}
+    assert set(project.stages_run(done.stdout)) == every | {"params"}
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "built")
     return project
@@ -134,7 +135,8 @@ def test_outputs_are_whole_and_hold_no_pickle(built: Project) -> None:
 def test_git_sees_only_metrics_decisions_and_the_lock(built: Project) -> None:
     tracked = built.run("git", "ls-files", "artifacts", "data").stdout.split()
     kept = [f"data/feedback/{task}/.gitkeep" for task in TASKS]
-    assert sorted(tracked) == sorted([f"artifacts/{t}/{n}.json" for t in TASKS for n in ("decision", "metrics")] + kept)
+    made = [f"artifacts/{task}/{name}.json" for task in TASKS for name in ("decision", "metrics")]
+    assert sorted(tracked) == sorted([*made, *kept, "data/params.checked"])
     assert built.run("git", "status", "--porcelain").stdout == ""
 
 
@@ -175,6 +177,7 @@ DIGITS = {f"{stage}@digits" for stage in STAGES}
             comment,
             {f"{s}@{t}" for s in ("export", "register") for t in TASKS},
         ),
+        ("conf/task/digits.yaml", comment, set()),
         ("src/flywheel/errors.py", comment, set()),
         ("src/flywheel/cli.py", comment, set()),
         ("README.md", lambda t: t + "x", set()),
@@ -183,11 +186,12 @@ DIGITS = {f"{stage}@digits" for stage in STAGES}
 def test_a_change_runs_what_depends_on_it(
     built: Project, path: str, change: Callable[[str], str], expected: set[str]
 ) -> None:
+    checked = {"params"} if path == "params.yaml" or path.startswith("conf/") else set()
     file = built.folder / path
     before = file.read_text() if file.exists() else ""
     file.write_text(change(before))
     try:
-        assert built.changed_stages() == expected
+        assert built.changed_stages() == expected | checked
     finally:
         built.run("git", "checkout", "-q", "--", ".")
         built.run("git", "clean", "-qfd")
@@ -204,7 +208,10 @@ def test_a_new_learning_rate_runs_train_and_what_follows(restored: Project) -> N
     restored.edit("conf/task/digits.yaml", lambda text: text + "optimizer:\n  lr: 5e-3\n")
     restored.run(sys.executable, "-m", "flywheel.cli", "params")
     done = restored.dvc("repro")
-    assert restored.stages_run(done.stdout) == [f"{s}@digits" for s in ("train", "evaluate", "export", "register")]
+    assert restored.stages_run(done.stdout) == [
+        "params",
+        *(f"{s}@digits" for s in ("train", "evaluate", "export", "register")),
+    ]
 
 
 def test_stages_name_the_code_they_import(built: Project) -> None:

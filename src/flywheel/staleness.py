@@ -1,23 +1,63 @@
-"""Warns, in a stage's output, that `params.yaml` is not what `conf/` says."""
+"""The params stage: `params.yaml` must be what `conf/` composes to before any other stage runs.
+
+DVC reads `params.yaml` before it starts a stage, so that this stage cannot compose it anew for the same `dvc repro`: it
+stops, and names the command that does.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import shlex
+import sys
+from pathlib import Path
 
-from flywheel.errors import FlywheelError
-from flywheel.params import project_root, state_dir
+from flywheel.errors import ConfigError, FlywheelError
+from flywheel.params import home_root, load_params, project_root, state_dir
+from flywheel.stage import explained, set_up_process, whole_file
 
 log = logging.getLogger("flywheel")
 
+CHECKED = Path("data/params.checked")
+_HINT = "run `flywheel params`, then the same command again"
+
+
+def check() -> None:
+    """Do the stage: `conf/`, `params.yaml` -> `data/params.checked`, whose content is always the same.
+
+    It also makes the folders for feedback that are missing, on which every `preprocess` stage depends: git does not
+    carry those of a new task into an experiment's copy of the project before they are committed.
+
+    Raises:
+        ConfigError: `params.yaml` is stale, or `conf/` does not compose.
+    """
+    from flywheel import compose
+
+    root = project_root()
+    if not _in_experiment() and compose.is_stale(root):
+        raise ConfigError("differs from what conf/ composes to", where="params.yaml", mend=_HINT)
+    compose.make_feedback_folders(root, (root / "params.yaml").read_text())
+    if root != home_root():
+        _warn_of_what_was_not_copied(root)
+    with whole_file(root / CHECKED) as part:
+        part.write_text("params.yaml is what conf/ composes to.\n")
+
+
+def _warn_of_what_was_not_copied(root: Path) -> None:
+    """Name local data that the main checkout has and an experiment's copy of it lacks; DVC only says `[Errno 2]`."""
+    for name, task in load_params()["tasks"].items():
+        place = task["data"]["watch"]
+        if (home_root() / place).exists() and not (root / place).exists():
+            lacks = f"task {name}: {place} is not in this experiment's copy, because neither git nor DVC knows it"
+            log.warning("flywheel: warning: %s; run `dvc add %s` and `git add conf data`", lacks, shlex.quote(place))
+
 
 def warn_if_stale() -> None:
-    """Say once for each `dvc repro` that `params.yaml` is stale.
+    """Say once for each `dvc repro` that `params.yaml` is stale, for stages that run without the params stage (`-s`).
 
-    In a `dvc exp run` it differs from `conf/` on purpose (`-S`), and nothing is said. Hashing `conf/` takes
-    milliseconds; only where something has changed is it composed.
+    Hashing `conf/` takes milliseconds; only where something has changed is it composed.
     """
-    if "DVC_EXP_BASELINE_REV" in os.environ or "DVC_EXP_NAME" in os.environ:
+    if _in_experiment():
         return
     from flywheel import compose
 
@@ -32,6 +72,11 @@ def warn_if_stale() -> None:
         log.warning("flywheel: warning: %s; run `make params`, or this run ignores the change", why)
 
 
+def _in_experiment() -> bool:
+    """Whether DVC runs an experiment: it has composed `params.yaml` itself, and `-S` makes it differ from `conf/`."""
+    return "DVC_EXP_BASELINE_REV" in os.environ or "DVC_EXP_NAME" in os.environ
+
+
 def _first_in_this_repro() -> bool:
     """Whether no stage of the same `dvc` process has warned yet (DVC is the stages' parent)."""
     note = state_dir() / "warned"
@@ -41,3 +86,20 @@ def _first_in_this_repro() -> bool:
     note.parent.mkdir(parents=True, exist_ok=True)
     note.write_text(parent)
     return True
+
+
+def main() -> int:
+    """Run the stage as DVC calls it.
+
+    Returns:
+        The exit code: 0, or 2 where `params.yaml` is stale.
+    """
+    set_up_process()
+    with explained() as outcome:
+        os.chdir(project_root())
+        check()
+    return outcome.code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

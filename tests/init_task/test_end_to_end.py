@@ -112,3 +112,24 @@ def test_interactions(user: User, data: Any) -> None:
     assert decision["metric"] == "ndcg_10"
     (user.project / "new.jsonl").write_text('{"user": "u3"}\n')
     assert user.predict("purchases", user.project / "new.jsonl")
+
+
+@pytest.mark.parametrize("how", ["--temp", "--queue"])
+def test_a_fresh_task_runs_in_an_experiment_s_copy_after_the_commands_that_are_printed(
+    user: User, data: Any, how: str
+) -> None:
+    (user.project / ".dvc/config.local").unlink()
+    for name in ("AUTHOR", "COMMITTER"):
+        user.environment |= {f"GIT_{name}_NAME": "test", f"GIT_{name}_EMAIL": "test@localhost"}
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
+        subprocess.run(["git", *words], cwd=user.project, env=user.environment, check=True)
+    data.flowers().to_csv(user.project / "data/my own.csv", index=False)
+    said = user.run("flywheel.cli", "init-task", "flowers", "--from", "data/my own.csv", "--target", "species")
+    printed = said.split("hold only what git and DVC know:\n")[1].strip()
+    assert printed == "dvc add 'data/my own.csv' && git add conf data"
+    user.run("dvc", "add", "data/my own.csv")
+    subprocess.run(["git", "add", "conf", "data"], cwd=user.project, check=True)
+    user.run("dvc", "exp", "run", how, "--name", "first", "preprocess@flowers")
+    if how == "--queue":
+        user.run("dvc", "exp", "run", "--run-all")
+    assert "first" in user.run("dvc", "exp", "list")

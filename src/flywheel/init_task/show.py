@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import PurePosixPath
+
+import yaml
 from rich.table import Table
 
 from flywheel.init_task.verb import NewTask
@@ -36,4 +40,15 @@ def next_lines(task: NewTask, *, written: bool) -> list[str]:
         "next:",
         f"  dvc repro evaluate@{task.name}    # train and measure; then see {report}",
         f"  dvc repro register@{task.name}    # and put the model into the registry, for `flywheel predict`",
+        "before `dvc exp run --temp` or `--queue`, whose copies hold only what git and DVC know:",
+        f"  {' && '.join(_tracking(task))}",
     ]
+
+
+def _tracking(task: NewTask) -> list[str]:
+    """The commands after which git and DVC know all that the task needs."""
+    place = PurePosixPath(yaml.safe_load(task.files[f"conf/data/{task.name}.yaml"])["watch"])
+    if place.is_absolute():  # outside of the project: every copy reads it there
+        return ["git add conf data"]
+    beside = [] if place.parts[0] == "data" else [f"{place}.dvc", str(place.parent / ".gitignore")]
+    return [f"dvc add {shlex.quote(str(place))}", shlex.join(["git", "add", "conf", "data", *beside])]
