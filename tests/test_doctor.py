@@ -50,3 +50,10 @@ def test_a_registry_that_was_lost_is_named(project: Path) -> None:
 def test_a_missing_params_file_is_a_finding_not_a_crash(project: Path) -> None:
     (project / "params.yaml").unlink()
     assert any(finding.state == "bad" and "make params" in finding.mend for finding in findings("params"))
+
+
+def test_half_a_dvc_lock_is_named_with_the_command_that_puts_it_back(project: Path) -> None:
+    (project / "dvc.lock").write_text("schema: '2.0'\nstages:\n  train@a:\n    cmd: x\n    deps:\n    - path")
+    (found,) = findings("dvc")
+    assert (found.state, found.said[:8]) == ("bad", "dvc.lock")
+    assert "run `flywheel params`" in found.mend

@@ -17,6 +17,7 @@ import pytest
 from tests.monitor.conftest import NOW, Memory
 
 from flywheel import loop
+from flywheel.dvc_lock import keep
 from flywheel.errors import FlywheelError
 from flywheel.registry import aliases, versions
 
@@ -155,6 +156,19 @@ def test_a_failed_rebuild_leaves_the_champion_and_backs_off(
     assert turn.entry.why.endswith("disk is full")
     assert champion() == 1
     assert "1 retrainings in a row have failed" in loop.once("digits", traffic=traffic).entry.why
+
+
+def test_half_a_dvc_lock_is_put_back_before_dvc_reads_it(
+    project_of_digits: Path, traffic: Memory, digits: Any, rebuild_by: Callable[..., None]
+) -> None:
+    """`kill -9` of the rebuild before left it; without this every rebuild would fail, and the loop back off."""
+    lock = project_of_digits / "dvc.lock"
+    lock.write_text("schema: '2.0'\nstages: {}\n")
+    keep(project_of_digits)
+    lock.write_text("schema: '2.0'\nstages:\n  train@digits:\n    cmd")
+    fill(traffic, digits, 40)
+    rebuild_by("import yaml; assert yaml.safe_load(open('dvc.lock')) == {'schema': '2.0', 'stages': {}}; " + REGISTER)
+    assert not loop.once("digits", traffic=traffic).failed
 
 
 def test_an_alert_is_sent_when_drift_begins_and_not_at_every_turn(

@@ -43,8 +43,9 @@ def params(
         bool, typer.Option("--check", help="Only say whether params.yaml is stale (exit code 1).")
     ] = False,
 ) -> None:
-    """Compose params.yaml from conf/."""
+    """Compose params.yaml from conf/; put dvc.lock back where a kill has left half of it."""
     from flywheel.compose import is_stale, write_params
+    from flywheel.dvc_lock import keep_or_restore
     from flywheel.params import project_root
 
     root = project_root()
@@ -53,6 +54,7 @@ def params(
             typer.echo("params.yaml differs from what conf/ composes to; run `make params`", err=True)
             raise typer.Exit(1)
         return
+    keep_or_restore(root)
     typer.echo("params.yaml is composed anew" if write_params(root) else "params.yaml is up to date")
 
 

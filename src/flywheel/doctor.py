@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from flywheel.database import masked
+from flywheel.dvc_lock import check as check_lock
 from flywheel.errors import FlywheelError
 from flywheel.params import load_params, project_root, state_dir, task_from
 from flywheel.tracking import prepare, tracking_uri
@@ -39,7 +40,8 @@ def examine() -> Iterator[Finding]:
         try:
             yield from look()
         except FlywheelError as error:
-            yield Finding("bad", look.__name__.strip("_"), error.what, error.mend or "")
+            said = f"{error.where}: {error.what}" if error.where else error.what
+            yield Finding("bad", look.__name__.strip("_"), said, error.mend or "")
         except (OSError, ImportError) as error:
             yield Finding("bad", look.__name__.strip("_"), str(error), "run `make setup`")
 
@@ -90,8 +92,10 @@ def _dvc() -> Iterator[Finding]:
     if not config.is_file():
         yield Finding("bad", "dvc", "no .dvc/config", "run `git checkout .dvc`")
         return
+    num_stages = check_lock(project_root())
     remote = "remote" in config.read_text()
-    yield Finding("ok", "dvc", f"{metadata.version('dvc')}, {'a remote is set' if remote else 'no remote'}",
+    yield Finding("ok", "dvc", f"{metadata.version('dvc')}, dvc.lock knows {num_stages} stages, "
+                  f"{'a remote is set' if remote else 'no remote'}",
                   "" if remote else "`dvc remote add -d NAME URL` shares data with others")  # fmt: skip
 
 

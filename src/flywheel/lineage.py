@@ -6,9 +6,8 @@ import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-import yaml
+from flywheel import dvc_lock
 
 PACKAGES = (
     "torch",
@@ -52,11 +51,7 @@ def package_versions() -> dict[str, str]:
 
 def lock_hashes(root: Path, stage: str) -> dict[str, str]:
     """The data hashes that `dvc.lock` holds for a stage (`train@fashion`): path -> md5 of what it read and wrote."""
-    try:
-        lock: dict[str, Any] = yaml.safe_load((root / "dvc.lock").read_text()) or {}
-    except FileNotFoundError:
-        return {}
-    entry = lock.get("stages", {}).get(stage, {})
+    entry = dvc_lock.read(root).get("stages", {}).get(stage, {})
     items = [*entry.get("deps", []), *entry.get("outs", [])]
     return {item["path"]: item["md5"] for item in items if not item["path"].startswith("src/") and "md5" in item}
 

@@ -165,6 +165,7 @@ class _Loop:
         return self._retrain(found.why, facts)
 
     def _retrain(self, why: str, facts: Facts) -> Turn:
+        from flywheel.dvc_lock import keep_or_restore
         from flywheel.monitor import rebuild
         from flywheel.monitor.journal import now
 
@@ -177,6 +178,7 @@ class _Loop:
         code, seconds = 0, self.settings.rebuild_hours * 3600
         try:
             with self._one_rebuild_at_a_time():
+                keep_or_restore(self.root)
                 for command in words:
                     code = code or rebuild.run(
                         command, self.root, file, seconds, lambda pid: self._running(why, pid)

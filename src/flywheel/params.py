@@ -82,7 +82,7 @@ def load_params(path: Path | None = None) -> dict[str, Any]:
     """
     file = path or project_root() / "params.yaml"
     try:
-        params = yaml.load(file.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - safe
+        params = load_yaml(file.read_text())
     except FileNotFoundError:
         raise ConfigError("missing", where=file, mend="run `make params`") from None
     except yaml.YAMLError as error:
@@ -90,6 +90,15 @@ def load_params(path: Path | None = None) -> dict[str, Any]:
     if not isinstance(params, dict) or not isinstance(params.get("tasks"), dict):
         raise ConfigError("has no tasks", where=file, mend="run `make params`")
     return params
+
+
+def load_yaml(text: str | bytes) -> Any:
+    """Read YAML by libyaml where it is there, which is ten times as fast.
+
+    Raises:
+        yaml.YAMLError: It is none.
+    """
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
 
 
 def load_task(name: str, path: Path | None = None) -> TaskConfig:

@@ -41,6 +41,7 @@ def run_stage(verb: str, work: Callable[[TaskConfig], None], arguments: list[str
     options = parser.parse_args(arguments)
     set_up_process()
     with explained(debug=options.debug) as outcome:
+        from flywheel.dvc_lock import keep_what_dvc_has_read
         from flywheel.params import load_task, project_root
         from flywheel.staleness import warn_if_stale
 
@@ -48,6 +49,7 @@ def run_stage(verb: str, work: Callable[[TaskConfig], None], arguments: list[str
         keep_caches_writable()
         task = load_task(options.task)
         warn_if_stale()
+        keep_what_dvc_has_read(project_root())
         work(task)
     return outcome.code
 

@@ -15,8 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from flywheel import dvc_lock
 from flywheel.digest import sha256_of
 from flywheel.params import home_root, state_dir
 from flywheel.types import Checked, Rot
@@ -74,12 +73,8 @@ def _md5(file: Path) -> str:
 
 def _owners(cache: Path) -> dict[str, list[Path]]:
     """The working tree's paths for each cached hash, by `dvc.lock` and the folder lists it names."""
-    try:
-        lock = yaml.safe_load((home_root() / "dvc.lock").read_text()) or {}
-    except FileNotFoundError:
-        return {}
     owners: dict[str, list[Path]] = {}
-    for stage in lock.get("stages", {}).values():
+    for stage in dvc_lock.read(home_root()).get("stages", {}).values():
         for out in stage.get("outs", []):
             place, md5 = home_root() / out["path"], out.get("md5", "")
             owners.setdefault(md5, []).append(place)

@@ -1,0 +1,156 @@
+"""`dvc.lock` after a kill: DVC writes it in place, so that half of it may be left, and then no `dvc repro` starts.
+
+Each stage keeps a copy of the file that DVC has just read; `flywheel params` (thus `make repro`) and the loop look at
+the file before DVC does, and put the copy back where it is damaged. Nothing that was built since is lost: DVC takes it
+out of its run cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flywheel.errors import ConfigError
+from flywheel.params import home_root, load_yaml, state_dir
+from flywheel.stage import whole_file
+
+log = logging.getLogger("flywheel")
+
+NAME = "dvc.lock"
+HINT = "run `flywheel params`, which puts the last whole one back"
+
+
+def read(root: Path) -> dict[str, Any]:
+    """What `dvc.lock` holds; empty where there is none.
+
+    Raises:
+        ConfigError: It is no YAML, because a kill has left half of it.
+    """
+    file = root / NAME
+    try:
+        found = load_yaml(file.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        why = " ".join(str(error).split())[:120]
+        raise ConfigError(f"is damaged ({why})", where=NAME, mend=HINT) from None
+    if not isinstance(found, dict):
+        raise ConfigError("is damaged (it holds no mapping)", where=NAME, mend=HINT)
+    return found
+
+
+def check(root: Path) -> int:
+    """Count the stages that `dvc.lock` knows, held against DVC's own schema.
+
+    Raises:
+        ConfigError: DVC would refuse it.
+    """
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    if not (root / NAME).exists():
+        return 0
+    found = read(root)
+    try:
+        COMPILED_LOCKFILE_SCHEMA(found)
+    except Invalid as error:
+        raise ConfigError(f"is damaged ({error})", where=NAME, mend=HINT) from None
+    if not (root / NAME).read_bytes().endswith(b"\n"):  # half of a line may be valid YAML too
+        raise ConfigError("is damaged (its last line has no end)", where=NAME, mend=HINT)
+    return len(found.get("stages", {}))
+
+
+def keep(root: Path) -> None:
+    """Keep a copy of `dvc.lock`, if there is one and it is not that of an experiment's copy of the project.
+
+    To be called only where the file is known to be whole, as in a stage: DVC has read it before it starts one.
+    """
+    file, copy = root / NAME, state_dir() / NAME
+    if root.resolve() != home_root().resolve() or not file.is_file():
+        return
+    content = file.read_bytes()
+    if not copy.is_file() or copy.read_bytes() != content:
+        with whole_file(copy) as part:
+            part.write_bytes(content)
+
+
+def keep_or_restore(root: Path) -> None:
+    """Look at `dvc.lock` before DVC does: keep a copy of it if it is whole, else put the last whole one back.
+
+    That is the copy in `.flywheel/`, or else the committed one; the damaged file is kept as
+    `.flywheel/dvc.lock.damaged`.
+
+    Raises:
+        ConfigError: It is damaged and there is no whole one, or DVC is at work on it.
+    """
+    try:
+        check(root)
+    except ConfigError:
+        with _dvc_shut_out(root):
+            _restore(root)
+    else:
+        keep(root)
+
+
+def _restore(root: Path) -> None:
+    try:
+        check(root)  # again: DVC may have been in the middle of writing it
+        return
+    except ConfigError as error:
+        what = error.what
+    file = root / NAME
+    damaged = file.read_bytes()
+    with whole_file(state_dir() / f"{NAME}.damaged") as part:
+        part.write_bytes(damaged)
+    for content, place in ((_bytes(state_dir() / NAME), f".flywheel/{NAME}"), (_committed(root), "the commit")):
+        if content is None:
+            continue
+        with whole_file(file) as part:
+            part.write_bytes(content)
+        with contextlib.suppress(ConfigError):
+            check(root)
+            log.warning("%s %s; put back from %s, what was built since is in DVC's run cache", NAME, what, place)
+            return
+    with whole_file(file) as part:
+        part.write_bytes(damaged)
+    hint = f"`rm {NAME}`: the next `dvc repro` takes what was built out of DVC's run cache"
+    raise ConfigError(f"{what}, and there is no copy", where=NAME, mend=hint)
+
+
+@contextlib.contextmanager
+def _dvc_shut_out(root: Path) -> Iterator[None]:
+    """Hold the lock under which DVC writes the file."""
+    from dvc.lock import Lock, LockError
+
+    (root / ".dvc/tmp").mkdir(parents=True, exist_ok=True)
+    try:
+        with Lock(str(root / ".dvc/tmp/lock")):
+            yield
+    except LockError:
+        raise ConfigError("another `dvc` is at work on it", where=NAME, mend="wait until it has ended") from None
+
+
+def keep_what_dvc_has_read(root: Path) -> None:
+    """Keep a copy in a stage that DVC has started, which sets `DVC_ROOT`."""
+    if "DVC_ROOT" in os.environ:
+        keep(root)
+
+
+def _bytes(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
+
+
+def _committed(root: Path) -> bytes | None:
+    command = ["git", "-C", str(root), "show", f"HEAD:./{NAME}"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None

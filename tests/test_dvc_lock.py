@@ -1,0 +1,110 @@
+"""DVC writes `dvc.lock` in place: a kill leaves half of it, and the next command puts a whole one back."""
+
+import random
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from dvc.lock import Lock
+
+from flywheel.dvc_lock import check, keep, keep_or_restore, read
+from flywheel.errors import ConfigError
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+ENTRY = """\
+  train@{name}:
+    cmd: sh src/stage.sh train {name}
+    deps:
+    - path: data/processed/{name}
+      hash: md5
+      md5: 0123456789abcdef0123456789abcdef.dir
+    outs:
+    - path: artifacts/{name}/model
+      hash: md5
+      md5: 89abcdef0123456789abcdef01234567.dir
+"""
+WHOLE = "schema: '2.0'\nstages:\n" + "".join(ENTRY.format(name=name) for name in ("a", "b", "c"))
+
+
+@pytest.fixture
+def lock(project: Path) -> Path:
+    file = project / "dvc.lock"
+    file.write_text(WHOLE)
+    return file
+
+
+def test_half_of_it_is_put_back_from_the_copy(lock: Path) -> None:
+    keep(lock.parent)
+    for length in {0, 1, 20, *random.Random(0).sample(range(len(WHOLE)), 20)}:
+        half = WHOLE[:length]
+        if half.endswith("md5: 89abcdef0123456789abcdef01234567.dir\n"):
+            continue  # it ends with a whole stage
+        lock.write_text(half)
+        keep_or_restore(lock.parent)
+        assert lock.read_text() == WHOLE or half.endswith("\n"), half
+        check(lock.parent)
+
+
+def test_what_dvc_would_take_is_kept_and_not_touched(lock: Path) -> None:
+    keep_or_restore(lock.parent)
+    newer = WHOLE + ENTRY.format(name="d")
+    lock.write_text(newer)
+    keep_or_restore(lock.parent)
+    assert (lock.read_text(), (lock.parent / ".flywheel/dvc.lock").read_text()) == (newer, newer)
+
+
+def test_without_a_copy_it_comes_from_the_commit(lock: Path) -> None:
+    root = lock.parent
+    for words in (
+        ["init", "-q"],
+        ["add", "dvc.lock"],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "x"],
+    ):
+        subprocess.run(["git", *words], cwd=root, check=True)
+    lock.write_text(WHOLE[:200])
+    keep_or_restore(root)
+    assert lock.read_text() == WHOLE
+    assert (root / ".flywheel/dvc.lock.damaged").read_text() == WHOLE[:200]
+
+
+def test_without_either_nothing_is_lost_and_the_way_out_is_named(lock: Path) -> None:
+    lock.write_text(WHOLE[:200])
+    with pytest.raises(ConfigError, match=r"dvc\.lock: is damaged .*there is no copy; `rm dvc\.lock`"):
+        keep_or_restore(lock.parent)
+    assert lock.read_text() == WHOLE[:200]
+
+
+def test_a_file_that_dvc_is_writing_is_left_to_it(lock: Path) -> None:
+    keep(lock.parent)
+    lock.write_text(WHOLE[:200])
+    (lock.parent / ".dvc/tmp").mkdir(exist_ok=True)
+    with Lock(str(lock.parent / ".dvc/tmp/lock")), pytest.raises(ConfigError, match="another `dvc` is at work"):
+        keep_or_restore(lock.parent)
+    assert lock.read_text() == WHOLE[:200]
+
+
+def test_a_stage_keeps_the_copy_and_params_puts_it_back(lock: Path, run_flywheel: Run) -> None:
+    run_flywheel("evaluate", "--task", "fashion", DVC_ROOT=str(lock.parent))
+    assert (lock.parent / ".flywheel/dvc.lock").read_text() == WHOLE
+    lock.write_text(WHOLE[:200])
+    run_flywheel("evaluate", "--task", "fashion")  # by hand: nobody has looked whether it is whole
+    assert (lock.parent / ".flywheel/dvc.lock").read_text() == WHOLE
+    done = run_flywheel("cli", "params")
+    assert done.returncode == 0
+    assert "dvc.lock is damaged" in done.stderr
+    assert "put back from .flywheel/dvc.lock" in done.stderr
+    assert lock.read_text() == WHOLE
+
+
+def test_an_experiment_s_copy_does_not_replace_the_main_checkout_s(lock: Path, tmp_path: Path) -> None:
+    keep(lock.parent)
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\n")
+    keep(tmp_path)
+    assert (lock.parent / ".flywheel/dvc.lock").read_text() == WHOLE
+
+
+def test_reading_half_of_it_is_one_line(lock: Path) -> None:
+    lock.write_text("stages:\n  train@a: {}\n  trai")
+    with pytest.raises(ConfigError, match=r"dvc\.lock: is damaged .*run `flywheel params`"):
+        read(lock.parent)
