@@ -242,3 +242,29 @@ def mortal_postgres() -> Iterator[Postgres]:
     """A server of one test's own, which may kill it; it waits for the disk."""
     with running_postgres(fsync=True) as server:
         yield server
+
+
+@pytest.fixture
+def called_gs(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """Put a stand-in for Ghostscript on PATH; gives what reads how it was called, empty where it was not."""
+    from PIL import EpsImagePlugin
+
+    folder = tmp_path_factory.mktemp("gs")
+    calls = folder / "calls"
+    (folder / "gs").write_text(f'#!/bin/sh\necho "$@" >> "{calls}"\n')
+    (folder / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # Pillow looks for it once
+    return lambda: calls.read_text() if calls.exists() else ""
+
+
+@pytest.fixture(params=["EPS", "TIFF", "TGA", "JPEG2000", "ICO", "PPM"])
+def unpromised(request: pytest.FixtureRequest) -> bytes:
+    """A picture of a format that Pillow reads and Flywheel does not."""
+    import io
+
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8), (10, 20, 30)).save(stream, request.param)
+    return stream.getvalue()

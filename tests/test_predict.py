@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ def test_raw_test_rows_are_answered_as_evaluate_answered_them(
     exported = load_file(digits.folder / "good/export/scores.safetensors")["scores"]
     assert np.array_equal(got, exported)
     assert answers["row"].tolist() == list(range(len(wanted)))
+
+
+def test_a_picture_of_another_format_is_refused_and_starts_no_program(
+    at_store: Path, unpromised: bytes, called_gs: Callable[[], str]
+) -> None:
+    Path("a.png").write_bytes(unpromised)
+    with pytest.raises(DataError, match=r"a\.png, row 0: is no picture that can be read \(PNG, JPEG, BMP, GIF or"):
+        predict("digits", [Path("a.png")])
+    assert called_gs() == ""
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl", ".CSV"])

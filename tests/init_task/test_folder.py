@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,16 @@ def test_files_that_are_no_pictures_are_said(shades: Path) -> None:
         file.write_bytes(b"nothing")
     with pytest.raises(DataError, match="is no picture, nor is any other file looked at"):
         guess_folder(shades, None)
+
+
+def test_pictures_of_other_formats_reach_no_decoder(
+    shades: Path, unpromised: bytes, called_gs: Callable[[], str]
+) -> None:
+    for file in shades.rglob("*.png"):
+        file.write_bytes(unpromised)
+    with pytest.raises(DataError, match="is no picture, nor is any other file looked at"):
+        guess_folder(shades, None)
+    assert called_gs() == ""
 
 
 def test_rare_classes(shades: Path, data: Any) -> None:

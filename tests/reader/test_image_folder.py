@@ -53,7 +53,7 @@ def test_corrupt_pictures_are_bad_rows_not_crashes(fixtures: Path, tmp_path: Pat
     bad = frame[frame["error"].notna()]
     assert bad["file"].tolist() == ["cat/1.jpg", "cat/2.png", "dog/0.png"]
     assert "corrupt picture" in bad["error"].iloc[0]
-    assert bad["error"].tolist()[1:] == ["is empty", "is no picture that can be read"]
+    assert bad["error"].tolist()[1:] == ["is empty", "is no picture that can be read (PNG, JPEG, BMP, GIF or WebP)"]
     assert bad["image"].isna().all()
     assert len(frame) == 10
 

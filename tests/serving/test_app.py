@@ -54,6 +54,21 @@ def test_a_bare_picture_and_a_packed_body_will_do(
     assert encode.scores_of(client.post(PREDICT, content=packed, headers=headers).json()) == wanted
 
 
+def test_a_picture_of_another_format_is_refused_and_starts_no_program(
+    client: TestClient, unpromised: bytes, called_gs: Callable[[], str]
+) -> None:
+    text = base64.b64encode(unpromised).decode()
+    answers = [
+        client.post(PREDICT, files={"image": ("a.png", unpromised)}),
+        client.post(PREDICT, content=unpromised, headers={"content-type": "image/png"}),
+        client.post(PREDICT, json={"image": text}),
+        client.post("/v1/tasks/digits/explain", json={"image": text}),
+    ]
+    assert [answer.status_code for answer in answers] == [422] * 4, [answer.text for answer in answers]
+    assert all("is no picture that can be read" in answer.text for answer in answers)
+    assert called_gs() == ""
+
+
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [

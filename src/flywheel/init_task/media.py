@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from collections import Counter
@@ -30,16 +29,16 @@ def look_at_pictures(guess: Guess, files: list[Path]) -> None:
     Raises:
         DataError: None of the files is a picture.
     """
-    from PIL import Image, UnidentifiedImageError
+    from flywheel.reader.format.image_file import ImageError, open_image
 
     sizes: Counter[tuple[int, int]] = Counter()
     grey, bad = True, []
     for file in files:
         try:
-            with Image.open(io.BytesIO(file.read_bytes())) as picture:
+            with open_image(file.read_bytes()) as picture:
                 sizes[(picture.height, picture.width)] += 1
                 grey &= picture.mode in GREY_MODES
-        except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
+        except ImageError:
             bad.append(file)
     _refuse_bad(guess, files, bad, "picture")
     side = int(np.median([min(size) for size in sizes.elements()]))
@@ -64,16 +63,16 @@ def look_at_recordings(guess: Guess, files: list[Path]) -> None:
     Raises:
         DataError: None of the files is a recording.
     """
-    import soundfile
+    from flywheel.reader.format.audio_file import AudioError, decode_audio
 
     rates: Counter[int] = Counter()
     seconds, bad = [], []
     for file in files:
         try:
-            header = soundfile.info(str(file))
-            rates[int(header.samplerate)] += 1
-            seconds.append(header.frames / header.samplerate)
-        except soundfile.LibsndfileError:
+            recording = decode_audio(file.read_bytes())
+            rates[recording.rate_hz] += 1
+            seconds.append(len(recording.samples) / recording.rate_hz)
+        except AudioError:
             bad.append(file)
     _refuse_bad(guess, files, bad, "recording")
     rate, number = min(rates.items(), key=lambda item: (-item[1], item[0]))

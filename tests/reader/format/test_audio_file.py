@@ -30,7 +30,8 @@ def patched(offset: int, form: str, value: int) -> bytes:
 @pytest.mark.parametrize(
     ("kind", "subtype", "tolerance"),
     [("WAV", "PCM_U8", 0.01), ("WAV", "PCM_16", 4e-5), ("WAV", "PCM_24", 1e-6), ("WAV", "FLOAT", 0),
-     ("WAV", "ULAW", 0.02), ("FLAC", "PCM_16", 4e-5), ("OGG", "VORBIS", 0.1)],
+     ("WAV", "ULAW", 0.02), ("WAV", "ALAW", 0.02), ("WAV", "DOUBLE", 0), ("WAVEX", "PCM_24", 1e-6),
+     ("RF64", "PCM_16", 4e-5), ("FLAC", "PCM_16", 4e-5), ("OGG", "VORBIS", 0.1), ("OGG", "OPUS", 0.2)],
 )  # fmt: skip
 def test_every_kind_is_decoded(kind: str, subtype: str, tolerance: float) -> None:
     recording = decode_audio(encoded(kind=kind, subtype=subtype))
@@ -53,7 +54,10 @@ def test_a_wav_of_unstated_length_is_read_to_its_end() -> None:
     [
         (b"", "is empty"),
         (b"hello", "is no WAV, FLAC or OGG file"),
-        (b"RIFF", "is no recording that can be read"),
+        (b"RIFF", "is no WAV, FLAC or OGG file"),
+        (encoded(kind="MP3", subtype="MPEG_LAYER_III"), "is an MP3 file by its content, no WAV, FLAC or OGG file"),
+        (encoded(kind="AIFF"), "is no WAV, FLAC or OGG file"),
+        (encoded(kind="RF64")[:-1], "is cut short: 1599 of 1600 bytes of sound are there"),
         (encoded()[:60], "is cut short: 16 of 1600 bytes of sound are there"),
         (encoded()[:-1], "is cut short: 1599 of 1600 bytes of sound are there"),
         (encoded(kind="FLAC")[:-200], "is no recording that can be read"),
@@ -72,6 +76,25 @@ def test_what_cannot_be_used_has_a_reason(content: bytes, why: str) -> None:
     with pytest.raises(AudioError) as caught:
         decode_audio(content)
     assert str(caught.value).startswith(why)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [*(encoded(kind="WAV", subtype=subtype) for subtype in ("IMA_ADPCM", "MS_ADPCM", "GSM610", "NMS_ADPCM_16")),
+     patched(20, "<H", 0x55)],
+    ids=["IMA_ADPCM", "MS_ADPCM", "GSM610", "NMS_ADPCM_16", "MPEG_LAYER_III"],
+)  # fmt: skip
+def test_other_codings_in_a_wav_file_reach_no_decoder(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soundfile, "SoundFile", lambda *_: pytest.fail("was opened"))
+    with pytest.raises(AudioError, match=r"is a WAV file of coding 0x.*, which is not read \(PCM, "):
+        decode_audio(content)
+
+
+def test_other_codings_in_an_ogg_file_reach_no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded(kind="OGG", subtype="VORBIS").replace(b"\x01vorbis", b"Speex  ")
+    monkeypatch.setattr(soundfile, "SoundFile", lambda *_: pytest.fail("was opened"))
+    with pytest.raises(AudioError, match="is an OGG file that holds neither Vorbis nor Opus"):
+        decode_audio(content)
 
 
 def test_more_than_the_limit_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "BMP"])
 def test_grey_stays_grey(kind: str) -> None:
     np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(GREY), kind)), GREY)
 
@@ -30,6 +31,12 @@ def test_grey_stays_grey(kind: str) -> None:
 def test_colour_stays_colour(kind: str) -> None:
     options = {"lossless": True} if kind == "WEBP" else {}
     np.testing.assert_array_equal(decode_image(encoded(Image.fromarray(COLOUR), kind, **options)), COLOUR)
+
+
+def test_other_formats_than_the_five_reach_no_decoder(unpromised: bytes, called_gs: Callable[[], str]) -> None:
+    with pytest.raises(ImageError, match=r"is no picture that can be read \(PNG, JPEG, BMP, GIF or WebP\)"):
+        decode_image(unpromised)
+    assert called_gs() == ""
 
 
 def test_transparency_becomes_white() -> None:

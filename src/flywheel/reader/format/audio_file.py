@@ -16,7 +16,13 @@ MAX_SAMPLES = 64_000_000
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 384_000
 
-_MAGIC = (b"RIFF", b"fLaC", b"OggS")
+_WAV, _OGG = (b"RIFF", b"RF64"), b"OggS"  # RF64: a WAV file that may be larger than 4 GiB (EBU Tech 3306)
+_MAGIC = (*_WAV, b"fLaC", _OGG)
+# The only codings that bytes are decoded from. libsndfile knows more, an MP3 inside a WAV file for one.
+_WAV_CODINGS = {1: "PCM", 3: "floating point", 6: "A-law", 7: "mu-law"}
+_EXTENSIBLE = 0xFFFE  # the coding stands 24 bytes further on
+_OGG_CODINGS = (b"\x01vorbis", b"OpusHead")
+_SUBTYPES = ("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "VORBIS", "OPUS")
 _UNKNOWN_SIZE = 0xFFFF_FFFF  # what programs write that do not know yet how long a recording will be
 
 
@@ -43,11 +49,11 @@ def decode_audio(encoded: bytes) -> Recording:
 
     if not encoded:
         raise AudioError("is empty")
-    if not encoded.startswith(_MAGIC):  # libsndfile would try thirty other formats, one of which answers on stderr
-        raise AudioError("is no WAV, FLAC or OGG file")
-    _check_wav_size(encoded)
+    _check_format(encoded)
     try:
         with soundfile.SoundFile(io.BytesIO(encoded)) as file:
+            if file.subtype not in _SUBTYPES:
+                raise AudioError(f"holds sound coded as {file.subtype}, which is not read")
             check_header(file.frames, file.channels, file.samplerate)
             samples = file.read(file.frames, dtype="float32", always_2d=True)
             promised = file.frames
@@ -86,17 +92,50 @@ def mono(samples: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(mixed, dtype=np.float32)
 
 
-def _check_wav_size(encoded: bytes) -> None:
-    """Refuse a WAV file whose end is missing, which libsndfile would take for a shorter one."""
-    place = 12
-    while encoded.startswith(b"RIFF") and place + 8 <= len(encoded):
-        size = int.from_bytes(encoded[place + 4 : place + 8], "little")
-        if encoded[place : place + 4] == b"data":
-            there = len(encoded) - place - 8
+def _check_format(encoded: bytes) -> None:
+    """Refuse all but WAV, FLAC and OGG of the known codings before libsndfile, which tries thirty formats, sees them.
+
+    Raises:
+        AudioError: It is another format or coding, or a WAV file whose end is missing.
+    """
+    if encoded.startswith(b"ID3") or (encoded[:1] == b"\xff" and encoded[1:2] >= b"\xe0"):  # a tag, or a frame's start
+        raise AudioError("is an MP3 file by its content, no WAV, FLAC or OGG file")
+    if not encoded.startswith(_MAGIC) or (encoded.startswith(_WAV) and encoded[8:12] != b"WAVE"):
+        raise AudioError("is no WAV, FLAC or OGG file")
+    if encoded.startswith(_WAV):
+        _check_wav(encoded)
+    elif encoded.startswith(_OGG):
+        first = 27 + int.from_bytes(encoded[26:27], "little")  # after the page's header and its table of lengths
+        if not encoded[first:].startswith(_OGG_CODINGS):
+            raise AudioError("is an OGG file that holds neither Vorbis nor Opus")
+
+
+def _check_wav(encoded: bytes) -> None:
+    """Refuse a WAV file of an unknown coding, and one whose end is missing: libsndfile would take it for a shorter one.
+
+    Raises:
+        AudioError: It is.
+    """
+    place, large = 12, _UNKNOWN_SIZE
+    while place + 8 <= len(encoded):
+        name, start = encoded[place : place + 4], place + 8
+        size = int.from_bytes(encoded[place + 4 : start], "little")
+        if name == b"ds64":  # of RF64, where the data chunk itself does not say how large it is
+            large = int.from_bytes(encoded[start + 8 : start + 16], "little")
+        elif name == b"fmt ":
+            coding = int.from_bytes(encoded[start : start + 2], "little")
+            if coding == _EXTENSIBLE:
+                coding = int.from_bytes(encoded[start + 24 : start + 26], "little")
+            if coding not in _WAV_CODINGS:
+                known = ", ".join(_WAV_CODINGS.values())
+                raise AudioError(f"is a WAV file of coding {coding:#06x}, which is not read ({known} are)")
+        elif name == b"data":
+            size = large if size == _UNKNOWN_SIZE else size
+            there = len(encoded) - start
             if there < size != _UNKNOWN_SIZE:
                 raise AudioError(f"is cut short: {there} of {size} bytes of sound are there")
             return
-        place += 8 + size + size % 2
+        place = start + size + size % 2
 
 
 def _plain(error: Exception) -> str:

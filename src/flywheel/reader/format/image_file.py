@@ -5,12 +5,18 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+IMAGE_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
+"""The only decoders that bytes may reach. Pillow has forty more, whatever the file is called: the one for EPS starts
+Ghostscript, and few of the others are looked after."""
+
 MAX_PIXELS = 64_000_000
 """Larger pictures are refused: a file of a few kilobytes can unpack to gigabytes."""
 
@@ -25,6 +31,30 @@ class ImageError(ValueError):
     """Why a value cannot be a picture, in words that fit after `row 3: `."""
 
 
+@contextmanager
+def open_image(encoded: bytes) -> Iterator[ImageFile.ImageFile]:
+    """Open a picture for the block, which may read its header or its pixels.
+
+    Raises:
+        ImageError: The bytes are no picture of one of `IMAGE_FORMATS`, are truncated, or hold too many pixels; also for
+            what goes wrong in the block.
+    """
+    try:
+        with Image.open(io.BytesIO(encoded), formats=IMAGE_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(f"has {image.width}x{image.height} pixels, more than {MAX_PIXELS}")
+            yield image
+    except UnidentifiedImageError:
+        why = "is no picture that can be read (PNG, JPEG, BMP, GIF or WebP)"
+        raise ImageError(why if encoded else "is empty") from None
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError(f"has more than {MAX_PIXELS} pixels") from None
+    except _BROKEN as error:
+        raise ImageError(f"is a corrupt picture ({error})".replace("\n", " ")) from None
+
+
 def decode_image(encoded: bytes) -> np.ndarray[Any, Any]:
     """Decode a picture: uint8, [H, W] if it is grey, else [H, W, 3].
 
@@ -32,19 +62,10 @@ def decode_image(encoded: bytes) -> np.ndarray[Any, Any]:
     grey is scaled to 8 bits.
 
     Raises:
-        ImageError: The bytes are no picture, are truncated, or hold too many pixels.
+        ImageError: As `open_image`.
     """
-    try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            return to_array(image)
-    except UnidentifiedImageError:
-        raise ImageError("is no picture that can be read" if encoded else "is empty") from None
-    except ImageError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(f"has more than {MAX_PIXELS} pixels") from None
-    except _BROKEN as error:
-        raise ImageError(f"is a corrupt picture ({error})".replace("\n", " ")) from None
+    with open_image(encoded) as image:
+        return to_array(image)
 
 
 def to_array(image: Image.Image) -> np.ndarray[Any, Any]:
