@@ -63,6 +63,12 @@ def test_a_picture_of_another_format_is_refused_and_starts_no_program(
     assert called_gs() == ""
 
 
+def test_a_file_name_that_no_table_could_hold_is_refused(at_store: Path) -> None:
+    Path("caf\udce9.npy").touch()
+    with pytest.raises(DataError, match=r"the file name 'caf\\udce9.npy' is not UTF-8; rename it"):
+        predict("digits", [Path("caf\udce9.npy")], output=Path("out.csv"))
+
+
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl", ".CSV"])
 def test_each_kind_of_output_holds_the_answers_and_what_gave_them(
     at_store: Path, test_images: np.ndarray[Any, Any], ending: str

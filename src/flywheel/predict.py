@@ -121,11 +121,14 @@ def table(predictions: Predictions) -> Table:
 
 def _check(files: Sequence[Path], output: Path | None, version: str | None, alias: str | None) -> None:
     """Refuse what cannot work before anything is loaded."""
+    from flywheel.reader.format.folder import check_name
+
     if version is not None and alias is not None:
         raise FlywheelError("a version and an alias are both given", mend="give one of them")
     if not files:
         raise DataError("predict", None, "no files given", mend="name at least one")
     for file in files:
+        check_name(file)
         if not file.exists():
             raise DataError(file, None, "no such file", mend="check the path")
     if output is not None and output.suffix.lower() not in ENDINGS:

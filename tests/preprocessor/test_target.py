@@ -101,3 +101,10 @@ def test_json_round_trip() -> None:
 def test_class_lists_that_cannot_be_are_refused(classes: list[str]) -> None:
     with pytest.raises(ValueError, match="two different names"):
         ClassTarget(classes)
+
+
+def test_a_class_is_one_however_its_name_is_composed() -> None:
+    target = fitted("café", "the", "cafe\u0301")
+    assert target.classes == ["café", "the"]
+    assert target.encode(pd.Series(["cafe\u0301", "the"])).tolist() == [0, 1]
+    assert fitted("café", "the", classes=["the", "cafe\u0301"]).classes == ["the", "café"]

@@ -51,9 +51,10 @@ def test_a_folder_is_listed_in_order_through_links_and_out_of_circles(tmp_path: 
     for file in (real / "z", folder / "b" / "1", folder / "a"):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
-    (folder / "linked").symlink_to(real)
+    for link in ("linked", "b/again"):
+        (folder / link).symlink_to(real)
     (folder / "b" / "round").symlink_to(folder)
-    assert list(files_in(folder)) == ["a", "b/1", "linked/z"]
+    assert list(files_in(folder)) == ["a", "b/1", "b/again/z", "linked/z"]
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from flywheel.init_task.classes import check_classes, check_rows
 from flywheel.init_task.guess import CLASS, DRAWN_SHARES, Guess, Node, counted, listed
 from flywheel.init_task.media import look_at_pictures, look_at_recordings, look_at_texts
 from flywheel.reader.format.audio_file import AUDIO_EXTENSIONS
+from flywheel.reader.format.folder import composed, list_files
 from flywheel.reader.format.image_file import IMAGE_EXTENSIONS
 from flywheel.reader.table import SPLIT_WORDS
 
@@ -97,7 +97,7 @@ def guess_folder(folder: Path, modality: str | None) -> Guess:
     Raises:
         DataError: It holds nothing to learn from, several kinds of files, or one class.
     """
-    paths = _walk(folder)
+    paths = _listed(folder)
     splits = _splits(paths)
     media = {name: _sorted_in(paths, splits, medium.extensions) for name, medium in MEDIA.items()}
     name = _modality(folder, media, paths, modality)
@@ -120,27 +120,16 @@ def guess_folder(folder: Path, modality: str | None) -> Guess:
     return guess
 
 
-def _walk(folder: Path) -> list[Path]:
-    """All files by relative path, in order; links are followed, hidden files and folders left out.
+def _listed(folder: Path) -> list[Path]:
+    """All files by relative path, in order.
 
     Raises:
-        DataError: There are none.
-        OSError: A folder cannot be read.
+        DataError: There are none, or one whose name is no text.
     """
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    found: list[Path] = []
-    seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
-        real = os.path.realpath(place)
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if real not in seen else []
-        found += [] if real in seen else [Path(place) / name for name in sorted(names) if not name.startswith(".")]
-        seen.add(real)
+    found = list_files(folder)
     if not found:
         raise DataError(folder, None, "is an empty folder", mend="name a table, or a folder with a folder a class")
-    return sorted(path.relative_to(folder) for path in found)
+    return [Path(name) for name in found]
 
 
 def _splits(paths: list[Path]) -> dict[str, str]:
@@ -161,7 +150,7 @@ def _sorted_in(paths: list[Path], splits: dict[str, str], extensions: Sequence[s
             files.loose.append(path)
             continue
         split = back[path.parts[0]] if splits else "."
-        files.by_split.setdefault(split, {}).setdefault(path.parts[depth], []).append(path)
+        files.by_split.setdefault(split, {}).setdefault(composed(path.parts[depth]), []).append(path)
     return files
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from flywheel.errors import DataError
 from flywheel.reader.format.audio_file import AUDIO_EXTENSIONS
+from flywheel.reader.format.folder import request_files
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.table import parquet_chunks
 
@@ -27,7 +28,7 @@ def read_audio_requests(paths: Sequence[Path]) -> pd.DataFrame:
         DataError: A file is missing, of a kind that is not read, or has no column `audio`.
     """
     frames: list[pd.DataFrame] = []
-    for path in (file for given in paths for file in _files(given)):
+    for path in (file for given in paths for file in request_files(given, "recordings", AUDIO_EXTENSIONS, TABLES)):
         if path.suffix.lower() in TABLES:
             frame = _table(path)
         else:
@@ -38,21 +39,6 @@ def read_audio_requests(paths: Sequence[Path]) -> pd.DataFrame:
     if not frames:
         raise DataError("predict", None, "no files given", mend="name recordings or a folder of them")
     return pd.concat(frames, ignore_index=True)
-
-
-def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        found = [file for file in path.rglob("*") if file.suffix.lower() in AUDIO_EXTENSIONS and file.is_file()]
-        files = [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
-        if not files:
-            raise DataError(path, None, f"holds no recordings ({', '.join(AUDIO_EXTENSIONS)})")
-        return sorted(files)
-    if not path.is_file():
-        raise DataError(path, None, "no such file", mend="check the path")
-    if path.suffix.lower() not in (*AUDIO_EXTENSIONS, *TABLES):
-        kinds = ", ".join((*AUDIO_EXTENSIONS, ".parquet"))
-        raise DataError(path, None, f"files of kind '{path.suffix}' are not read", mend=f"give {kinds} or a folder")
-    return [path]
 
 
 def _table(path: Path) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from flywheel.errors import DataError
+from flywheel.reader.format.folder import request_files
 from flywheel.reader.format.image_file import IMAGE_EXTENSIONS
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.raw_file import open_raw
@@ -16,6 +17,7 @@ from flywheel.reader.format.table import csv_chunks, parquet_chunks
 
 Shape = tuple[int, int, int]
 ROWS = 4096
+TABLES = (".npy", ".csv", ".parquet", ".pq")
 
 
 def read_image_requests(paths: Sequence[Path], shape: Shape) -> pd.DataFrame:
@@ -27,7 +29,7 @@ def read_image_requests(paths: Sequence[Path], shape: Shape) -> pd.DataFrame:
         shape: Height, width and channels that rows of pixels have.
     """
     frames: list[pd.DataFrame] = []
-    for path in (file for given in paths for file in _files(given)):
+    for path in (file for given in paths for file in request_files(given, "pictures", IMAGE_EXTENSIONS, TABLES)):
         kind = ".jpg" if path.suffix.lower() in IMAGE_EXTENSIONS else path.suffix.lower()
         frame = _READERS[kind](path, shape)
         frame["file"] = object_column([str(path)] * len(frame))
@@ -36,21 +38,6 @@ def read_image_requests(paths: Sequence[Path], shape: Shape) -> pd.DataFrame:
     if not frames:
         raise DataError("predict", None, "no files given", mend="name picture files or a folder of them")
     return pd.concat(frames, ignore_index=True)
-
-
-def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        hidden = [file for file in path.rglob("*") if file.suffix.lower() in IMAGE_EXTENSIONS and file.is_file()]
-        files = [file for file in hidden if not any(part.startswith(".") for part in file.relative_to(path).parts)]
-        if not files:
-            raise DataError(path, None, f"holds no pictures ({', '.join(IMAGE_EXTENSIONS)})")
-        return sorted(files)
-    if not path.is_file():
-        raise DataError(path, None, "no such file", mend="check the path")
-    if path.suffix.lower() not in (*IMAGE_EXTENSIONS, *_READERS):
-        kinds = ", ".join((*IMAGE_EXTENSIONS, ".npy", ".csv", ".parquet"))
-        raise DataError(path, None, f"files of kind '{path.suffix}' are not read", mend=f"give {kinds} or a folder")
-    return [path]
 
 
 def _picture(path: Path, shape: Shape) -> pd.DataFrame:

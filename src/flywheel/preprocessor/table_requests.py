@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from flywheel.errors import DataError, nearest
+from flywheel.reader.format.folder import list_files
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.raw_file import open_raw
 from flywheel.reader.format.table_file import TableFile, TableFormat, is_table, separator_of
@@ -56,11 +57,10 @@ def read_table_requests(
 def _files(path: Path, text_files: bool) -> list[Path]:
     kinds = f"{TABLES}, .txt or a folder of .txt" if text_files else TABLES
     if path.is_dir() and text_files:
-        found = (file for file in path.rglob("*.txt") if file.is_file())
-        files = [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+        files = [path / name for name in list_files(path, (".txt",))]
         if not files:
             raise DataError(path, None, "holds no .txt files")
-        return sorted(files)
+        return files
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
         raise DataError(path, None, what, mend=f"give {kinds}" if path.is_dir() else "check the path")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
@@ -86,7 +87,7 @@ class ClassTarget(Target):
     stratified: ClassVar[bool] = True
 
     def __init__(self, classes: Sequence[str] | None = None) -> None:
-        self._given = None if classes is None else [str(name) for name in classes]
+        self._given = None if classes is None else [unicodedata.normalize("NFC", str(name)) for name in classes]
         if self._given is not None and len(set(self._given)) < max(2, len(self._given)):
             raise ValueError("classes must be two different names or more")
         self._classes = list(self._given or [])
@@ -176,10 +177,13 @@ def _names(labels: pd.Series) -> pd.Series:
 
 
 def _name(label: Any) -> str | None:
-    """`3` for 3, 3.0 and '3': a column of whole numbers is one of floats where some are missing."""
+    """`3` for 3, 3.0 and '3': a column of whole numbers is one of floats where some are missing.
+
+    Letters and accents are composed (NFC): the name of a class is the same whatever system wrote it.
+    """
     if isinstance(label, float | np.floating) and float(label).is_integer():
         return str(int(label))
-    return str(label).strip() or None
+    return unicodedata.normalize("NFC", str(label).strip()) or None
 
 
 def _class_order(names: Iterable[str]) -> Callable[[str], Any]:

@@ -16,6 +16,7 @@ import pandas as pd
 from flywheel.errors import ConfigError, DataError
 from flywheel.reader.format.audio_archive import Member, members
 from flywheel.reader.format.audio_file import AUDIO_EXTENSIONS, AudioError
+from flywheel.reader.format.folder import composed
 from flywheel.reader.format.image_frame import object_column
 from flywheel.types import SPLITS, Split, SplitName, Splits
 
@@ -129,6 +130,7 @@ class AudioFolderReader:
         return frame.drop(columns=unwanted)
 
     def _place(self, name: str) -> _Place:
+        name = composed(name)
         found = re.fullmatch(self.pattern, name)
         groups = found.groupdict() if found else {}
         official = self.test_pattern is not None and re.fullmatch(self.test_pattern, name)

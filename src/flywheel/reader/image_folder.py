@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from flywheel.errors import DataError
+from flywheel.reader.format.folder import composed, list_files
 from flywheel.reader.format.image_file import IMAGE_EXTENSIONS, ImageError, decode_image
 from flywheel.reader.format.image_frame import MAX_CHUNK_BYTES, image_frame, object_column
 from flywheel.types import Split, Splits
@@ -58,19 +59,11 @@ class ImageFolderReader:
         return Split(len(files), lambda rows: between(0, len(files), rows), str(root), between)
 
     def _files(self, root: Path) -> list[str]:
-        extensions = tuple(extension.lower() for extension in self.extensions)
-        found, others = [], 0
-        for path in root.rglob("*"):
-            parts = path.relative_to(root).parts
-            if any(part.startswith(".") for part in parts) or len(parts) < 2 or not path.is_file():
-                continue
-            if path.suffix.lower() in extensions:
-                found.append("/".join(parts))
-            else:
-                others += 1
+        found = [name for name in list_files(root, self.extensions) if "/" in name]
+        others = sum("/" in name for name in list_files(root)) - len(found)
         if others:
             log.info("%s: %d files are no pictures by their name and are left out", root, others)
-        return sorted(found)
+        return found
 
 
 def _chunks(root: Path, files: Sequence[str], rows: int, first: int) -> Iterator[pd.DataFrame]:
@@ -99,6 +92,6 @@ def _chunks(root: Path, files: Sequence[str], rows: int, first: int) -> Iterator
 
 
 def _frame(images: list[Any], errors: list[str | None], names: Sequence[str], first: int) -> pd.DataFrame:
-    frame = image_frame(images, object_column(name.split("/", 1)[0] for name in names), first, errors)
+    frame = image_frame(images, object_column(composed(name.split("/", 1)[0]) for name in names), first, errors)
     frame["file"] = object_column(names)
     return frame

@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from flywheel.errors import DataError
+from flywheel.reader.format.folder import composed, list_files
 from flywheel.reader.format.raw_file import require_file
-from flywheel.reader.format.tar_link import refuse_link
+from flywheel.reader.format.tar_link import refuse_member
 from flywheel.types import Split, Splits
 
 MAX_CHUNK_CHARACTERS = 16 * 1024 * 1024
@@ -66,9 +67,9 @@ class TextFolderReader:
         if not texts:
             mend = "put each class's texts into a folder of its name, or mend conf/data/"
             raise DataError(place, None, f"no class folders with texts (*{self.extension})", mend=mend)
-        held = {name.split("/", 1)[0] for name in texts}
+        held = {composed(name.split("/", 1)[0]) for name in texts}
         for name in self.classes or ():
-            if name not in held:
+            if composed(name) not in held:
                 raise DataError(place, None, f"has no texts of class '{name}'", mend="mend `classes` in conf/data/")
         names = sorted(texts)
 
@@ -105,14 +106,13 @@ class TextFolderReader:
         if not root.is_dir():
             mend = "run the download stage, or mend `train` and `test` of the reader in conf/data/"
             raise DataError(root, None, "no such folder", mend=mend)
-        found = ((path.relative_to(root).as_posix(), path) for path in root.rglob("*"))
-        return {name: path.read_bytes for name, path in found if self._is_wanted(name) and path.is_file()}
+        return {name: (root / name).read_bytes for name in list_files(root) if self._is_wanted(name)}
 
     def _is_wanted(self, name: str) -> bool:
         """Whether a path below a split is a text of a class that is read."""
         parts = name.split("/")
         hidden = any(part.startswith(".") for part in parts)
-        known = self.classes is None or parts[0] in self.classes
+        known = self.classes is None or composed(parts[0]) in map(composed, self.classes)
         return len(parts) > 1 and not hidden and known and name.lower().endswith(self.extension.lower())
 
     def _spooled(
@@ -130,7 +130,7 @@ class TextFolderReader:
                     name = "" if folder is None else path.relative_to(folder).as_posix()
                     is_wanted = self._is_wanted(name)
                     if is_wanted:
-                        refuse_link(archive, member)
+                        refuse_member(archive, member)
                     content = members.extractfile(member) if is_wanted and member.isreg() else None
                     if folder is not None and content is not None:
                         found[folder][name] = spool.hold(content.read())
@@ -162,7 +162,7 @@ def _frame(names: list[str], texts: list[str | None], errors: list[str | None], 
     index = pd.RangeIndex(first, first + len(names))
     columns: dict[str, Iterable[str | None]] = {
         "text": texts,
-        "label": (name.split("/", 1)[0] for name in names),
+        "label": (composed(name.split("/", 1)[0]) for name in names),
         "file": names,
     }
     if any(errors):

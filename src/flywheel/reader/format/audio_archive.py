@@ -13,7 +13,8 @@ from typing import IO, NamedTuple
 
 from flywheel.errors import DataError
 from flywheel.reader.format.audio_file import AudioError
-from flywheel.reader.format.tar_link import refuse_link
+from flywheel.reader.format.folder import list_files
+from flywheel.reader.format.tar_link import refuse_member
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """A larger file in an archive is not read: the row gets a reason."""
@@ -40,15 +41,15 @@ def members(root: Path, extensions: Sequence[str]) -> Iterator[Member]:
 
     Raises:
         DataError: There is no such file or folder, or it is no archive, or a broken one, or a recording in a tar
-            archive is a link.
+            archive is a link or has a name that is not UTF-8.
     """
     endings = tuple(extension.lower() for extension in extensions)
     if not root.exists():
         mend = "run the download stage, or mend `path` of the reader in conf/data/"
         raise DataError(root, None, "no such file or folder", mend=mend)
     if root.is_dir():
-        found = ((path.relative_to(root).as_posix(), path) for path in root.rglob("*"))
-        for name, path in sorted(item for item in found if _counts(item[0], endings) and item[1].is_file()):
+        for name in list_files(root, endings):
+            path = root / name
             yield Member(name, partial(_limited, path.stat().st_size, partial(_opened, path)))
         return
     try:
@@ -71,7 +72,7 @@ def _in_tar(root: Path, endings: tuple[str, ...]) -> Iterator[Member]:
             archive.members.clear()  # type: ignore[attr-defined]  # else a TarFile remembers all that it has seen
             if not _counts(info.name, endings):
                 continue
-            refuse_link(root, info)
+            refuse_member(root, info)
             if info.isreg():
                 name = info.name.removeprefix("./")
                 yield Member(name, partial(_limited, info.size, partial(archive.extractfile, info)))
