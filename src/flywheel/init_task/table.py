@@ -109,7 +109,10 @@ def _ignore_useless(table: _Table) -> None:
 def _ignore_leaks(table: _Table) -> None:
     """Leave out columns that give the target away, unless they are all there is."""
     target, frame = table.target, table.sample.frame
-    for leak in find_leaks(frame, target.name, table.features(), table.rules, is_number=target.kind != CLASS):
+    leaks = find_leaks(
+        frame, target.name, table.features(), table.rules, is_number=target.kind != CLASS, group=table.group
+    )  # fmt: skip
+    for leak in leaks:
         if len(leak.columns) > 1 and {column.name for column in table.features()} <= set(leak.columns):
             table.kept_leak = f"{listed(list(leak.columns))} {leak.why}"
         else:
