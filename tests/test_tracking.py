@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -5,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.errors import ConfigError
+from flywheel.errors import ConfigError, StoreError
+from flywheel.flatten import as_text, flatten
 from flywheel.tracking import (
     artifact_root,
     experiment_id,
     find_run,
-    flatten,
     open_run,
     prepare,
     start_run,
+    store_must_work,
     tracking_uri,
 )
 
@@ -33,6 +35,29 @@ def test_settings_flatten_to_readable_names() -> None:
         "model.net.hidden": [64],
         "empty": {},
     }
+
+
+def test_names_of_columns_come_back_whatever_they_hold() -> None:
+    types = {
+        "Customer (CRM), ID": "identifier",
+        "a.b": "number",
+        "über/[0]": "category",
+        '"': "date",
+        "x" * 300: "date",
+    }
+    (key,), (value,) = zip(*flatten({"preprocess": {"inputs": {"types": types}}}).items(), strict=True)
+    assert key == "preprocess.inputs.types"
+    assert json.loads(as_text(value)) == types
+
+
+def test_what_mlflow_refuses_is_no_full_disk(project: Path) -> None:
+    run = start_run("digits", name="one", resume_key="k", resume=False, tags={})
+    with pytest.raises(ConfigError) as caught, store_must_work():
+        run.log_metrics({"f1 (macro), test": 0.5})
+    assert not isinstance(caught.value, StoreError)
+    assert "MLflow refuses what it is to keep" in str(caught.value)
+    assert "f1 (macro), test" in str(caught.value)
+    assert "space" not in str(caught.value.mend)
 
 
 def test_the_store_is_the_main_checkout_s_and_absolute(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

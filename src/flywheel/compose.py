@@ -258,7 +258,7 @@ def _wrong_override(error: Exception, plain: Any) -> ConfigError:
 
 
 def _dotted(config: Any) -> set[str]:
-    from flywheel.tracking import flatten
+    from flywheel.flatten import flatten
 
     keys: set[str] = set()
     for key in flatten(_plain(config)):

@@ -176,7 +176,7 @@ def canonical(value: Any) -> str:
 
 def differing(first: Json, second: Json, names: tuple[str, str]) -> list[str]:
     """The keys in which two compositions differ, with both values, called by these names."""
-    from flywheel.tracking import flatten
+    from flywheel.flatten import flatten
 
     flat = [flatten(first), flatten(second)]
     pairs = [(key, [one.get(key, _MISSING) for one in flat]) for key in {**flat[0], **flat[1]}]

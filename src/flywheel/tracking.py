@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from flywheel.database import first_line, is_database, masked, one_at_a_time, with_driver
 from flywheel.errors import ConfigError, StoreError
+from flywheel.flatten import as_text, flatten
 from flywheel.params import home_root, state_dir
 
 if TYPE_CHECKING:
@@ -89,10 +90,12 @@ def store_must_work() -> Iterator[None]:
     try:
         yield
     except store_errors() as error:
-        kind = ConfigError if getattr(error, "error_code", "") in _REFUSALS else StoreError
+        where, why = masked(tracking_uri()), first_line(error)
+        if getattr(error, "error_code", "") in _REFUSALS:
+            mend = "mend the name or the value that it quotes"
+            raise ConfigError(f"MLflow refuses what it is to keep: {why}", where=where, mend=mend) from error
         mend = "free some space, or check MLFLOW_TRACKING_URI and what it names"
-        what = f"MLflow's store cannot be used: {first_line(error)}"
-        raise kind(what, where=masked(tracking_uri()), mend=mend) from error
+        raise StoreError(f"MLflow's store cannot be used: {why}", where=where, mend=mend) from error
 
 
 def prepare() -> MlflowClient:
@@ -207,7 +210,7 @@ class TrackedRun:
         """Log nested settings as parameters with dotted names."""
         from mlflow.entities import Param
 
-        flat = [Param(key, str(value)) for key, value in flatten(settings).items()]
+        flat = [Param(key, as_text(value)) for key, value in flatten(settings).items()]
         for start in range(0, len(flat), _BATCH):
             self.client.log_batch(self.run_id, params=flat[start : start + _BATCH])
 
@@ -282,18 +285,3 @@ def _unfinished(client: MlflowClient, experiment: str, resume_key: str) -> list[
     """Runs of the same training that did not finish, newest first."""
     query = f"tags.`{RESUME_TAG}` = '{resume_key}' and attributes.status != 'FINISHED'"
     return list(client.search_runs([experiment], query, order_by=["attributes.start_time DESC"], max_results=50))
-
-
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Turn nested mappings into dotted keys; a `_target_` becomes its node's own key (`optimizer: torch.optim.Adam`).
-
-    Lists stay whole: they read better as one value than as ten.
-    """
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        name = prefix if key == "_target_" else f"{prefix}.{key}" if prefix else str(key)
-        if isinstance(value, Mapping) and value:
-            flat.update(flatten(value, name))
-        else:
-            flat[name] = value
-    return flat

@@ -171,26 +171,21 @@ def test_what_does_not_fit(project: Path, name: str, options: dict[str, str], sa
         init_task("x", Path("data") / name, **options)  # type: ignore[arg-type]
 
 
-def test_names_that_conf_cannot_hold(project: Path, data: Any) -> None:
-    (project / "data").mkdir(exist_ok=True)
-    data.flowers().rename(columns={"species": "${oc.env:HOME}"}).to_csv(project / "data/a.csv", index=False)
-    with pytest.raises(DataError, match="conf/ cannot hold"):
-        init_task("x", Path("data/a.csv"), target="${oc.env:HOME}")
-
-
 def test_awkward_names_survive_conf(project: Path, data: Any, with_tasks: Callable[..., None]) -> None:
     """Columns and classes that YAML reads as something else come back as they are."""
     with_tasks("digits")
     (project / "data").mkdir(exist_ok=True)
     names = {"length_0": "1e3", "length_1": "yes", "length_2": "a: b # c", "length_3": "'q\"", "species": "null"}
-    frame = data.flowers(300).rename(columns=names).assign(fixed="x").rename(columns={"fixed": "on"})
+    frame = data.flowers(300).rename(columns=names).assign(fixed="x", other="y", key=[f"k{n}" for n in range(300)])
+    frame = frame.rename(columns={"fixed": "on", "other": "\\${oc.env:HOME}", "key": "Key ID, ${a}.b[0]\n= 'c'"})
     frame["null"] = frame["null"].map({"setosa": "1e3", "versicolor": "no", "virginica": "#1"})
     frame.loc[0, "null"] = "rare"
     frame.to_csv(project / "data/a.csv", index=False)
     init_task("awkward", Path("data/a.csv"), target="null")
     task = yaml.safe_load((project / "params.yaml").read_text())["tasks"]["awkward"]
     assert task["data"]["reader"]["read"]["label_column"] == "null"
-    assert task["preprocess"]["inputs"]["ignore"] == ["on"]
+    assert task["preprocess"]["inputs"]["ignore"] == ["on", "\\${oc.env:HOME}"]
+    assert task["preprocess"]["inputs"]["types"] == {"Key ID, ${a}.b[0]\n= 'c'": "identifier"}
     assert task["preprocess"]["target"]["classes"] == ["#1", "1e3", "no"]
 
 

@@ -12,6 +12,7 @@ from flywheel.init_task.guess import IGNORED, Guess, Node, counted
 from flywheel.init_task.recipe import groups, settings
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_ ./()+-]*[A-Za-z0-9_./()+-]|[A-Za-z_]")
+_INTERPOLATION = re.compile(r"(\\*)\$\{")
 _WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "inf", "nan"}
 WIDTH = 110
 
@@ -50,7 +51,16 @@ def task_text(name: str, guess: Guess, place: str) -> str:
 
 def dumped(node: Node) -> str:
     """YAML, in the order given; lists of plain values on one line; texts quoted that some YAML reads otherwise."""
-    return yaml.dump(node, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=WIDTH)
+    return yaml.dump(_literal(node), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=WIDTH)
+
+
+def _literal(node: Any) -> Any:
+    """The node with `${` in its values written so that Hydra takes it as it stands; keys it never looks into."""
+    if isinstance(node, dict):
+        return {key: _literal(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_literal(value) for value in node]
+    return _INTERPOLATION.sub(r"\1\1\\${", node) if isinstance(node, str) else node
 
 
 def _summary(guess: Guess, place: str) -> str:

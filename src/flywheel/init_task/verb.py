@@ -67,7 +67,6 @@ def init_task(
     check(guess, path)
     data, task = data_text(name, guess, place), task_text(name, guess, place)
     texts = {f"conf/data/{name}.yaml": data, f"conf/task/{name}.yaml": task}
-    _check_texts(texts, path)
     if not dry_run:
         write_task(root, name, task, data)
     return NewTask(name, guess, texts)
@@ -124,11 +123,3 @@ def _check_words(word: str | None, known: object, option: str) -> None:
     names = [str(name) for name in known]  # type: ignore[attr-defined]
     if word is not None and word not in names:
         raise FlywheelError(f"no '{word}'", where=option, mend=nearest(word, names))
-
-
-def _check_texts(texts: dict[str, str], path: Path) -> None:
-    """Configuration gives `${` a meaning of its own, so that no name may hold it."""
-    for text in texts.values():
-        if "${" in text:
-            held = text[text.index("${") :].split("\n")[0][:40]
-            raise DataError(path, None, f"a name holds '{held}', which conf/ cannot hold", mend="rename it")
