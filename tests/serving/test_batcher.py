@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flywheel.serving.batcher import Batcher, Rows
+from flywheel.serving.batcher import Batcher, Rows, Slice
 from flywheel.serving.problem import RequestError
 
 
@@ -19,10 +19,14 @@ class Model:
         self.go_on = threading.Event()
         self.go_on.set()
 
-    def work(self, requests: list[Rows]) -> list[Any]:
+    def work(self, slices: list[Slice]) -> list[Any]:
         self.go_on.wait(10)
-        self.batches.append([len(rows) for rows in requests])
-        return [ValueError("bad") if rows[0]["x"] < 0 else [row["x"] for row in rows] for rows in requests]
+        self.batches.append([len(rows) for rows, _ in slices])
+        return [ValueError("bad") if rows[0]["x"] < 0 else [row["x"] for row in rows] for rows, _ in slices]
+
+    @staticmethod
+    def join(parts: list[list[int]]) -> list[int]:
+        return [x for part in parts for x in part]
 
 
 def run(test: Any, **options: Any) -> Model:
@@ -31,7 +35,7 @@ def run(test: Any, **options: Any) -> Model:
     async def main() -> None:
         with ThreadPoolExecutor(2) as pool:
             settings = {"max_rows": 4, "max_wait": 0.001, "max_queue": 100, **options}
-            await test(model, Batcher(model.work, pool, **settings))
+            await test(model, Batcher(model.work, model.join, pool, **settings))
 
     asyncio.run(main())
     return model
@@ -63,12 +67,102 @@ def test_what_comes_while_it_is_busy_is_run_together_up_to_the_limit() -> None:
     assert max(map(len, batches)) == 4
 
 
-def test_a_long_request_is_a_batch_of_its_own() -> None:
+def test_a_long_request_is_served_in_slices_and_small_ones_pass_between_them() -> None:
     async def test(model: Model, batcher: Batcher[Any]) -> None:
-        answers = await asyncio.gather(*(batcher.answer(rows(*range(size))) for size in (1, 9, 3, 1)))
-        assert [len(answer) for answer in answers] == [1, 9, 3, 1]
+        model.go_on.clear()
+        done: list[str] = []
 
-    assert [9] in run(test).batches
+        async def ask(name: str, *values: int) -> None:
+            assert await batcher.answer(rows(*values)) == list(values)
+            done.append(name)
+
+        first = asyncio.create_task(ask("first", 0))
+        await asyncio.sleep(0.05)
+        long = asyncio.create_task(ask("long", *range(10)))
+        small = [asyncio.create_task(ask(f"small {n}", n)) for n in range(6)]
+        await asyncio.sleep(0.05)
+        model.go_on.set()
+        await asyncio.gather(first, long, *small)
+        assert done == ["first", *(f"small {n}" for n in range(6)), "long"]
+
+    # While both wait, each kind has half of a batch.
+    assert run(test).batches == [[1], [1, 1, 2], [1, 1, 2], [1, 1, 2], [4]]
+
+
+def test_a_long_request_gets_through_however_many_small_ones_keep_coming() -> None:
+    async def test(model: Model, batcher: Batcher[Any]) -> None:
+        ended = asyncio.Event()
+
+        async def crowd() -> int:
+            number = 0
+            while not ended.is_set():
+                assert await batcher.answer(rows(number)) == [number]
+                number += 1
+            return number
+
+        crowds = [asyncio.create_task(crowd()) for _ in range(16)]
+        long = await asyncio.wait_for(batcher.answer(rows(*range(20))), 30)
+        assert long == list(range(20))
+        ended.set()
+        assert all(number > 0 for number in await asyncio.gather(*crowds))
+
+    batches = run(test).batches
+    assert max(map(sum, batches)) == 4
+    assert sum(2 in batch for batch in batches) == 10  # half of each batch, until it is done
+
+
+def test_long_requests_take_turns_and_a_heavy_row_is_alone() -> None:
+    async def test(model: Model, batcher: Batcher[Any]) -> None:
+        model.go_on.clear()
+        first = asyncio.create_task(batcher.answer(rows(0)))
+        await asyncio.sleep(0.05)
+        asked = [
+            batcher.answer(rows(*range(5))),
+            batcher.answer(rows(7, 8), [90.0, 90.0]),
+            batcher.answer(rows(9), [2]),
+        ]
+        waiting = [asyncio.create_task(one) for one in asked]
+        await asyncio.sleep(0.05)
+        model.go_on.set()
+        assert await first == [0]
+        assert await asyncio.gather(*waiting) == [[0, 1, 2, 3, 4], [7, 8], [9]]
+
+    assert run(test).batches == [[1], [1, 2], [1], [3], [1]]
+
+
+def test_a_client_that_goes_gives_its_places_back_at_once_and_its_slices_are_not_run() -> None:
+    async def test(model: Model, batcher: Batcher[Any]) -> None:
+        model.go_on.clear()
+        long = asyncio.create_task(batcher.answer(rows(*range(12))))
+        await asyncio.sleep(0.05)  # its first slice is being answered
+        ghosts = [asyncio.create_task(batcher.answer(rows(*range(5)))) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert batcher.num_waiting == 8 + 10
+        with pytest.raises(RequestError):
+            await batcher.answer(rows(1, 2, 3, 4))
+        small = asyncio.create_task(batcher.answer(rows(1)))  # long ones do not take small ones' places
+        await asyncio.sleep(0)
+        for ghost in (*ghosts, long):
+            ghost.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert batcher.num_waiting == 1
+        later = asyncio.create_task(batcher.answer(rows(1, 2, 3, 4)))
+        await asyncio.sleep(0)
+        model.go_on.set()
+        assert (await small, await later) == ([1], [1, 2, 3, 4])
+
+    assert run(test, max_queue=18).batches == [[4], [1, 3], [1]]
+
+
+def test_an_error_in_a_later_slice_ends_the_request() -> None:
+    async def test(model: Model, batcher: Batcher[Any]) -> None:
+        with pytest.raises(ValueError, match="bad"):
+            await batcher.answer(rows(1, 2, 3, 4, -1, 6, 7, 8, 9, 10))
+        assert batcher.num_waiting == 0
+        assert await batcher.answer(rows(1)) == [1]
+
+    assert run(test).batches == [[4], [4], [1]]
 
 
 def test_an_error_belongs_to_its_own_request() -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from flywheel.preprocessor.audio_features import Array, resample, trim_silence
-from flywheel.reader.format.audio_file import AudioError, Recording, decode_audio
+from flywheel.reader.format.audio_file import AudioError, Recording, decode_audio, samples_in
 
 TOO_LONG = ("cut", "drop")
 QUIET = 1e-5
@@ -104,6 +104,16 @@ def as_recording(value: Any) -> Recording:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         raise AudioError("has no recording")
     raise AudioError(f"a {type(value).__name__} is no recording")
+
+
+def num_samples(value: Any) -> int:
+    """Tell how many samples, over all channels, an encoded recording promises; 0: it cannot be told."""
+    try:
+        if isinstance(value, bytes | str):
+            return samples_in(value if isinstance(value, bytes) else _from_base64(value))
+    except AudioError:
+        pass  # said when it is decoded
+    return 0
 
 
 def _from_base64(text: str) -> bytes:

@@ -37,6 +37,11 @@ class ItemTarget(Target):
         """The catalogue, in the order of the columns; empty before `fit`."""
         return list(self._items)
 
+    @property
+    def num_items(self) -> int:
+        """The size of the catalogue."""
+        return len(self._items)
+
     def fit(self, chunks: Iterable[pd.Series]) -> None:
         """Find the items.
 

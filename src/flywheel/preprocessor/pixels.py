@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from flywheel.reader.format.image_file import ImageError, decode_image, to_array
+from flywheel.reader.format.image_file import ImageError, decode_image, open_image, to_array
 
 
 def as_pixels(value: Any) -> np.ndarray[Any, Any]:
@@ -40,6 +40,19 @@ def as_pixels(value: Any) -> np.ndarray[Any, Any]:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         raise ImageError("has no picture")
     raise ImageError(f"a {type(value).__name__} is no picture")
+
+
+def num_pixels(value: Any) -> int:
+    """Tell how many pixels a picture has, an encoded one by its header alone; 0: it cannot be told."""
+    try:
+        if isinstance(value, bytes | str):
+            with open_image(value if isinstance(value, bytes) else _from_base64(value)) as image:
+                return int(image.width * image.height)
+    except ImageError:
+        return 0  # said when it is decoded
+    if isinstance(value, np.ndarray):
+        return int(value.size)
+    return sum(len(row) if isinstance(row, list) else 1 for row in value) if isinstance(value, list) else 0
 
 
 def to_grey(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

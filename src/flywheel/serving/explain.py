@@ -8,6 +8,7 @@ and no gradient is wanted, which ONNX Runtime could not give. Occlusion of pictu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from flywheel.serving.row.base import Array, parts_of
 from flywheel.types import Json
 
 TINY = 1e-12
+ROWS = 16
+"""Scored at a time."""
 
 
 @dataclass(frozen=True)
@@ -44,23 +47,26 @@ class Explained:
         return {"label": self.label, "value": self.value, "measure": self.measure, "groups": self.groups}
 
 
-def explain(predictor: Predictor, frame: pd.DataFrame) -> Explained:
+def explain(predictor: Predictor, frame: pd.DataFrame, proceed: Callable[[], None] = lambda: None) -> Explained:
     """Explain the answer to a row.
 
     Args:
         predictor: Of the version.
         frame: One raw row.
+        proceed: Called before each few rows; raises what ends the work, where nobody waits for it any more.
 
     Raises:
         DataError: The row cannot be used.
     """
+    proceed()
     whole = predictor.scores(frame)
+    proceed()
     answer = predictor.preprocessor.answers(whole, frame)
     groups = [part for part in parts_of(predictor.preprocessor.inputs, frame) if len(part.frame)]
     told = _Answer(whole[0])
     shown = []
     for group in groups:
-        values, losses = told.without(predictor.scores(group.frame))
+        values, losses = told.without(_scores(predictor, group.frame, proceed))
         shown.append(
             {
                 "input": group.input,
@@ -72,6 +78,14 @@ def explain(predictor: Predictor, frame: pd.DataFrame) -> Explained:
         )
     label = answer["label"][0]
     return Explained(label.item() if isinstance(label, np.generic) else label, told.value, told.measure, shown)
+
+
+def _scores(predictor: Predictor, frame: pd.DataFrame, proceed: Callable[[], None]) -> Array:
+    found = []
+    for start in range(0, len(frame), ROWS):
+        proceed()
+        found.append(predictor.scores(frame.iloc[start : start + ROWS]))
+    return np.concatenate(found)
 
 
 class _Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -38,13 +39,17 @@ def add_explain(app: FastAPI, shelf: Shelf, settings: ServingSettings) -> None:
         rows = rows_of(served, headers, await request.body(), settings.max_json_depth)
         if len(rows) != 1:
             raise RequestError(400, f"holds {len(rows)} rows", where="body", mend="explain one row at a time")
+        served.limits.check_explained(served.load_of(rows[0]))
+        given_up = threading.Event()
         try:
             async with asyncio.timeout(settings.request_seconds):
                 loop = asyncio.get_running_loop()
-                found = await loop.run_in_executor(explaining, _explained, served, rows[0])
+                found = await loop.run_in_executor(explaining, _explained, served, rows[0], given_up)
         except TimeoutError:
             what = f"no explanation within {settings.request_seconds:g} s"
             raise RequestError(504, what, where="server", mend="send it later") from None
+        finally:
+            given_up.set()
         champion = served.champion
         return {"task": task, "version": champion.number, "model_sha256": champion.model_sha256, **found}
 
@@ -56,5 +61,13 @@ def add_explain(app: FastAPI, shelf: Shelf, settings: ServingSettings) -> None:
         return {"inputs": inputs, "example": served.example}
 
 
-def _explained(served: Served, row: Json) -> Json:
-    return explain(served.predictor, served.reader.frame([row])).to_json()
+class _GivenUp(Exception):  # noqa: N818 - no error: nobody waits for the explanation any more
+    """Ends the work in its thread."""
+
+
+def _explained(served: Served, row: Json, given_up: threading.Event) -> Json:
+    def proceed() -> None:
+        if given_up.is_set():
+            raise _GivenUp
+
+    return explain(served.predictor, served.reader.frame([row]), proceed).to_json()

@@ -94,8 +94,13 @@ class RowReader:
             what = f"holds {num_rows} rows, more than {self.max_rows}"
             raise RequestError(413, what, where="body", mend="send them in several requests")
 
-    def frame(self, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-        """Make the frame of checked rows, of objects; None stands where a row leaves an optional input out."""
+    def frame(self, rows: Sequence[Mapping[str, Any]], first: int = 0) -> pd.DataFrame:
+        """Make the frame of checked rows, of objects; None stands where a row leaves an optional input out.
+
+        Args:
+            rows: Of a request, or some of them.
+            first: Number of the first of them, for messages.
+        """
         held = tuple(name for name in self.names if name in self._must or any(name in row for row in rows))
         values = np.empty((len(rows), len(held)), dtype=object)
         for place, row in enumerate(rows):
@@ -104,7 +109,10 @@ class RowReader:
         index = self._indices.get(held)
         if index is None:  # one index for all frames: to find a column by its name, pandas hashes the names first
             index = self._indices[held] = pd.Index(held, dtype=object)
-        return pd.DataFrame(values, columns=index, dtype=object, copy=False)
+        made = pd.DataFrame(values, columns=index, dtype=object, copy=False)
+        if first:
+            made.index = pd.RangeIndex(first, first + len(rows))
+        return made
 
 
 def parse_json(body: bytes, max_depth: int) -> Any:

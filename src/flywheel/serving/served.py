@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -14,8 +15,9 @@ import numpy as np
 from flywheel.registry.evidence import META, METRICS
 from flywheel.registry.package import evidence, open_package
 from flywheel.registry.predictor import Predictor
-from flywheel.serving.batcher import Batcher, Rows
-from flywheel.serving.row.base import sizes_of
+from flywheel.serving.batcher import Batcher, Rows, Slice
+from flywheel.serving.limits import RequestLimits
+from flywheel.serving.row.base import Load, load_of, num_answers, sizes_of
 from flywheel.serving.rows import RowReader
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.tensors import datatype_of
@@ -23,6 +25,8 @@ from flywheel.types import Json
 
 Column = np.ndarray[Any, Any]
 EXAMPLE = "input_example.json"
+FEW = 8
+"""Files of a request whose headers are read in the event loop."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,9 @@ class Served:
         self.example: Json | None = None
         self.answer_example: Json = {}
         self.reader = RowReader(self.schema, settings.max_request_rows)
+        self.limits = RequestLimits(settings)
         self.batcher: Batcher[Answers] = Batcher(
-            self._work, executor, max_rows=settings.max_batch_rows, max_wait=settings.max_wait_ms / 1000,
+            self._work, _joined, executor, max_rows=settings.max_batch_rows, max_wait=settings.max_wait_ms / 1000,
             max_queue=settings.max_queue_rows, observe=observe,
         )  # fmt: skip
 
@@ -100,9 +105,12 @@ class Served:
         """Answer checked rows.
 
         Raises:
-            FlywheelError: A row cannot be used, or too many wait.
+            FlywheelError: A row cannot be used, the rows hold more than is allowed, or too many wait.
         """
-        return await self.batcher.answer(rows)
+        # To read a file's header is little work, but a thousand of them are enough to hold up the event loop.
+        many = len(rows) > FEW and bool(self.reader.media)
+        costs = await asyncio.to_thread(self._costs, rows) if many else self._costs(rows)
+        return await self.batcher.answer(rows, costs)
 
     def warm(self) -> None:
         """Answer the version's own example once, so that the first request does not wait for what loads late."""
@@ -129,22 +137,38 @@ class Served:
             "metrics": self.described["metrics"],
         }
 
-    def _work(self, requests: list[Rows]) -> list[Answers | Exception]:
+    def load_of(self, row: Json) -> Load:
+        """How much a row holds, and how long its answer will be."""
+        number = num_answers(self.predictor.preprocessor.target, row)
+        load = load_of(self.predictor.preprocessor.inputs, row)
+        return load._replace(answers=len(self.outputs) if number is None else number)
+
+    def _costs(self, rows: Rows) -> list[float] | None:
+        return self.limits.costs([self.load_of(row) for row in rows])
+
+    def _work(self, slices: list[Slice]) -> list[Answers | Exception]:
         """Answer several requests together; where a row cannot be used, each by itself, so that only its own fails."""
+        first = slices[0].first if len(slices) == 1 else 0
         try:
-            answers = self._predict([row for rows in requests for row in rows])
+            answers = self._predict([row for rows, _ in slices for row in rows], first)
         except Exception as error:  # noqa: BLE001 - a bug, too, must fail its own request and no other
-            return [error] if len(requests) == 1 else [found for rows in requests for found in self._work([rows])]
+            return [error] if len(slices) == 1 else [found for one in slices for found in self._work([one])]
         found: list[Answers | Exception] = []
         start = 0
-        for rows in requests:
+        for rows, _ in slices:
             end = start + len(rows)
             found.append(Answers({name: column[start:end] for name, column in answers.items()}))
             start = end
         return found
 
-    def _predict(self, rows: Rows) -> dict[str, Column]:
-        return self.predictor.answers(self.reader.frame(rows))
+    def _predict(self, rows: Rows, first: int = 0) -> dict[str, Column]:
+        return self.predictor.answers(self.reader.frame(rows, first))
+
+
+def _joined(parts: list[Answers]) -> Answers:
+    """The answers to a request's slices as those to the whole."""
+    names = parts[0].columns
+    return Answers({name: np.concatenate([part.columns[name] for part in parts]) for name in names})
 
 
 def open_served(

@@ -25,13 +25,22 @@ class ServingSettings:
         workers: Processes that answer; they share one listening socket.
         threads: Of ONNX Runtime in one worker, for one batch.
         poll_seconds: How often the registry is asked for new champions.
-        max_batch_rows: Rows that are answered together at most; a longer request is a batch of its own.
+        max_batch_rows: Rows that are answered together at most; a longer request is served in slices, between which
+            others have their turn.
         max_wait_ms: How long a batch may wait for more rows while others keep coming; a lone request never waits.
-        max_queue_rows: Rows of one task that may wait in one worker; beyond that, requests are answered with 503.
+        max_queue_rows: Rows of one task that may wait in one worker, of requests of up to half a batch, and as many of
+            longer ones; while so many do, others of the kind are answered with 503.
         max_request_rows: Rows of one request.
+        max_request_pixels: Of one request's pictures together, decoded.
+        max_request_samples: Of one request's recordings together, over all channels.
+        max_request_characters: Of one request's texts, and values in lists. An explanation counts each up to 64 times.
+        max_request_answers: Values in the answer to one request: items, or the columns of each row.
         max_body_bytes: Of one request, also after unpacking gzip.
+        max_held_bytes: Of the bodies of all requests that one worker holds; beyond that, they are answered with 503.
         max_json_depth: Lists and mappings within each other in a JSON body.
         max_header_bytes: Of one request's first line and headers.
+        max_connections: Of one worker. A new one takes the place of the one that has been idle for longest; where none
+            is idle, it is answered with 503.
         max_requests: Requests that one worker holds at a time; beyond that, they are answered with 503.
         receive_seconds: Within which a request's headers, and then its body, must have arrived.
         request_seconds: Within which a request is answered, or given up.
@@ -52,9 +61,15 @@ class ServingSettings:
     max_wait_ms: float = 1.0
     max_queue_rows: int = 2048
     max_request_rows: int = 1024
+    max_request_pixels: int = 128_000_000
+    max_request_samples: int = 64_000_000
+    max_request_characters: int = 4_000_000
+    max_request_answers: int = 200_000
     max_body_bytes: int = 16_000_000
+    max_held_bytes: int = 256_000_000
     max_json_depth: int = 32
     max_header_bytes: int = 16_384
+    max_connections: int = 512
     max_requests: int = 1024
     receive_seconds: float = 10.0
     request_seconds: float = 30.0
@@ -76,6 +91,9 @@ class ServingSettings:
             value = getattr(self, item.name)
             if isinstance(value, int | float) and (value < 0 or (value == 0 and item.name not in may_be_zero)):
                 raise ConfigError(f"{value} is out of range", where=f"{where}.{item.name}", mend=f"mend it in {FILE}")
+        if self.max_held_bytes < 2 * self.max_body_bytes:
+            what = f"{self.max_held_bytes} is less than one packed and unpacked request of max_body_bytes"
+            raise ConfigError(what, where=f"{where}.max_held_bytes", mend=f"mend it in {FILE}")
         if self.port > 65535:
             raise ConfigError(f"{self.port} is no port", where=f"{where}.port", mend="give 1 to 65535, or 0")
         if self.record not in RECORD:

@@ -66,6 +66,22 @@ def decode_audio(encoded: bytes) -> Recording:
     return Recording(mono(samples), int(file.samplerate))
 
 
+def samples_in(encoded: bytes) -> int:
+    """Tell how many samples, over all channels, a recording's header promises; nothing is decoded.
+
+    Raises:
+        AudioError: The bytes are no recording.
+    """
+    import soundfile
+
+    _check_format(encoded)
+    try:
+        with soundfile.SoundFile(io.BytesIO(encoded)) as file:
+            return int(file.frames * file.channels)
+    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
+        raise AudioError(f"is no recording that can be read ({_plain(error)})") from None
+
+
 def check_header(num_frames: int, num_channels: int, rate_hz: int) -> None:
     """Refuse what a header promises when it is too much, nothing, or cannot be.
 

@@ -9,13 +9,19 @@ import numpy as np
 import pandas as pd
 
 from flywheel.preprocessor.audio import AudioPreprocessor
-from flywheel.preprocessor.audio_clip import Clip
+from flywheel.preprocessor.audio_clip import Clip, num_samples
 from flywheel.preprocessor.base import Preprocessor
-from flywheel.serving.row.base import Parts, hidden_rows, one_each
+from flywheel.serving.row.base import Load, Parts, hidden_rows, one_each
+from flywheel.types import Json
 
 NUM_SPANS = 24
 NUM_POINTS = 240
 MIN_SAMPLES = 8
+
+
+def load_of(inputs: Preprocessor, row: Json) -> Load:
+    """Count the samples that the recording's header promises."""
+    return Load(samples=num_samples(row.get("audio")))
 
 
 def parts_of(inputs: Preprocessor, frame: pd.DataFrame) -> list[Parts]:

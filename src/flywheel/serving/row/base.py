@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 
 from flywheel.companion import companion_of
 from flywheel.preprocessor.base import Preprocessor
+from flywheel.preprocessor.target import Target
 from flywheel.types import Json
 
 Array = np.ndarray[Any, Any]
@@ -36,6 +37,57 @@ class Parts:
     hides: Array
     about: Json = field(default_factory=dict)
     input: str = ""
+
+
+class Load(NamedTuple):
+    """What a row asks for, as it stands: nothing has been decoded yet.
+
+    Attributes:
+        pixels: Of pictures, once they are decoded.
+        samples: Of recordings, over all channels.
+        characters: Of texts, and values in lists.
+        answers: Values that its answer holds.
+    """
+
+    pixels: int = 0
+    samples: int = 0
+    characters: int = 0
+    answers: int = 0
+
+
+def load_of(inputs: Preprocessor, row: Json) -> Load:
+    """Tell how much a row holds, by the headers of its files; of what cannot be read, nothing."""
+    found = companion_of(type(inputs), str(__package__))
+    load = getattr(found, "load_of", None)
+    return cast(Load, load(inputs, row)) if load is not None else Load(characters=characters_of(row))
+
+
+def num_answers(target: Target, row: Json) -> int | None:
+    """Tell how many values the answer to a row holds; None: as many as that to any other."""
+    found = companion_of(type(target), str(__package__))
+    number = getattr(found, "num_answers", None)
+    return cast(int, number(target, row)) if number is not None else None
+
+
+def characters_of(value: Any) -> int:
+    """Count the characters of a text, or of everything in a list or mapping; each other value is one."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return 1
+    number, pending = 0, [value]
+    while pending:
+        for item in pending.pop():
+            if isinstance(item, str | bytes):
+                number += len(item)
+            elif isinstance(item, list | tuple):
+                pending.append(item)
+            elif isinstance(item, dict):
+                pending.append(item.values())
+            number += 1
+    return number
 
 
 def parts_of(inputs: Preprocessor, frame: pd.DataFrame) -> list[Parts]:

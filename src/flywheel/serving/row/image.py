@@ -9,7 +9,8 @@ import pandas as pd
 
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.image import ImagePreprocessor
-from flywheel.serving.row.base import Array, Parts, hidden_rows
+from flywheel.preprocessor.pixels import num_pixels
+from flywheel.serving.row.base import Array, Load, Parts, hidden_rows
 from flywheel.types import Json
 
 MAX_CELLS = 14
@@ -23,6 +24,11 @@ def sizes_of(inputs: Preprocessor) -> dict[str, Json]:
     height, width = meta["image_size"]
     exact = cast(ImagePreprocessor, inputs).image_size is None
     return {"image": {"height": height, "width": width, "channels": meta["num_channels"], "exact": exact}}
+
+
+def load_of(inputs: Preprocessor, row: Json) -> Load:
+    """Count the pixels that the picture's header promises, or that lie in its lists."""
+    return Load(pixels=num_pixels(row.get("image")))
 
 
 def parts_of(inputs: Preprocessor, frame: pd.DataFrame) -> list[Parts]:

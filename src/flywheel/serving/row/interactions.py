@@ -9,7 +9,7 @@ import pandas as pd
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.histories import columns_of
 from flywheel.preprocessor.interactions import InteractionsPreprocessor
-from flywheel.serving.row.base import MAX_PARTS, Parts, objects, one_each
+from flywheel.serving.row.base import MAX_PARTS, Load, Parts, characters_of, objects, one_each
 from flywheel.types import Json
 
 MAX_USERS, MAX_ITEMS = 500, 5000
@@ -23,6 +23,11 @@ def choices_of(inputs: Preprocessor) -> dict[str, list[Json]]:
         "user": [{"value": user} for user in ranker.users[:MAX_USERS]],
         "history": [{"value": item, "title": title} for item, title in items],
     }
+
+
+def load_of(inputs: Preprocessor, row: Json) -> Load:
+    """Count the characters of the user and of the history."""
+    return Load(characters=characters_of([row.get("user"), row.get("history")]))
 
 
 def parts_of(inputs: Preprocessor, frame: pd.DataFrame) -> list[Parts]:

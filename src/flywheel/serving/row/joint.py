@@ -10,7 +10,7 @@ import pandas as pd
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.joint import JointPreprocessor
 from flywheel.serving.row import base
-from flywheel.serving.row.base import Parts
+from flywheel.serving.row.base import Load, Parts
 from flywheel.types import Json
 
 
@@ -24,6 +24,12 @@ def sizes_of(inputs: Preprocessor) -> dict[str, Json]:
     """Give each one's pictures."""
     parts = cast(JointPreprocessor, inputs).parts.values()
     return {name: size for part in parts for name, size in base.sizes_of(part).items()}
+
+
+def load_of(inputs: Preprocessor, row: Json) -> Load:
+    """Add up what each one's columns hold."""
+    parts = cast(JointPreprocessor, inputs).parts.values()
+    return Load(*map(sum, zip(*(base.load_of(part, row) for part in parts), strict=True)))
 
 
 def parts_of(inputs: Preprocessor, frame: pd.DataFrame) -> list[Parts]:

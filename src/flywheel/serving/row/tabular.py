@@ -11,7 +11,7 @@ import pandas as pd
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.tabular import TabularPreprocessor
 from flywheel.preprocessor.tabular_columns import CategoryColumn, Column, NumericColumn
-from flywheel.serving.row.base import Parts, objects, one_each
+from flywheel.serving.row.base import Load, Parts, characters_of, objects, one_each
 from flywheel.types import Json
 
 MAX_CHOICES = 200
@@ -22,6 +22,12 @@ def choices_of(inputs: Preprocessor) -> dict[str, list[Json]]:
     """Give the values of each category, the most frequent first."""
     columns = [one for one in cast(TabularPreprocessor, inputs).columns if isinstance(one, CategoryColumn)]
     return {one.name: [{"value": value} for value in one.values[:MAX_CHOICES]] for one in columns}
+
+
+def load_of(inputs: Preprocessor, row: Json) -> Load:
+    """Count the characters of the columns that are used."""
+    columns = cast(TabularPreprocessor, inputs).columns
+    return Load(characters=sum(characters_of(row.get(column.name)) for column in columns))
 
 
 def parts_of(inputs: Preprocessor, frame: pd.DataFrame) -> list[Parts]:

@@ -10,9 +10,15 @@ import pandas as pd
 
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.text import TextPreprocessor
-from flywheel.serving.row.base import MAX_PARTS, Parts, hidden_rows, one_each
+from flywheel.serving.row.base import MAX_PARTS, Load, Parts, characters_of, hidden_rows, one_each
+from flywheel.types import Json
 
 _WORD = re.compile(r"\S+")
+
+
+def load_of(inputs: Preprocessor, row: Json) -> Load:
+    """Count the text's characters."""
+    return Load(characters=characters_of(row.get(cast(TextPreprocessor, inputs).column)))
 
 
 def parts_of(inputs: Preprocessor, frame: pd.DataFrame) -> list[Parts]:
