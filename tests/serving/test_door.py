@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from flywheel.errors import ConfigError
-from flywheel.serving.door import MAX_CLIENTS, Door, check_address, read_tokens
+from flywheel.serving.door import GUESS_BURST, MAX_CLIENTS, Door, check_address, read_tokens
 from flywheel.serving.problem import RequestError
 
 TOKEN, OTHER = "0123456789abcdef", "fedcba9876543210"
@@ -67,6 +67,26 @@ def test_who_has_no_token_stays_outside(given: bytes) -> None:
     assert door.name_of(b"bearer " + TOKEN.encode()) == "web"
 
 
+def test_wrong_tokens_of_an_address_are_looked_at_now_and_then_only() -> None:
+    door = Door(read_tokens(None, {"FLYWHEEL_TOKENS": f"web {TOKEN},app {OTHER}"}), 0, 1)
+    assert door.name_of(b"Bearer " + TOKEN.encode(), "here", now=0.0) == "web"
+    for number in range(int(GUESS_BURST)):
+        with pytest.raises(RequestError) as caught:
+            door.name_of(b"Bearer %016d" % number, "here", now=0.0)
+        assert caught.value.status == 401
+    for token in (b"wrong", OTHER.encode()):  # a good guess, too, must wait: else the wait would tell nothing
+        with pytest.raises(RequestError) as caught:
+            door.name_of(b"Bearer " + token, "here", now=0.0)
+        assert (caught.value.status, caught.value.headers["retry-after"]) == (429, "1")
+    assert door.name_of(b"Bearer " + TOKEN.encode(), "here", now=0.0) == "web"  # who is known from here goes on
+    assert door.name_of(b"Bearer " + OTHER.encode(), "there", now=0.0) == "app"
+    assert door.name_of(b"Bearer " + OTHER.encode(), "here", now=2.0) == "app"
+    for _ in range(2 * int(GUESS_BURST)):  # to ask without any is no guess: that is how a page begins
+        with pytest.raises(RequestError) as caught:
+            door.name_of(b"", "elsewhere", now=0.0)
+        assert caught.value.status == 401
+
+
 def test_a_client_has_a_bucket_of_its_own() -> None:
     door = Door({}, rate=2, burst=3)
     for _ in range(3):
@@ -81,14 +101,20 @@ def test_a_client_has_a_bucket_of_its_own() -> None:
         door.count("a", now=10.6)
     for number in range(MAX_CLIENTS + 10):
         door.count(str(number), now=11.0)
-    assert len(door._buckets) == MAX_CLIENTS
+    assert len(door._requests.held) == MAX_CLIENTS
 
 
 def test_pages_of_other_sites_are_refused_where_no_token_protects(client_of: Callable[..., TestClient]) -> None:
     assert client_of(host="evil.example").get("/v1/tasks").status_code == 403
     client = client_of()
     assert client.get("/v1/tasks", headers={"sec-fetch-site": "cross-site"}).status_code == 403
-    for host in ("localhost:8080", "127.0.0.1:8080", "[::1]:8080"):
+    for origin in ("https://evil.example", "null", "http://localhost:3000", "http://localhost.evil.example"):
+        for site in ({}, {"sec-fetch-site": "none"}, {"sec-fetch-site": "same-origin"}):
+            answer = client.post("/v1/tasks/digits/predict", json={}, headers={"origin": origin, **site})
+            assert (answer.status_code, answer.json()["error"]["where"]) == (403, "Origin"), origin
+    own = {"host": "LocalHost:8080", "origin": "http://localhost:8080", "sec-fetch-site": "same-origin"}
+    assert client.get("/v1/tasks", headers=own).status_code == 200
+    for host in ("localhost:8080", "127.0.0.1:8080", "[::1]:8080", "LOCALHOST"):
         assert client.get("/v1/tasks", headers={"host": host}).status_code == 200
     assert client_of(host="evil.example").get("/healthz").status_code == 200
 

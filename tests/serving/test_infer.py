@@ -119,7 +119,30 @@ def test_binary_tensors_give_the_very_scores(
 def test_bad_tensors_are_explained(client: TestClient, inputs: Any, words: str) -> None:
     answer = client.post(INFER, json={"inputs": inputs})
     assert answer.status_code in (400, 422)
-    assert words in answer.json()["error"]["message"]
+    assert words in answer.json()["error"]  # a text, as the protocol has it
+
+
+def test_every_error_under_v2_is_a_text_as_the_protocol_has_it(client_of: Callable[..., TestClient]) -> None:
+    client = client_of()
+    for answer in (
+        client.get("/v2/nothing"),
+        client.get("/v2/models/digit"),
+        client.put("/v2"),
+        client.get(INFER),
+        client.post(INFER, content=b"{"),
+        client.post("/v2/models/digit/infer", json={}),
+        client.get("/v2", headers={"host": "evil.example"}),
+        client_of(tokens={"web": "x"}).get("/v2"),
+        client_of(rate_per_second=1e-9, rate_burst=1).get("/v2/models/digit"),
+    ):
+        assert 400 <= answer.status_code < 500
+        assert set(answer.json()) == {"error"}
+        assert isinstance(answer.json()["error"], str), answer.text
+    api = client.get("/openapi.json").json()
+    for path, operations in api["paths"].items():
+        for operation in operations.values():
+            content = operation["responses"]["4XX"]["content"]["application/json"]["schema"]
+            assert content["$ref"].endswith("ProtocolError" if path.startswith("/v2") else "ErrorBody"), path
 
 
 def test_bad_requests_are_explained(client: TestClient) -> None:

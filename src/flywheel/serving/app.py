@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from flywheel.errors import FlywheelError
@@ -80,8 +81,10 @@ def make_app(
         closing()
 
     version = packages.version("flywheel")
-    responses: dict[int | str, dict[str, Any]] = {code: {"model": messages.ErrorBody} for code in ("4XX", "5XX")}
-    app = FastAPI(title=TITLE, version=version, docs_url=None, redoc_url=None, responses=responses, lifespan=lifespan)
+    app = FastAPI(
+        title=TITLE, version=version, docs_url=None, redoc_url=None, responses=_errors(messages.ErrorBody),
+        lifespan=lifespan,
+    )  # fmt: skip
     # Only names of types may be ignored here: FastAPI's way to say what the application is described by.
     app.openapi = lambda: describe_api(app, shelf, with_tokens=with_tokens)  # type: ignore[method-assign]
     _add_errors(app)
@@ -94,13 +97,18 @@ def make_app(
     return app
 
 
-def _add_errors(app: FastAPI) -> None:
-    def say(error: FlywheelError, headers: Mapping[str, str] | None = None) -> Response:
-        return Response(body_of(error), status_of(error), dict(headers or {}), "application/json")
+def _errors(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    return {code: {"model": model} for code in ("4XX", "5XX")}
 
-    def flywheel_error(_: Request, error: Exception) -> Response:
+
+def _add_errors(app: FastAPI) -> None:
+    def say(request: Request, error: FlywheelError, headers: Mapping[str, str] | None = None) -> Response:
+        body = body_of(error, request.url.path)
+        return Response(body, status_of(error), dict(headers or {}), "application/json")
+
+    def flywheel_error(request: Request, error: Exception) -> Response:
         known = error if isinstance(error, FlywheelError) else RequestError(500, "the server failed", where="server")
-        return say(known, known.headers if isinstance(known, RequestError) else None)
+        return say(request, known, known.headers if isinstance(known, RequestError) else None)
 
     def no_route(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 404
@@ -110,15 +118,15 @@ def _add_errors(app: FastAPI) -> None:
             405: (f"{request.method} is not answered here", "see /docs"),
         }
         what, mend = words.get(status, (str(getattr(error, "detail", "refused")), "see /docs"))
-        return say(RequestError(status, what, where="path", mend=mend), headers)
+        return say(request, RequestError(status, what, where="path", mend=mend), headers)
 
-    def not_valid(_: Request, error: Exception) -> Response:
+    def not_valid(request: Request, error: Exception) -> Response:
         found = error.errors()[0] if isinstance(error, RequestValidationError) and error.errors() else {}
         where = ".".join(map(str, found.get("loc", ("body",))))
-        return say(RequestError(422, str(found.get("msg", "is not valid")), where=where, mend="see /docs"))
+        return say(request, RequestError(422, str(found.get("msg", "is not valid")), where=where, mend="see /docs"))
 
-    def failed(_: Request, error: Exception) -> Response:
-        return say(RequestError(500, "the server failed", where="server", mend="see its log"))
+    def failed(request: Request, error: Exception) -> Response:
+        return say(request, RequestError(500, "the server failed", where="server", mend="see its log"))
 
     app.add_exception_handler(FlywheelError, flywheel_error)
     app.add_exception_handler(HTTPException, no_route)
@@ -145,7 +153,7 @@ def _add_tasks(app: FastAPI, shelf: Shelf) -> None:
 
 
 def _add_protocol(app: FastAPI, shelf: Shelf, version: str) -> None:
-    tags: list[Any] = ["open inference protocol"]
+    protocol: dict[str, Any] = {"tags": ["open inference protocol"], "responses": _errors(messages.ProtocolError)}
 
     def of_version(name: str, number: str) -> Served:
         served = shelf.get(name)
@@ -154,33 +162,35 @@ def _add_protocol(app: FastAPI, shelf: Shelf, version: str) -> None:
             raise RequestError(404, what, where="path", mend=f"version {served.champion.number} is")
         return served
 
-    @app.get("/v2", response_model=messages.ServerMetadata, tags=tags)
+    @app.get("/v2", response_model=messages.ServerMetadata, **protocol)
     async def server() -> Any:
         """Describe the server."""
         return {"name": "flywheel", "version": version, "extensions": EXTENSIONS}
 
-    @app.get("/v2/models/{name}", response_model=messages.ModelMetadata, tags=tags)
+    @app.get("/v2/models/{name}", response_model=messages.ModelMetadata, **protocol)
     async def model(name: str) -> Any:
         """Describe a model's tensors."""
         return metadata(shelf.get(name))
 
-    @app.get("/v2/models/{name}/versions/{version}", response_model=messages.ModelMetadata, tags=tags)
+    @app.get("/v2/models/{name}/versions/{version}", response_model=messages.ModelMetadata, **protocol)
     async def model_version(name: str, version: str) -> Any:
         """Describe the tensors of the version in service."""
         return metadata(of_version(name, version))
 
-    @app.get("/v2/models/{name}/ready", response_model=messages.ModelReady, tags=tags)
+    @app.get("/v2/models/{name}/ready", response_model=messages.ModelReady, **protocol)
     async def model_ready(name: str) -> Any:
         """Say whether a model is served."""
         return {"name": shelf.get(name).champion.task, "ready": True}
 
-    @app.get("/v2/models/{name}/versions/{version}/ready", response_model=messages.ModelReady, tags=tags)
+    @app.get("/v2/models/{name}/versions/{version}/ready", response_model=messages.ModelReady, **protocol)
     async def version_ready(name: str, version: str) -> Any:
         """Say whether a version is served."""
         return {"name": of_version(name, version).champion.task, "ready": True}
 
 
 def _add_health(app: FastAPI, shelf: Shelf, metrics: Metrics) -> None:
+    protocol: dict[str, Any] = {"tags": ["open inference protocol"], "responses": _errors(messages.ProtocolError)}
+
     def check_ready() -> None:
         if not app.state.is_ready():
             raise RequestError(503, "the worker is stopping", where="server", headers={"retry-after": "1"})
@@ -196,12 +206,12 @@ def _add_health(app: FastAPI, shelf: Shelf, metrics: Metrics) -> None:
         check_ready()
         return {"status": "ready", "tasks": shelf.tasks}
 
-    @app.get("/v2/health/live", response_model=messages.ServerLive, tags=["open inference protocol"])
+    @app.get("/v2/health/live", response_model=messages.ServerLive, **protocol)
     async def live() -> Any:
         """Say that the worker lives."""
         return {"live": True}
 
-    @app.get("/v2/health/ready", response_model=messages.Ready, tags=["open inference protocol"])
+    @app.get("/v2/health/ready", response_model=messages.Ready, **protocol)
     async def protocol_ready() -> Any:
         """Say that the worker takes requests."""
         check_ready()

@@ -14,13 +14,57 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 WHERE = "body"
+CHUNK = 65_536
+MAX_MEMBERS = 1024
+
+
+class BodyMemory:
+    """Bytes of all requests' bodies that a worker holds at a time.
+
+    Args:
+        most: That it may hold.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most, self.held = most, 0
+
+    def share(self) -> BodyShare:
+        """What one request holds of it, nothing yet."""
+        return BodyShare(self)
+
+
+class BodyShare:
+    """One request's part of a `BodyMemory`."""
+
+    def __init__(self, memory: BodyMemory) -> None:
+        self._memory, self._bytes = memory, 0
+
+    def add(self, num_bytes: int) -> None:
+        """Hold more.
+
+        Raises:
+            RequestError: All requests together would hold too much (503).
+        """
+        if self._memory.held + num_bytes > self._memory.most:
+            what = f"requests of {self._memory.held} bytes are being answered"
+            headers = {"retry-after": "1", "connection": "close"}
+            raise RequestError(503, what, where="server", mend="send it later", headers=headers)
+        self._memory.held += num_bytes
+        self._bytes += num_bytes
+
+    def release(self) -> None:
+        """Hold nothing more."""
+        self._memory.held -= self._bytes
+        self._bytes = 0
 
 
 class ClientGone(Exception):  # noqa: N818 - no error: nobody is there to be told of one
     """The client has hung up before it had sent everything."""
 
 
-async def read_body(receive: Receive, headers: Mapping[bytes, bytes], max_bytes: int, seconds: float) -> bytes:
+async def read_body(
+    receive: Receive, headers: Mapping[bytes, bytes], max_bytes: int, seconds: float, held: BodyShare
+) -> bytes:
     """Give the body, unpacked.
 
     Args:
@@ -28,9 +72,11 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], max_bytes:
         headers: Of the request, names in lower case.
         max_bytes: As sent, and as unpacked.
         seconds: Within which all of it must have arrived.
+        held: Told how many bytes there are.
 
     Raises:
-        RequestError: It is too large (413), too slow (408), or packed in another way than gzip (415).
+        RequestError: It is too large (413), too slow (408), packed in another way than gzip (415), or too much is held
+            already (503).
         ClientGone: The client has hung up.
     """
     length = headers.get(b"content-length", b"")
@@ -38,8 +84,9 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], max_bytes:
         raise _too_large(max_bytes)
     message = await _receive(receive, seconds)
     body = message.get("body", b"")
+    held.add(len(body))
     if message.get("more_body", False):
-        body = await _rest(receive, body, max_bytes, seconds)
+        body = await _rest(receive, body, max_bytes, seconds, held)
     if len(body) > max_bytes:
         raise _too_large(max_bytes)
     encoding = headers.get(b"content-encoding", b"").strip().lower()
@@ -48,7 +95,9 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], max_bytes:
     if encoding != b"gzip":
         what = f"content-encoding '{encoding.decode('latin-1')[:40]}' is not read"
         raise RequestError(415, what, where=WHERE, mend="send it as it is, or as gzip")
-    return _unzipped(bytes(body), max_bytes)
+    found = _unzipped(bytes(body), max_bytes)
+    held.add(len(found))
+    return found
 
 
 async def _receive(receive: Receive, seconds: float) -> Message:
@@ -62,7 +111,7 @@ async def _receive(receive: Receive, seconds: float) -> Message:
     return message
 
 
-async def _rest(receive: Receive, first: bytes, max_bytes: int, seconds: float) -> bytes:
+async def _rest(receive: Receive, first: bytes, max_bytes: int, seconds: float, held: BodyShare) -> bytes:
     """Receive what is left, all of it within `seconds`."""
     body = bytearray(first)
     try:
@@ -71,7 +120,9 @@ async def _rest(receive: Receive, first: bytes, max_bytes: int, seconds: float) 
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise ClientGone
-                body += message.get("body", b"")
+                part = message.get("body", b"")
+                held.add(len(part))
+                body += part
                 if len(body) > max_bytes:
                     raise _too_large(max_bytes)
                 if not message.get("more_body", False):
@@ -81,17 +132,31 @@ async def _rest(receive: Receive, first: bytes, max_bytes: int, seconds: float) 
 
 
 def _unzipped(body: bytes, max_bytes: int) -> bytes:
-    """Unpack gzip, but never more than is allowed: a thousand bytes can promise a million."""
-    unpacking = zlib.decompressobj(wbits=31)
+    """Unpack gzip, but never more than is allowed: a thousand bytes can promise a million.
+
+    A file may consist of several members one after the other (RFC 1952), as `cat a.gz b.gz` makes it.
+    """
+    found, num_members = bytearray(), 0
+    unpacking, left = zlib.decompressobj(wbits=31), b""
     try:
-        found = unpacking.decompress(body, max_bytes + 1)
+        for start in range(0, len(body), CHUNK):
+            left += body[start : start + CHUNK]
+            while left:
+                if unpacking.eof:
+                    num_members += 1
+                    if num_members >= MAX_MEMBERS:
+                        what = f"is gzip of more than {MAX_MEMBERS} members"
+                        raise RequestError(400, what, where=WHERE, mend="pack it in one")
+                    unpacking = zlib.decompressobj(wbits=31)
+                found += unpacking.decompress(left, max_bytes + 1 - len(found))
+                if len(found) > max_bytes:
+                    raise _too_large(max_bytes)
+                left = unpacking.unused_data
     except zlib.error as error:
         raise RequestError(400, f"is no gzip ({error})", where=WHERE, mend="pack it again") from None
-    if len(found) > max_bytes:
-        raise _too_large(max_bytes)
     if not unpacking.eof:
         raise RequestError(400, "is half a gzip file", where=WHERE, mend="send all of it")
-    return found
+    return bytes(found)
 
 
 def _too_large(max_bytes: int) -> RequestError:

@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flywheel.errors import ConfigError
@@ -18,6 +18,12 @@ from flywheel.serving.problem import RequestError
 VARIABLE = "FLYWHEEL_TOKENS"
 MIN_TOKEN = 16
 MAX_CLIENTS = 10_000
+GUESS_RATE, GUESS_BURST = 1.0, 20.0
+"""Wrong tokens of one address that are looked at: a second, and at once."""
+SINGLE = (
+    b"host", b"authorization", b"origin", b"content-type", b"content-length", b"content-encoding", b"x-subject",
+    b"inference-header-content-length",
+)  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 MEND = 'make one with `python -c "import secrets; print(secrets.token_urlsafe())"`'
 
@@ -77,6 +83,55 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def check_headers(given: Sequence[tuple[bytes, bytes]], headers: Mapping[bytes, bytes]) -> None:
+    """Refuse headers that come twice where only one can be meant: a proxy before the server may have read the other.
+
+    Args:
+        given: All of them.
+        headers: By name.
+
+    Raises:
+        RequestError: One of `SINGLE` comes twice (400).
+    """
+    if len(given) == len(headers):
+        return
+    names = [name for name, _ in given]
+    for name in SINGLE:
+        if names.count(name) > 1:
+            raise RequestError(400, "comes twice", where=name.decode(), mend="send it once")
+
+
+class Buckets:
+    """A bucket a client, which fills up with time.
+
+    Args:
+        rate: A second.
+        burst: That fits into it.
+    """
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self.rate, self.burst = rate, burst
+        self.held: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, client: str, now: float, number: float = 1) -> float:
+        """Take something out of a client's bucket if there is 1 in it.
+
+        Args:
+            client: Whose.
+            now: Seconds on a clock that never goes back.
+            number: 1, or 0 to see only.
+
+        Returns:
+            Seconds until there is 1; 0: there was.
+        """
+        left, since = self.held.pop(client, (self.burst, now))
+        left = min(self.burst, left + (now - since) * self.rate)
+        self.held[client] = (left - number if left >= 1 else left, now)
+        if len(self.held) > MAX_CLIENTS:
+            self.held.popitem(last=False)
+        return 0.0 if left >= 1 else (1 - left) / self.rate
+
+
 class Door:
     """Admits requests.
 
@@ -87,24 +142,43 @@ class Door:
     """
 
     def __init__(self, tokens: Mapping[str, str], rate: float, burst: int) -> None:
-        self._tokens, self._rate, self._burst = dict(tokens), rate, float(burst)
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._tokens = dict(tokens)
+        self._requests, self._guesses = Buckets(rate, float(burst)), Buckets(GUESS_RATE, GUESS_BURST)
+        self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
 
-    def name_of(self, authorization: bytes) -> str:
+    def name_of(self, authorization: bytes, address: str = "", now: float | None = None) -> str:
         """Name who asks; empty where there is no authentication.
 
+        An address that has sent many wrong tokens must wait before another one is looked at. Clients that have come in
+        from it before are not kept waiting: behind a proxy, all have one address.
+
+        Args:
+            authorization: Header.
+            address: Of who asks.
+            now: Seconds on a clock that never goes back.
+
         Raises:
-            RequestError: There is no token, or none that is known (401).
+            RequestError: There is no token, or none that is known (401), or there were too many such (429).
         """
         if not self._tokens:
             return ""
         scheme, _, token = authorization.partition(b" ")
         given = _hash(token.strip()) if scheme.lower() == b"bearer" else ""
-        found = ""
+        if found := self._known.get((address, given)):
+            return found
+        now = time.monotonic() if now is None else now
+        if given and (seconds := self._guesses.take(address, now, 0)):
+            raise _too_often("too many wrong tokens came from this address", seconds)
         for name, known in self._tokens.items():  # all of them, whichever it is: the time tells nothing
             if hmac.compare_digest(given, known):
                 found = name
-        if not found:
+        if found:
+            self._known[address, given] = found
+            if len(self._known) > MAX_CLIENTS:
+                self._known.popitem(last=False)
+        else:
+            if given:
+                self._guesses.take(address, now)
             what = "no token, or none that is known"
             mend = "send `Authorization: Bearer TOKEN`"
             challenge = {"www-authenticate": "Bearer"}
@@ -119,11 +193,19 @@ class Door:
         """
         if self._tokens:
             return
-        host = headers.get(b"host", b"localhost").decode("latin-1")
+        host = headers.get(b"host", b"localhost").decode("latin-1").strip().lower()
         name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-        if not is_loopback(name) or headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin"):
+        origin = headers.get(b"origin", b"").decode("latin-1").strip().lower()
+        where = ""
+        if not is_loopback(name):
+            where = "Host"
+        elif origin and origin.partition("://")[2] != host:
+            where = "Origin"
+        elif headers.get(b"sec-fetch-site", b"none").strip().lower() not in (b"none", b"same-origin"):
+            where = "Sec-Fetch-Site"
+        if where:
             what = "comes from another site"
-            raise RequestError(403, what, where="Host", mend="ask localhost, or start the server with --tokens")
+            raise RequestError(403, what, where=where, mend="ask localhost, or start the server with --tokens")
 
     def count(self, client: str, now: float | None = None) -> None:
         """Take one request out of a client's bucket.
@@ -135,20 +217,15 @@ class Door:
         Raises:
             RequestError: The bucket is empty (429); the answer says when to come again.
         """
-        if not self._rate:
+        if not self._requests.rate:
             return
-        now = time.monotonic() if now is None else now
-        left, since = self._buckets.pop(client, (self._burst, now))
-        left = min(self._burst, left + (now - since) * self._rate)
-        self._buckets[client] = (max(left - 1, 0.0) if left >= 1 else left, now)
-        if len(self._buckets) > MAX_CLIENTS:
-            self._buckets.popitem(last=False)
-        if left < 1:
-            seconds = max(1, round((1 - left) / self._rate))
-            what = f"more than {self._rate:g} requests a second"
-            raise RequestError(
-                429, what, where="client", mend=f"wait {seconds} s", headers={"retry-after": str(seconds)}
-            )
+        if seconds := self._requests.take(client, time.monotonic() if now is None else now):
+            raise _too_often(f"more than {self._requests.rate:g} requests a second", seconds)
+
+
+def _too_often(what: str, seconds: float) -> RequestError:
+    whole = max(1, round(seconds))
+    return RequestError(429, what, where="client", mend=f"wait {whole} s", headers={"retry-after": str(whole)})
 
 
 def _hash(token: bytes) -> str:

@@ -13,8 +13,9 @@ from collections.abc import Awaitable, Callable
 
 from flywheel.errors import FlywheelError
 from flywheel.serving.answering import Answering, Reply, Request
-from flywheel.serving.body import ClientGone, Message, Receive, Scope, Send, read_body
-from flywheel.serving.door import Door
+from flywheel.serving.body import BodyMemory, BodyShare, ClientGone, Message, Receive, Scope, Send, read_body
+from flywheel.serving.departure import Departure
+from flywheel.serving.door import Door, check_headers
 from flywheel.serving.metrics import Metrics
 from flywheel.serving.problem import RequestError, body_of, status_of
 from flywheel.serving.settings import ServingSettings
@@ -26,6 +27,8 @@ OPEN = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
 """What anybody may ask, without a token: whether the server lives."""
 CLIENT = "flywheel.client"
 CLOSE = (b"connection", b"close")
+GONE = 499
+"""Counted as the status of a request whose client has hung up, as nginx does; it is never sent."""
 
 
 class Gateway:
@@ -53,6 +56,7 @@ class Gateway:
         self.app, self._answering, self._door = app, answering, door
         self._settings, self._metrics = settings, metrics
         self._num_requests = 0
+        self._memory = BodyMemory(settings.max_held_bytes)
         self.draining = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,44 +68,69 @@ class Gateway:
         path = scope["path"].split("/")
         route = _route(path)
         self._num_requests += 1
+        held = self._memory.share()
+        departure: Departure | None = None
         try:
-            request = await self._admitted(scope, receive, path)
+            request = await self._admitted(scope, receive, path, held)
+            departure = Departure(receive)
             if not route:
-                await self._handed_on(scope, request, send, started)
+                await self._handed_on(scope, request, send, started, departure)
                 return
             reply = await self._answering.reply(request)
         except ClientGone:
             return
+        except asyncio.CancelledError:
+            if departure is None or not departure.has_happened:
+                raise
+            self._counted(Reply(b"", GONE), route or "other", started)
+            return
         except FlywheelError as error:
             headers = error.headers if isinstance(error, RequestError) else None
-            reply = Reply(body_of(error), status_of(error), headers=headers)
+            reply = Reply(body_of(error, scope["path"]), status_of(error), headers=headers)
         except Exception:  # a bug: the caller gets JSON, the log the traceback
             log.exception("%s %.200s failed", scope["method"], scope["path"])
-            reply = Reply(body_of(RequestError(500, "the server failed", where="server", mend="see its log")), 500)
+            failure = RequestError(500, "the server failed", where="server", mend="see its log")
+            reply = Reply(body_of(failure, scope["path"]), 500)
         finally:
             self._num_requests -= 1
+            held.release()
+            if departure is not None:
+                departure.end()
         await self._send(send, reply)
         self._counted(reply, route or "other", started)
 
-    async def _admitted(self, scope: Scope, receive: Receive, path: list[str]) -> Request:
+    async def _admitted(self, scope: Scope, receive: Receive, path: list[str], held: BodyShare) -> Request:
         headers = dict(scope["headers"])
+        check_headers(scope["headers"], headers)
         client = ""
+        announced = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+        page = is_page(scope["path"])
+        if announced and (page or scope["path"] in OPEN):
+            # Whoever has no token could fill the memory otherwise.
+            closing = {"connection": "close"}
+            raise RequestError(400, "takes no body", where="body", mend="send none", headers=closing)
         if scope["path"] not in OPEN:
             if self._num_requests > self._settings.max_requests:
                 what = f"{self._settings.max_requests} requests are being answered"
                 raise RequestError(503, what, where="server", mend="send it later", headers={"retry-after": "1"})
             self._door.check_origin(headers)
-            if not is_page(scope["path"]):
-                client = self._door.name_of(headers.get(b"authorization", b""))
-            self._door.count(client or (scope.get("client") or ("",))[0])
+            address = (scope.get("client") or ("",))[0]
+            if not page:
+                client = self._door.name_of(headers.get(b"authorization", b""), address)
+            self._door.count(client or address)
         body = b""
-        if b"content-length" in headers or b"transfer-encoding" in headers:
-            body = await read_body(receive, headers, self._settings.max_body_bytes, self._settings.receive_seconds)
+        if announced:
+            settings = self._settings
+            body = await read_body(receive, headers, settings.max_body_bytes, settings.receive_seconds, held)
         return Request(scope["method"], path, headers, body, client)
 
-    async def _handed_on(self, scope: Scope, request: Request, send: Send, started: float) -> None:
+    async def _handed_on(
+        self, scope: Scope, request: Request, send: Send, started: float, departure: Departure
+    ) -> None:
         """Let the other application answer, with the body that has been read."""
-        scope[CLIENT] = request.client
+        scope = {**scope, CLIENT: request.client}
+        if scope["method"] == "HEAD":  # whatever can be read has a HEAD: the same without its body, which uvicorn drops
+            scope["method"] = "GET"
         reply = Reply(b"", 500)
         given = False
 
@@ -113,6 +142,7 @@ class Gateway:
             return {"type": "http.request", "body": request.body, "more_body": False}
 
         async def watched(message: Message) -> None:
+            departure.end()
             if message["type"] == "http.response.start":
                 reply.status = message["status"]
                 if self.draining:

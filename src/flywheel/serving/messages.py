@@ -24,6 +24,12 @@ class ErrorBody(BaseModel):
     error: Problem
 
 
+class ProtocolError(BaseModel):
+    """The same under `/v2`, as the Open Inference Protocol has it: the line alone."""
+
+    error: str
+
+
 class TaskLine(BaseModel):
     """One task of the list."""
 

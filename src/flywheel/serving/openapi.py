@@ -13,7 +13,7 @@ from flywheel.serving.served import Served
 from flywheel.serving.shelf import Shelf
 from flywheel.types import Json
 
-ERROR: Json = {"$ref": "#/components/schemas/ErrorBody"}
+ERROR, PROTOCOL_ERROR = "ErrorBody", "ProtocolError"
 VALIDATION = ("HTTPValidationError", "ValidationError")
 MAX_EXAMPLE = 2000
 TENSOR: Json = {
@@ -127,19 +127,19 @@ def _infer(task: str) -> Json:
         "operationId": f"infer_{task}",
         "summary": f"Answer rows of {task} as tensors, JSON or binary",
         "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("InferRequest")}}},
-        "responses": _responses(_ref("InferResponse"), binary=True),
+        "responses": _responses(_ref("InferResponse"), binary=True, error=PROTOCOL_ERROR),
     }
 
 
-def _responses(schema: Json, *, binary: bool = False) -> Json:
+def _responses(schema: Json, *, binary: bool = False, error: str = ERROR) -> Json:
     content: Json = {"application/json": {"schema": schema}}
     if binary:
         content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
-    error = {"application/json": {"schema": ERROR}}
+    failure = {"application/json": {"schema": _ref(error)}}
     return {
         "200": {"description": "The answers", "content": content},
-        "4XX": {"description": "The request cannot be answered", "content": error},
-        "5XX": {"description": "Too much to do, or a failure", "content": error},
+        "4XX": {"description": "The request cannot be answered", "content": failure},
+        "5XX": {"description": "Too much to do, or a failure", "content": failure},
     }
 
 

@@ -8,6 +8,8 @@ import orjson
 
 from flywheel.errors import DataError, FlywheelError, ModelError
 
+PROTOCOL = "/v2"
+
 
 class RequestError(FlywheelError):
     """A request that cannot be answered.
@@ -40,8 +42,15 @@ def status_of(error: FlywheelError) -> int:
     return 422 if isinstance(error, DataError | ModelError) else 500
 
 
-def body_of(error: FlywheelError) -> bytes:
-    """The error as JSON: `what`, `where`, `mend`, and `message`, the line that the command line would print."""
+def body_of(error: FlywheelError, path: str) -> bytes:
+    """The error as JSON: `what`, `where`, `mend`, and `message`, the line that the command line would print.
+
+    Args:
+        error: To tell.
+        path: That was asked; under `/v2` the error is the line alone, as the Open Inference Protocol has it.
+    """
+    if path == PROTOCOL or path.startswith(f"{PROTOCOL}/"):
+        return orjson.dumps({"error": _clean(str(error))})
     told = {"what": error.what, "where": error.where, "mend": error.mend, "message": str(error)}
     return orjson.dumps({"error": {key: _clean(value) for key, value in told.items()}})
 
