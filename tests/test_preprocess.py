@@ -45,8 +45,8 @@ def test_stage_makes_the_processed_folder_and_says_so(stage: tuple[Path, Run]) -
     result = run("--task", "digits")
     assert result.returncode == 0, result.stderr
     assert result.stderr.splitlines() == [
-        "digits: train 51, validation 13, test 16; 0 bad rows dropped; 0 duplicates in train; "
-        "0 train rows equal to a test row removed"
+        "digits: train 51, validation 13, test 16; dropped: 0 bad rows, 0 duplicates within train, "
+        "0 equal to a held-out row"
     ]
     assert result.stdout == ""
     out = folder / "data/processed/digits"

@@ -29,7 +29,10 @@ class PreprocessConfig:
         validation: Share of train, in [0, 1).
         test: Share of the whole; used only where the data set has no official test split.
         max_dropped: Share of rows that cleaning may drop before the stage fails.
-        drop_duplicates: Whether exact duplicates within train are dropped too (those of test rows always are).
+        drop_duplicates: Whether train keeps one of several rows with equal inputs and the same label. Rows of a table
+            with few or coarse columns are often equal without being copies.
+        overlap: What becomes of train rows whose inputs equal those of a validation or test row: `keep` or `drop`.
+            Validation and test rows are never dropped for being equal to others, save validation rows for test's.
         chunk_rows: Rows held in memory at a time.
         fold: Which part of train becomes validation, from 0, instead of a drawn share; None: no folds.
         num_folds: In how many parts train is cut; 0: one for each `group` that the reader gives (leave one group out).
@@ -46,7 +49,8 @@ class PreprocessConfig:
     validation: float = 0.2
     test: float = 0.2
     max_dropped: float = 0.05
-    drop_duplicates: bool = True
+    drop_duplicates: bool = False
+    overlap: str = "keep"
     chunk_rows: int = 4096
     fold: int | None = None
     num_folds: int = 5

@@ -162,6 +162,21 @@ def test_a_held_out_row_of_a_table_is_known_without_its_identifier(table_world: 
     assert world.pull().refused == {"in_test": 2}
 
 
+def test_inputs_that_several_rows_of_a_table_have_tell_no_row_from_another(table_world: World) -> None:
+    world = table_world
+    frame = pd.read_csv(world.raw / "rows.csv").assign(size=lambda rows: rows["size"].round())
+    frame.to_csv(world.raw / "rows.csv", index=False)
+    world.preprocess()
+    row = world.raw_rows("test").iloc[0]
+    coarse = {"size": float(row["size"]), "colour": str(row["colour"])}
+    for client, label in (("ann", "big"), ("bob", "big"), ("cem", "small")):
+        world.say(coarse, label, client=client)
+    outcome = world.pull()
+    assert outcome.refused == {}
+    assert outcome.classes == {"big": 2, "small": 1}
+    assert world.preprocess()["used"] == 3
+
+
 def test_what_cannot_be_a_row_is_counted_by_reason(digits_world: World) -> None:
     world = digits_world
     world.say({"image": png(picture(0))}, "eleven")

@@ -135,7 +135,7 @@ def test_rare_classes(shades: Path, data: Any) -> None:
             "its 25 pictures lie in no class's folder; put each class's pictures into a folder of its name",
         ),
         ({"a/0.png": 4, "b/0.png": 4}, "has 8 labelled rows, at least 10 are needed"),
-        ({"a/0.png": 20, "b/0.png": 2, "c/0.png": 2}, "2 classes with fewer than 3 different rows: 'b' \\(2\\), 'c'"),
+        ({"a/0.png": 20, "b/0.png": 2, "c/0.png": 2}, "2 classes with fewer than 3 rows: 'b' \\(2\\), 'c'"),
         ({"train/a/0.png": 20, "train/b/0.png": 20, "test/c/0.png": 3}, "class 'c' is in test but not in train"),
         ({"x.csv": 1, "y.csv": 1}, "is a folder of tables; name one of them: --from .*x0.csv"),
         ({"a/x.doc": 3}, "holds no pictures, recordings or texts \\(3 .doc\\)"),

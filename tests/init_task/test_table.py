@@ -111,8 +111,8 @@ def test_many_unlabelled_rows_raise_the_limit(guessed: Guessed, data: Any) -> No
             [f"n{i}" for i in range(100)],
             "'label' has 100 classes in 100 rows: it looks like an identifier or free text",
         ),
-        (["a", "b"] + [""] * 98, "'label' has 2 classes with fewer than 3 different rows"),
-        ([f"n{i // 2}" for i in range(100)], "'label' has 50 classes with fewer than 3 different rows: 'n0' \\(2\\)"),
+        (["a", "b"] + [""] * 98, "'label' has 2 classes with fewer than 3 rows"),
+        ([f"n{i // 2}" for i in range(100)], "'label' has 50 classes with fewer than 3 rows: 'n0' \\(2\\)"),
     ],
 )
 def test_targets_that_cannot_be_learnt(guessed: Guessed, labels: list[str], said: str) -> None:
@@ -134,13 +134,17 @@ def test_a_few_rare_classes_are_left_out(guessed: Guessed, data: Any) -> None:
     frame.loc[0, "species"] = "orchid"
     guess = guessed(frame)
     assert guess.target_settings == {"classes": ["setosa", "versicolor", "virginica"]}
-    assert any("Left out: 1 class with fewer than 3 different rows: 'orchid' (1)" in line for line in guess.warnings)
+    assert any("Left out: 1 class with fewer than 3 rows: 'orchid' (1)" in line for line in guess.warnings)
 
 
-def test_equal_rows_count_once(guessed: Guessed) -> None:
+def test_equal_rows_of_a_table_count_each_and_copies_of_a_text_once(guessed: Guessed) -> None:
     repeated = [numbers(1, seed=9).assign(label="c")] * 20
-    with pytest.raises(DataError, match="1 class with fewer than 3 different rows: 'c' \\(1\\)"):
-        guessed(pd.concat([numbers(18).assign(label=["a", "b"] * 9), *repeated]))
+    guess = guessed(pd.concat([numbers(18).assign(label=["a", "b"] * 9), *repeated]))
+    assert guess.num_classes == 3
+    words = [f"every one of these {k} sentences says something else about it" for k in range(18)]
+    texts = pd.DataFrame({"text": [*words, *["the very same words again and again in each row"] * 20]})
+    with pytest.raises(DataError, match="1 class with fewer than 3 rows: 'c' \\(1\\)"):
+        guessed(texts.assign(label=[*["a", "b"] * 9, *["c"] * 20]), modality="text")
 
 
 def leaky(column: Callable[[pd.DataFrame], Any], target: str = "label") -> pd.DataFrame:

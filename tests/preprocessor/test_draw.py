@@ -137,7 +137,7 @@ def test_train_rows_nearly_equal_to_a_row_of_the_official_test_are_dropped_and_c
     test = pd.DataFrame({"text": ["One", "five"], "label": list("ab")})
     found = {"train": surveyed(train, words=words), "test": surveyed(test, "test", words)}
     node: Json = {"_target_": "none"}
-    plan = make_plan(found, 6, words.names, PreprocessConfig("none", node, node, validation=0.5))
+    plan = make_plan(found, 6, words.names, PreprocessConfig("none", node, node, validation=0.5, overlap="drop"))
     assert plan.duplicates["near_train_in_test"].rows.tolist() == [0, 1]
     assert (plan.parts["train"][:2] == -1).all()
     assert (plan.parts["test"] == PARTS["test"]).all()

@@ -327,8 +327,8 @@ def test_the_stage_starts_a_cluster_of_its_own_and_leaves_nothing(
         assert done.returncode == 0, done.stderr
         assert done.stdout == ""
         assert done.stderr.splitlines() == [
-            "digits: train 51, validation 13, test 16; 0 bad rows dropped; 0 duplicates in train; "
-            "0 train rows equal to a test row removed"
+            "digits: train 51, validation 13, test 16; dropped: 0 bad rows, 0 duplicates within train, "
+            "0 equal to a held-out row"
         ]
         assert list(temporary.iterdir()) == []
         assert processes_of(temporary) == []

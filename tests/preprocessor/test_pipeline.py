@@ -136,24 +136,37 @@ def test_train_rows_equal_to_a_test_row_leave_train_and_validation(
     np.testing.assert_array_equal(arrays["test"]["image"][:, 0], test)
     held = {*arrays["train"]["row"], *arrays["validation"]["row"]}
     assert held == set(range(40)) - {3, 8}
-    assert profile["duplicates"]["train_in_test"] == {"num_rows": 2, "other_label": 1, "first": [[3, 0], [8, 1]]}
+    found = {"num_rows": 2, "other_label": 1, "dropped": 2, "num_others": 2, "first": [[3, 0], [8, 1]]}
+    assert profile["duplicates"]["train_in_test"] == found
+    assert profile["contradictory"] == 2
     assert meta["num_rows"]["test"] == 6
 
 
-def test_duplicates_within_train_are_counted_and_dropped_by_choice(
+def test_copies_within_train_are_dropped_by_choice_and_contradictions_never(
     make_task: Make, write_raw: Make, pictures: Make, run: Make, with_test: Any
 ) -> None:
     images, labels = pictures(40), np.arange(40) % 2
     images[[10, 21]] = images[[2, 4]]
     raw = write_raw(train=(images, labels), test=(pictures(4, seed=9), [0, 1, 0, 1]))
     for drop in (True, False):
-        arrays, profile, _ = run(make_task(reader=with_test, drop_duplicates=drop, seed=3), raw)
-        assert profile["duplicates"]["within_train"] == {"num_rows": 2, "other_label": 1, "first": [[10, 2], [21, 4]]}
-        train, validation = ({*map(int, arrays[part]["row"])} for part in ("train", "validation"))
-        if drop:
-            assert train | validation == set(range(40)) - {10, 21}
-        for pair in ({10, 2}, {21, 4}):
-            assert not (pair & train and pair & validation), "train and validation share a picture"
+        task = make_task(reader=with_test, drop_duplicates=drop, validation=0.0)
+        arrays, profile, _ = run(task, raw)
+        found = {"num_rows": 2, "other_label": 1, "dropped": int(drop), "first": [[10, 2], [21, 4]]}
+        assert profile["duplicates"]["within_train"] == found
+        assert set(arrays["train"]["row"].tolist()) == set(range(40)) - ({10} if drop else set())
+        assert profile["contradictory"] == 2, "21 and 4: which label is right is not for the order of the file to say"
+
+
+def test_validation_shares_no_picture_with_train_unless_that_is_wanted(
+    make_task: Make, write_raw: Make, pictures: Make, run: Make, with_test: Any
+) -> None:
+    images = np.concatenate([pictures(30)] * 2)
+    raw = write_raw(train=(images, np.arange(60) % 2), test=(pictures(4, seed=9), [0, 1, 0, 1]))
+    for overlap, shared in (("drop", False), ("keep", True)):
+        arrays, profile, _ = run(make_task(reader=with_test, overlap=overlap, drop_duplicates=False), raw)
+        held = [{row.tobytes() for row in arrays[part]["image"]} for part in ("train", "validation")]
+        assert bool(held[0] & held[1]) == shared
+        assert bool(profile["duplicates"]["train_in_validation"]["dropped"]) != shared
 
 
 def test_drawn_test_part_shares_no_picture_with_train(
@@ -167,6 +180,7 @@ def test_drawn_test_part_shares_no_picture_with_train(
     assert not held["validation"] & held["test"]
     assert not held["train"] & held["validation"]
     assert profile["duplicates"]["train_in_test"]["num_rows"] > 0
+    assert len(arrays["test"]["row"]) == 18, "a share of all rows, copies among them"
 
 
 def test_official_test_keeps_its_own_duplicates(
@@ -177,7 +191,8 @@ def test_official_test_keeps_its_own_duplicates(
     raw = write_raw(train=(pictures(20), np.arange(20) % 2), test=(test, [0, 1, 0, 1, 0, 0]))
     arrays, profile, _ = run(make_task(reader=with_test), raw)
     assert arrays["test"]["row"].tolist() == [0, 1, 2, 3, 4, 5]
-    assert profile["duplicates"]["within_test"] == {"num_rows": 1, "other_label": 0, "first": [[5, 0]]}
+    found = {"num_rows": 1, "other_label": 0, "dropped": 0, "first": [[5, 0]]}
+    assert profile["duplicates"]["within_test"] == found
 
 
 def test_split_depends_on_the_seed_alone(make_task: Make, write_raw: Make, pictures: Make, run: Make) -> None:

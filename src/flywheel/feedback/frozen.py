@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from flywheel.errors import DataError
 from flywheel.preprocessor.base import DIGEST_BYTES, Preprocessor
 from flywheel.stage import read_json
-from flywheel.types import Json, Split, Splits
+from flywheel.types import SPLITS, Json, Split, Splits
 
 Array = np.ndarray[Any, Any]
 
@@ -37,17 +37,22 @@ class Frozen:
         gists: By split, the `near` fingerprints, where the preprocessor has them.
         pairs: By split, a user and the item that the row foretells, where items are learnt.
         sha256: By split, of the file of arrays.
+        shared: 128 bits of the inputs that several rows of the data set have, where such rows are observations of their
+            own: they tell no row from another.
     """
 
     inputs: dict[str, set[bytes]] = field(default_factory=dict)
     gists: dict[str, set[int]] = field(default_factory=dict)
     pairs: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
+    shared: set[bytes] = field(default_factory=set)
 
     def split_of(self, digest: bytes, gist: int | None, pair: tuple[int, int] | None) -> str | None:
         """The held-out split that has such a row; None: none has."""
         for split in HELD_OUT:
-            same = digest in self.inputs[split] or (gist is not None and gist in self.gists.get(split, ()))
+            same = (digest in self.inputs[split] and digest not in self.shared) or (
+                gist is not None and gist in self.gists.get(split, ())
+            )
             if same or (pair is not None and pair in self.pairs[split]):
                 return split
         return None
@@ -71,13 +76,14 @@ class Own:
         return len(self.targets)
 
 
-def read_frozen(processed: Path, splits: Splits, inputs: Preprocessor) -> Frozen:
+def read_frozen(processed: Path, splits: Splits, inputs: Preprocessor, *, keeps_equal: bool = False) -> Frozen:
     """Read the held-out rows of processed data.
 
     Args:
         processed: `data/processed/<task>/`.
         splits: The raw data, read anew only where the preprocessor knows gists.
         inputs: As it was fitted.
+        keeps_equal: Whether rows with equal inputs are observations of their own (`preprocess.overlap: keep`).
 
     Raises:
         DataError: The processed data are missing or damaged, or of other raw data.
@@ -92,7 +98,23 @@ def read_frozen(processed: Path, splits: Splits, inputs: Preprocessor) -> Frozen
         gists = _gists(splits[name if name in splits else "train"], rows, inputs)
         if gists is not None:
             found.gists[name] = gists
+    if keeps_equal and meta["target"]["kind"] != ITEM:
+        found.shared = _shared(processed)
     return found
+
+
+def _shared(processed: Path) -> set[bytes]:
+    """Hash the inputs that two of the data set's own rows or more have, in whatever parts they are."""
+    num_own = int(read_json(processed / "profile.json")["raw"]["train"])
+    seen: set[bytes] = set()
+    twice: set[bytes] = set()
+    for name in SPLITS:
+        arrays = _arrays(processed / f"{name}.safetensors")
+        digests = network_digests({key: array for key, array in arrays.items() if key not in NO_INPUTS})
+        for digest, row in zip(digests, arrays["row"].tolist(), strict=True):
+            if name != "train" or row < num_own:  # those behind them came from feedback
+                (twice if digest in seen else seen).add(digest)
+    return twice
 
 
 def read_own(processed: Path) -> Own:

@@ -76,7 +76,9 @@ def pull(task: TaskConfig, store: FeedbackStore, raw: Path, processed: Path, fol
     check_settings(task.feedback, f"tasks.{task.name}.feedback")
     preprocessor = load_preprocessor(processed / "preprocessor.json")
     splits = build(task.data.reader.read, where=f"tasks.{task.name}.data.reader.read").read(raw)
-    frozen, own = read_frozen(processed, splits, preprocessor.inputs), read_own(processed)
+    keeps_equal = task.preprocess.overlap == "keep"
+    frozen = read_frozen(processed, splits, preprocessor.inputs, keeps_equal=keeps_equal)
+    own = read_own(processed)
     sieve = _Sieve(preprocessor, read_json(processed / "meta.json"), frozen, own, task.feedback.max_deviations)
     with store.pulling():
         return _pull(task, store, sieve, folder)
@@ -133,7 +135,8 @@ class _Sieve:
                 time_us=microseconds(word.feedback.time),
                 client=word.feedback.client,
                 label=label,
-                digest=digest,
+                # Two clients with the same coarse inputs need not be the same person's: each is a row.
+                digest=word.prediction.prediction_id.encode() if digest in self.frozen.shared else digest,
                 group="" if self.kind == "number" else str(label),
                 many=self.kind == ITEM,
             )

@@ -27,7 +27,7 @@ def check_classes(guess: Guess, path: Path, what: str, counts: pd.Series, *, is_
         guess: Takes the classes, notes and warnings.
         path: For messages.
         what: The target in words, such as `'species'`.
-        counts: Different rows of each class, most frequent first.
+        counts: Rows of each class, most frequent first.
         is_whole: Whether all rows were counted.
         numeric: Whether the classes are numbers, which could be a quantity.
 
@@ -50,7 +50,7 @@ def check_classes(guess: Guess, path: Path, what: str, counts: pd.Series, *, is_
     if not len(rare):
         return
     shown = listed([f"'{name}' ({number})" for name, number in rare.items()], 3)
-    few = f"{counted(len(rare), 'class')} with fewer than {MIN_CLASS_ROWS} different rows: {shown}"
+    few = f"{counted(len(rare), 'class')} with fewer than {MIN_CLASS_ROWS} rows: {shown}"
     if not is_whole:
         guess.warn(f"In the sample, {few}. If the whole data have no more, preprocessing refuses them.")
     elif rare.sum() > MAX_DROPPED * total or num_classes - len(rare) < 2:

@@ -127,8 +127,7 @@ def _guess(table: _Table, text: Column | None) -> Guess:
         raise DataError(sample.path, None, f"no column is left to tell '{target.name}' from: {reasons}")
     guess = Guess("text" if text else "tabular", target.kind, {})
     _say_how_it_is_read(guess, table, text)
-    told_apart = [column.name for column in table.columns if column.kind == kinds.IDENTIFIER and not text]
-    _say_target(guess, table, [*(column.name for column in inputs), *told_apart])
+    _say_target(guess, table, [text.name] if text else None)
     _say_columns(guess, table, inputs, text)
     if text:
         choose_length(guess, given(sample.frame[text.name]).iloc[:MAX_TEXTS].tolist())
@@ -151,13 +150,13 @@ def _say_how_it_is_read(guess: Guess, table: _Table, text: Column | None) -> Non
         guess.warn(f"Left out, as they hold lists or objects: {listed(list(sample.nested))}.")
 
 
-def _say_target(guess: Guess, table: _Table, used: list[str]) -> None:
+def _say_target(guess: Guess, table: _Table, distinct: list[str] | None) -> None:
     sample, target = table.sample, table.target
     scale = sample.num_rows / len(sample.frame)
     unlabelled, rare = round(target.num_unlabelled * scale), 0
     guess.note("target", target.name, target.why_column)
     if target.kind == CLASS:
-        counts = class_counts(sample, target, used)
+        counts = class_counts(sample, target, distinct)
         numeric = any(column.is_numeric for column in table.columns if column.name == target.name)
         check_classes(guess, sample.path, f"'{target.name}'", counts, is_whole=sample.is_whole, numeric=numeric)
         rare = int(counts.sort_values().iloc[: len(counts) - guess.num_classes].sum())
@@ -232,7 +231,7 @@ def _configure(guess: Guess, table: _Table, inputs: list[Column]) -> None:
 
 
 def _configure_columns(guess: Guess, table: _Table, rename: dict[str, str]) -> None:
-    """Say which columns are no inputs; rows that differ in an identifier alone are still different rows."""
+    """Say which columns are no inputs."""
     guess.inputs |= settings_of(table.rules)
     names = {
         column.name for column in table.columns if column.kind == kinds.IDENTIFIER and column.name in table.ignored

@@ -126,9 +126,16 @@ def _kind(column: Column, num_given: int, wanted: str | None) -> tuple[str, str]
     return NUMBER, f"{what} with {distinct}"
 
 
-def class_counts(sample: TableSample, target: Target, used: Sequence[str]) -> pd.Series:
-    """Rows of each class, equal rows counted once, as preprocessing drops them; most frequent first."""
+def class_counts(sample: TableSample, target: Target, distinct: Sequence[str] | None = None) -> pd.Series:
+    """Rows of each class, most frequent first.
+
+    Args:
+        sample: The table's rows, or some of them.
+        target: What is to be told.
+        distinct: Columns in which rows must differ to count as two (copies of a text); None: every row counts.
+    """
     labels = given_labels(sample.frame[target.name])
-    rows = sample.frame.loc[labels.index, list(dict.fromkeys([*used, target.name]))]
-    kept = labels[~rows.duplicated()]
-    return kept.value_counts()
+    if distinct is not None:
+        rows = sample.frame.loc[labels.index, list(dict.fromkeys([*distinct, target.name]))]
+        labels = labels[~rows.duplicated()]
+    return labels.value_counts()

@@ -1,4 +1,4 @@
-"""Exact duplicates, found by 128-bit fingerprints of the rows."""
+"""Exact duplicates, found by 128-bit fingerprints of the rows' inputs and by their labels."""
 
 from __future__ import annotations
 
@@ -17,29 +17,40 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Matches:
-    """Rows that equal an earlier one, or one of another split.
+    """Rows whose inputs equal those of an earlier row, or of a row of another split.
 
     Attributes:
         rows: Their numbers, ascending.
-        equals: For each, the number of the row it equals.
-        same_label: For each, whether the labels agree too.
+        equals: For each, the number of the first row it equals.
+        same_label: For each, whether one of the rows it equals has its label too: then it may be a copy.
+        num_others: Rows of the other split that are equal to one of `rows`; None within one split.
+        num_dropped: How many of `rows` were dropped for it.
     """
 
     rows: Array
     equals: Array
     same_label: Array
+    num_others: int | None = None
+    num_dropped: int = 0
 
     def to_json(self) -> Json:
         """Counts, and the first pairs as [row, equal row]."""
         pairs = np.stack([self.rows, self.equals], axis=1)[:MAX_NAMED]
         same = int(self.same_label.sum())
-        return {"num_rows": len(self.rows), "other_label": len(self.rows) - same, "first": pairs.tolist()}
+        found: Json = {"num_rows": len(self.rows), "other_label": len(self.rows) - same, "dropped": self.num_dropped}
+        if self.num_others is not None:
+            found["num_others"] = self.num_others
+        return found | {"first": pairs.tolist()}
 
 
-def first_equal(digests: Array) -> Array:
-    """For each row, the position of the first row with the same fingerprint (its own, if there is none before)."""
-    order = np.lexsort((digests[:, 0], digests[:, 1]))  # stable: equal rows stay in their order
-    ordered = digests[order]
+def first_equal(keys: Array) -> Array:
+    """For each row, the position of the first row with the same keys (its own, if there is none before).
+
+    Args:
+        keys: uint64 [N, K]: fingerprints, and labels where they count.
+    """
+    order = np.lexsort(keys.T)  # stable: equal rows stay in their order
+    ordered = keys[order]
     starts = np.ones(len(order), dtype=bool)
     starts[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
     group_starts = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
@@ -48,27 +59,44 @@ def first_equal(digests: Array) -> Array:
     return first
 
 
-def within(rows: Array, digests: Array, codes: Array) -> Matches:
+def within(rows: Array, digests: Array, labels: Array) -> Matches:
     """Find which of `rows` equal an earlier one of them.
 
     Args:
         rows: Row numbers, ascending.
-        digests: Of all rows, uint64 [N, 2].
-        codes: Labels of all rows.
+        digests: Of all rows' inputs, uint64 [N, 2].
+        labels: What tells the labels of all rows apart, uint64 [N].
     """
     equals = rows[first_equal(digests[rows])]
     repeated = equals != rows
-    return _matches(rows[repeated], equals[repeated], codes, codes)
+    same_label = first_equal(_labelled(rows, digests, labels)) != np.arange(len(rows))
+    return Matches(rows[repeated], equals[repeated], same_label[repeated])
 
 
 def across(
-    rows: Array, digests: Array, codes: Array, others: Array, other_digests: Array, other_codes: Array
+    rows: Array, digests: Array, labels: Array, others: Array, other_digests: Array, other_labels: Array
 ) -> Matches:
     """Find which of `rows` equal one of the rows `others`, which have fingerprints and labels of their own."""
-    first = first_equal(np.concatenate([other_digests[others], digests[rows]]))[len(others) :]
+    inputs = first_equal(np.concatenate([other_digests[others], digests[rows]]))
+    keys = [_labelled(others, other_digests, other_labels), _labelled(rows, digests, labels)]
+    same_label = first_equal(np.concatenate(keys))[len(others) :] < len(others)
+    first = inputs[len(others) :]
     found = first < len(others)
-    return _matches(rows[found], others[first[found]], codes, other_codes)
+    num_others = int(np.isin(inputs[: len(others)], first[found]).sum())
+    return Matches(rows[found], others[first[found]], same_label[found], num_others)
 
 
-def _matches(rows: Array, equals: Array, codes: Array, other_codes: Array) -> Matches:
-    return Matches(rows, equals, codes[rows] == other_codes[equals])
+def contradictory(digests: Array, labels: Array) -> Array:
+    """Say which rows have the inputs of another row, but not its label: bool [N].
+
+    Args:
+        digests: Of the rows' inputs, uint64 [N, 2].
+        labels: What tells their labels apart, uint64 [N].
+    """
+    first = first_equal(digests)
+    differs = labels != labels[first]
+    return np.isin(first, first[differs])
+
+
+def _labelled(rows: Array, digests: Array, labels: Array) -> Array:
+    return np.concatenate([digests[rows], labels[rows, None]], axis=1)

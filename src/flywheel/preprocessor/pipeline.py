@@ -19,14 +19,14 @@ import pandas as pd
 
 from flywheel.config import PreprocessConfig, TaskConfig
 from flywheel.digest import sha256_of
-from flywheel.errors import ConfigError
+from flywheel.errors import ConfigError, nearest
 from flywheel.instantiate import build
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.engine import Engine, Frames, Pass, RawData, engine_for
 from flywheel.preprocessor.feedback import check_manifest, feedback_record
 from flywheel.preprocessor.pictures import SAMPLES_PER_CLASS, draw_classes, draw_samples
-from flywheel.preprocessor.profile import Ranges, class_counts, make_profile
-from flywheel.preprocessor.splitter import PARTS, TRAIN, Plan, make_plan
+from flywheel.preprocessor.profile import Ranges, class_counts, make_profile, remarks, summary
+from flywheel.preprocessor.splitter import OVERLAPS, PARTS, TRAIN, Plan, make_plan
 from flywheel.preprocessor.survey import UNUSABLE, Survey, Vocabulary, check_dropped, survey
 from flywheel.preprocessor.target import Target
 from flywheel.preprocessor.task import TaskPreprocessor
@@ -169,6 +169,8 @@ class _Run:
         if self.target.stratified:
             draw_classes(folder / "classes.png", counts, f"{task}: class balance")
         log.info("%s", summary(profile))
+        for remark in remarks(profile):
+            log.warning("%s: %s", task, remark)
 
     def _pass(self, source: str, what: str, only: int | None = None) -> Pass:
         """Go through a split again: its used rows, or those of one part."""
@@ -203,20 +205,6 @@ class _Run:
         return {part: {name: counted[part][names.index(name)] for name in order} for part in SPLITS}
 
 
-def summary(profile: Json) -> str:
-    """Say in one line what a profile holds."""
-    rows = ", ".join(f"{name} {split['num_rows']:,}" for name, split in profile["splits"].items())
-    dropped = sum(int(found["num_rows"]) for found in profile["dropped"].values())
-    duplicates = profile["duplicates"]
-    words = [rows, f"{dropped} bad rows dropped", f"{duplicates['within_train']['num_rows']} duplicates in train",
-             f"{duplicates['train_in_test']['num_rows']} train rows equal to a test row removed"]  # fmt: skip
-    if "near_train_in_test" in duplicates:
-        words.append(f"{duplicates['near_train_in_test']['num_rows']} more nearly equal to one")
-    if profile["feedback"]["num_rows"]:
-        words.append(f"{profile['feedback']['used']} of {profile['feedback']['num_rows']} feedback rows used")
-    return f"{profile['task']}: {'; '.join(words)}"
-
-
 def _check_settings(settings: PreprocessConfig, where: str) -> None:
     ranges = {
         "validation": 0 <= settings.validation < 1,
@@ -231,6 +219,9 @@ def _check_settings(settings: PreprocessConfig, where: str) -> None:
         if not good:
             what = f"{getattr(settings, key)} is out of range"
             raise ConfigError(what, where=f"{where}.{key}", mend="mend it in conf/ and run `make params`")
+    if settings.overlap not in OVERLAPS:
+        what = f"'{settings.overlap}' is not known"
+        raise ConfigError(what, where=f"{where}.overlap", mend=nearest(settings.overlap, OVERLAPS))
 
 
 def _plain(value: Any) -> Any:

@@ -127,5 +127,43 @@ def make_profile(
         "dropped": {name: {"num_rows": found.dropped.num_rows, "share": found.dropped.num_rows / found.split.num_rows,
                            "reasons": list(found.dropped.reasons.values())} for name, found in surveys.items()},
         "duplicates": {name: matches.to_json() for name, matches in sorted(plan.duplicates.items())},
+        "contradictory": plan.num_contradictory,
         **({"preprocessor": facts} if facts else {}),
     }  # fmt: skip
+
+
+def summary(profile: Json) -> str:
+    """Say in one line how many rows each part has, and how many were dropped for which reason."""
+    rows = ", ".join(f"{name} {split['num_rows']:,}" for name, split in profile["splits"].items())
+    bad = sum(int(found["num_rows"]) for found in profile["dropped"].values())
+    dropped = {kind: int(found["dropped"]) for kind, found in profile["duplicates"].items()}
+    copies = dropped.pop("within_train")
+    near = sum(number for kind, number in dropped.items() if kind.startswith("near_"))
+    words = [rows, f"dropped: {bad:,} bad rows", f"{copies:,} duplicates within train",
+             f"{sum(dropped.values()) - near:,} equal to a held-out row"]  # fmt: skip
+    words += [f"{near:,} nearly equal to one"] if near else []
+    said = "; ".join([words[0], ", ".join(words[1:])])
+    if profile["feedback"]["num_rows"]:
+        said += f"; {profile['feedback']['used']} of {profile['feedback']['num_rows']} feedback rows used"
+    return f"{profile['task']}: {said}"
+
+
+def remarks(profile: Json) -> list[str]:
+    """Say what a person should know of rows that are equal: test rows that train has too, labels that contradict."""
+    found = []
+    matches = profile["duplicates"]["train_in_test"]
+    copies = matches["num_rows"] - matches["other_label"]
+    if copies and not matches["dropped"]:
+        number, total = matches["num_others"], profile["splits"]["test"]["num_rows"]
+        found.append(
+            f"{number:,} of {total:,} test rows have all inputs of a row outside test; {copies:,} such rows have the "
+            "label too, and are kept. If they are copies and not observations that are alike, set preprocess.overlap: "
+            "drop"
+        )
+    if profile["contradictory"] and profile["splits"]["train"]["classes"]:
+        total = sum(profile["raw"].values()) + profile["feedback"]["num_rows"]
+        found.append(
+            f"{profile['contradictory']:,} of {total:,} rows have the inputs of another row and another label: no "
+            "model can get all of them right"
+        )
+    return found

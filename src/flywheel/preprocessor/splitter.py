@@ -1,8 +1,9 @@
-"""Decides which row goes where: seeded stratified draws, and no row of train that is in validation or test."""
+"""Decides which row goes where: seeded stratified draws, and what becomes of train rows that others equal."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from flywheel.config import PreprocessConfig
 from flywheel.errors import ConfigError, DataError
 from flywheel.preprocessor.draw import fold_rows, grouped, stratified
-from flywheel.preprocessor.duplicates import Matches, across, within
+from flywheel.preprocessor.duplicates import Matches, across, contradictory, within
 from flywheel.preprocessor.survey import UNUSABLE, Survey
 from flywheel.types import SPLITS, SplitName
 
@@ -18,6 +19,8 @@ Array = np.ndarray[Any, Any]
 
 TRAIN, VALIDATION, TEST = range(3)
 PARTS: dict[SplitName, int] = dict(zip(SPLITS, (TRAIN, VALIDATION, TEST), strict=True))
+
+OVERLAPS = ("keep", "drop")
 
 
 @dataclass
@@ -27,48 +30,46 @@ class Plan:
     Attributes:
         parts: By the surveyed split's name: int8 [N], a value of `PARTS`, or `UNUSABLE` for rows that go nowhere.
         duplicates: What was found equal, by kind; the keys are those of `profile.json`.
+        num_contradictory: Usable rows with the inputs of another row and another label, before any row is dropped.
     """
 
     parts: dict[str, Array] = field(default_factory=dict)
     duplicates: dict[str, Matches] = field(default_factory=dict)
+    num_contradictory: int = 0
 
 
 def make_plan(surveys: dict[str, Survey], num_own: int, names: list[str], settings: PreprocessConfig) -> Plan:
     """Decide for every row.
 
-    An official test split is taken whole; otherwise a test part is drawn from train, after duplicates are gone.
-    Rows from `num_own` on are feedback: they go to train and nowhere else.
+    An official test split is taken whole; otherwise a test part is drawn from all usable rows of train. Only then are
+    duplicates looked for, so that no test row is ever dropped for being equal to another: a test set without its
+    duplicates is not distributed as the data are. Rows from `num_own` on are feedback: they go to train alone.
 
     Args:
         surveys: Of `train`, and of official `validation` and `test` splits.
         num_own: Rows of train that are the data set's own.
-        names: Names of the label codes, for messages.
-        settings: Seed, shares, and whether duplicates are dropped.
+        names: Names of the label codes, for messages; empty where the target is no class.
+        settings: Seed, shares, and what becomes of duplicates.
 
     Raises:
         DataError: A class is too small to be split, or a split is left without rows.
     """
-    plan = Plan()
+    plan = Plan(num_contradictory=_num_contradictory(surveys.values()))
     train = surveys["train"]
     parts = plan.parts["train"] = np.where(train.usable, TRAIN, UNUSABLE).astype(np.int8)
     generator = np.random.Generator(np.random.PCG64(settings.seed))
     test, validation = surveys.get("test"), surveys.get("validation")
 
     if test is None:
-        _drop_repeated(plan, train, settings)
         rows = np.flatnonzero(parts[:num_own] == TRAIN)
         parts[_draw(rows, train, settings.test, generator, names, "test")] = TEST
         test = train
     else:
         plan.parts["test"] = np.where(test.usable, TEST, UNUSABLE).astype(np.int8)
-        rows = np.flatnonzero(test.usable)
-        plan.duplicates["within_test"] = within(rows, test.digests, test.codes)
     if validation is not None:
         plan.parts["validation"] = np.where(validation.usable, VALIDATION, UNUSABLE).astype(np.int8)
-        _drop_common(plan, validation, VALIDATION, test, TEST)
-    _drop_common(plan, train, TRAIN, test, TEST)
-    if "within_train" not in plan.duplicates:
-        _drop_repeated(plan, train, settings)
+        _compare(plan, validation, VALIDATION, test, TEST, settings)
+    _compare(plan, train, TRAIN, test, TEST, settings)
     if settings.fold is not None:
         if validation is not None:
             what = "the data set has its own validation part, so there are no folds"
@@ -80,7 +81,9 @@ def make_plan(surveys: dict[str, Survey], num_own: int, names: list[str], settin
         rows = np.flatnonzero(parts[:num_own] == TRAIN)
         parts[_draw(rows, train, settings.validation, generator, names, "validation")] = VALIDATION
         validation = train
-    _drop_common(plan, train, TRAIN, validation, VALIDATION)
+    _compare(plan, train, TRAIN, validation, VALIDATION, settings)
+    for survey, part in ((test, TEST), (validation, VALIDATION), (train, TRAIN)):
+        _count_repeated(plan, survey, part, settings)
     _check(plan, surveys, names, settings)
     return plan
 
@@ -104,28 +107,51 @@ def _draw(
     return rows[stratified(codes, share, generator)]
 
 
-def _drop_repeated(plan: Plan, train: Survey, settings: PreprocessConfig) -> None:
-    parts = plan.parts["train"]
-    matches = within(np.flatnonzero(parts == TRAIN), train.digests, train.codes)
-    plan.duplicates["within_train"] = matches
-    if settings.drop_duplicates:
-        parts[matches.rows] = UNUSABLE
+def _count_repeated(plan: Plan, survey: Survey, part: int, settings: PreprocessConfig) -> None:
+    """Count the rows of a part that equal an earlier one of it; in train their copies are dropped if that is wanted.
 
-
-def _drop_common(plan: Plan, survey: Survey, part: int, other: Survey, other_part: int) -> None:
-    """Drop the rows of one part that equal a row of another; nothing is ever dropped from the other."""
+    A copy has the same label. A row with the same inputs and another label is an observation of its own: which of the
+    two is right, or whether both are, is not for the order of the file to say.
+    """
     parts = plan.parts[survey.name]
-    rows = np.flatnonzero(parts == part)
+    matches = within(np.flatnonzero(parts == part), survey.digests, survey.labels)
+    if part == TRAIN and settings.drop_duplicates:
+        copies = matches.rows[matches.same_label]
+        parts[copies] = UNUSABLE
+        matches = replace(matches, num_dropped=len(copies))
+    plan.duplicates[f"within_{SPLITS[part]}"] = matches
+
+
+def _compare(plan: Plan, survey: Survey, part: int, other: Survey, other_part: int, settings: PreprocessConfig) -> None:
+    """Count the rows of one part that equal a row of another, and drop them if that is wanted; the other keeps its own.
+
+    They are dropped whatever their label: without those alone that agree with the test set, train would be left with
+    those that contradict it.
+    """
+    rows = np.flatnonzero(plan.parts[survey.name] == part)
     others = np.flatnonzero(plan.parts[other.name] == other_part)
-    matches = across(rows, survey.digests, survey.codes, others, other.digests, other.codes)
-    plan.duplicates[f"{SPLITS[part]}_in_{SPLITS[other_part]}"] = matches
-    parts[matches.rows] = UNUSABLE
+    kind = f"{SPLITS[part]}_in_{SPLITS[other_part]}"
+    matches = across(rows, survey.digests, survey.labels, others, other.digests, other.labels)
+    plan.duplicates[kind] = _dropped(plan, survey, matches, settings)
     if survey.near is not None and other.near is not None:
-        rows = rows[parts[rows] == part]
+        rows = np.setdiff1d(rows, matches.rows)
         near, other_near = (np.repeat(one[:, None], 2, axis=1) for one in (survey.near, other.near))
-        matches = across(rows, near, survey.codes, others, other_near, other.codes)
-        plan.duplicates[f"near_{SPLITS[part]}_in_{SPLITS[other_part]}"] = matches
-        parts[matches.rows] = UNUSABLE
+        matches = across(rows, near, survey.labels, others, other_near, other.labels)
+        plan.duplicates[f"near_{kind}"] = _dropped(plan, survey, matches, settings)
+
+
+def _dropped(plan: Plan, survey: Survey, matches: Matches, settings: PreprocessConfig) -> Matches:
+    if settings.overlap != "drop":
+        return matches
+    plan.parts[survey.name][matches.rows] = UNUSABLE
+    return replace(matches, num_dropped=len(matches.rows))
+
+
+def _num_contradictory(surveys: Iterable[Survey]) -> int:
+    """Count the usable rows, of all splits, with the inputs of another row and another label."""
+    chosen = [(survey.digests[survey.usable], survey.labels[survey.usable]) for survey in surveys]
+    digests, labels = (np.concatenate(parts) for parts in zip(*chosen, strict=True))
+    return int(contradictory(digests, labels).sum())
 
 
 def _check(plan: Plan, surveys: dict[str, Survey], names: list[str], settings: PreprocessConfig) -> None:

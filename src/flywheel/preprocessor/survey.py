@@ -1,7 +1,7 @@
 """The first pass over a split: which rows can be used, their labels and their fingerprints.
 
 Of every row 21 bytes are kept: a fingerprint (16), its label's code (4) and the part it is given to (1); 4 more where
-the reader gives groups, and 8 more where the preprocessor knows near-duplicates.
+the reader gives groups, 8 more where the preprocessor knows near-duplicates, and 8 more where the target is no class.
 """
 
 from __future__ import annotations
@@ -90,6 +90,8 @@ class Survey:
         groups: int32 [N], the code of each row's group in `group_names`; None where the reader gives no groups.
         near: uint64 [N], the fingerprint of each usable row's gist; None where the preprocessor has none.
         group_names: By code.
+        answers: uint64 [N], a fingerprint of each usable row's label; None where the target is a class, which `codes`
+            tells apart.
     """
 
     name: str
@@ -100,6 +102,12 @@ class Survey:
     groups: Array | None = None
     near: Array | None = None
     group_names: list[str] = field(default_factory=list)
+    answers: Array | None = None
+
+    @property
+    def labels(self) -> Array:
+        """What tells the rows' labels apart, uint64 [N]: equal where, and only where, the labels are."""
+        return self.codes.astype(np.uint64) if self.answers is None else self.answers
 
     @property
     def units(self) -> Array | None:
@@ -124,6 +132,7 @@ class Cleaned:
         labels: Codes, int32 [n], in these names; None where the target is no class.
         groups: Likewise; None where the reader gives no groups.
         near: uint64 [n]; None where the preprocessor has no such fingerprints.
+        answers: uint64 [n], fingerprints of labels; None where the target is a class.
     """
 
     columns: list[str]
@@ -133,6 +142,7 @@ class Cleaned:
     labels: tuple[Array, list[str]] | None = None
     groups: tuple[Array, list[str]] | None = None
     near: Array | None = None
+    answers: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +166,7 @@ class Cleaning:
         if len(kept):
             found.digests = self.inputs.digest(kept)
             found.labels = coded(labels) if self.target.stratified else None
+            found.answers = None if self.target.stratified else _fingerprints(labels)
             found.groups = coded(_own_where_missing(kept["group"])) if "group" in kept.columns else None
             found.near = self.inputs.near(kept)
         return found
@@ -182,6 +193,7 @@ def survey(name: str, engine: Engine, inputs: Preprocessor, target: Target, word
     codes = np.full(split.num_rows, UNUSABLE, np.int32)
     dropped = DroppedRows()
     groups, near, known = None, None, Vocabulary()
+    answers = None if target.stratified else np.zeros(split.num_rows, np.uint64)
     if not engine.in_order:
         _settle(inputs, split, rows)
     for found in engine.each(Pass(name, f"clean {name}", rows), Cleaning(inputs, target)):
@@ -198,7 +210,9 @@ def survey(name: str, engine: Engine, inputs: Preprocessor, target: Target, word
         if found.near is not None:
             near = np.zeros(split.num_rows, np.uint64) if near is None else near
             near[found.rows] = found.near
-    return Survey(name, split, digests, codes, dropped, groups, near, known.names)
+        if answers is not None and found.answers is not None:
+            answers[found.rows] = found.answers
+    return Survey(name, split, digests, codes, dropped, groups, near, known.names, answers)
 
 
 def _settle(inputs: Preprocessor, split: Split, rows: int) -> None:
@@ -206,6 +220,12 @@ def _settle(inputs: Preprocessor, split: Split, rows: int) -> None:
     frames = checked(split.chunks(rows), split)
     while not inputs.settled and (frame := next(frames, None)) is not None:
         inputs.clean(frame)
+
+
+def _fingerprints(labels: pd.Series) -> Array:
+    """Hash labels that are numbers or texts, uint64 [n]; the same in every process."""
+    values = labels.to_numpy() + 0.0 if labels.dtype.kind == "f" else labels.to_numpy(object)  # -0.0 is 0.0
+    return np.asarray(pd.util.hash_array(values, categorize=False))
 
 
 def _own_where_missing(groups: pd.Series) -> pd.Series:
