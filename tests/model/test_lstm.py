@@ -1,3 +1,5 @@
+from typing import cast
+
 import pytest
 import torch
 from torch import nn
@@ -28,3 +30,15 @@ def test_what_cannot_be_is_refused() -> None:
         LSTM(9, 2, pooling="mean")
     with pytest.raises(ValueError, match="layers"):
         LSTM(9, 2, layers=0)
+
+
+def test_padding_is_read_before_the_text_where_it_is_asked_to() -> None:
+    """As Keras' pad_sequences and LSTM do without a mask; how far a batch was cut makes no difference."""
+    torch.manual_seed(0)
+    net = LSTM(20, 2, embedding=4, hidden=3, padded_length=6).eval()
+    first = cast(nn.LSTM, net.forwards[0])
+    for text in ([3, 4, 5], [9], [3, 4, 5, 6, 7, 8]):
+        state = first(net.embedding(torch.tensor([[0] * (6 - len(text)) + text])))[1][0]
+        for width in range(len(text), 7):
+            tokens = torch.tensor([text + [0] * (width - len(text))])
+            torch.testing.assert_close(net(tokens), net.head(state[0]))

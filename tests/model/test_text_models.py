@@ -25,12 +25,24 @@ NETS: dict[str, tuple[str, dict[str, Any]]] = {
     "ngram_linear": ("NgramLinear", {"buckets": 50, "ngrams": 3, "init_std": 1.0, "dropout": 0.2}),
     "ngram_width": ("NgramLinear", {"buckets": 50, "width": 4, "init_std": 1.0}),
 }
-MODULES = {"BagOfEmbeddings": "bag_of_embeddings", "TextCNN": "text_cnn", "LSTM": "lstm", "NgramLinear": "ngram_linear"}
+# Padding is read here, and its embedding is learnt: as if every row had LENGTH places, however far a batch is cut.
+PADDED: dict[str, tuple[str, dict[str, Any]]] = {
+    "bag_padded": ("BagOfEmbeddings", {"padded_length": LENGTH}),
+    "lstm_padded": ("LSTM", {"embedding": 6, "hidden": 5, "layers": 2, "padded_length": LENGTH}),
+    "transformer_classifier": ("TransformerClassifier", {"sequence_length": LENGTH, "width": 8}),
+}
+MODULES = {
+    "BagOfEmbeddings": "bag_of_embeddings",
+    "TransformerClassifier": "transformer_classifier",
+    "TextCNN": "text_cnn",
+    "LSTM": "lstm",
+    "NgramLinear": "ngram_linear",
+}
 
 
 def loaded(name: str, num_outputs: int = 3) -> LoadedNetwork:
     torch.manual_seed(0)
-    kind, options = NETS[name]
+    kind, options = {**NETS, **PADDED}[name]
     meta = {
         "inputs": {"tokens": {"dtype": "int32", "shape": [LENGTH], "padding": 0}},
         "vocabulary_size": 40,
@@ -49,7 +61,7 @@ def texts() -> Tensor:
     return tokens.masked_fill(torch.arange(LENGTH) >= torch.arange(LENGTH + 1)[:, None], 0)
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", [*NETS, *PADDED])
 def test_padding_does_not_change_the_answer(name: str) -> None:
     network, tokens = loaded(name).network, texts()
     whole = network(tokens=tokens)
@@ -76,7 +88,7 @@ def test_one_output_is_one_number_a_row_and_every_weight_learns(name: str) -> No
     assert embedding.weight.grad[0].abs().sum() == 0, "padding learns nothing"
 
 
-@pytest.mark.parametrize("name", ["bag_of_embeddings", "text_cnn", "lstm_both_ways", "ngram_linear"])
+@pytest.mark.parametrize("name", ["bag_of_embeddings", "text_cnn", "lstm_both_ways", "ngram_linear", *PADDED])
 def test_onnx_gives_the_same_scores(name: str, tmp_path: Path) -> None:
     model = loaded(name)
     export_onnx(model, tmp_path / "net.onnx", opset=20)

@@ -20,6 +20,8 @@ class BagOfEmbeddings(nn.Module):
         hidden: Width of the hidden layer; 0: none.
         dropout: Probability of dropping a hidden unit, and (with `word_dropout`) see there.
         word_dropout: Probability of leaving out a token, in training.
+        padded_length: 0: the mean is over the real tokens. Otherwise it is over this many places, those of padding
+            included, whose embedding is learnt like any other: Keras' `GlobalAveragePooling1D` without a mask.
     """
 
     def __init__(
@@ -30,9 +32,12 @@ class BagOfEmbeddings(nn.Module):
         hidden: int = 64,
         dropout: float = 0.0,
         word_dropout: float = 0.0,
+        padded_length: int = 0,
     ) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary_size, embedding, padding_idx=PADDING_ID)
+        self.padded_length = padded_length
+        ignored = None if padded_length else PADDING_ID
+        self.embedding = nn.Embedding(vocabulary_size, embedding, padding_idx=ignored)
         self.word_dropout = word_dropout
         layers: list[nn.Module] = [nn.Linear(embedding, hidden), nn.ReLU()] if hidden else []
         self.head = nn.Sequential(*layers, nn.Dropout(dropout), nn.Linear(hidden or embedding, num_outputs))
@@ -41,8 +46,14 @@ class BagOfEmbeddings(nn.Module):
         """Map token ids, int32 [B, L], to logits [B, num_outputs], or [B] where there is one output."""
         if self.training and self.word_dropout:
             tokens = tokens.masked_fill(torch.rand(tokens.shape, device=tokens.device) < self.word_dropout, PADDING_ID)
-        # Padding's embedding is zero and has no gradient, so the sum needs no mask.
-        number_B1 = (tokens != PADDING_ID).sum(dim=1, keepdim=True).clamp(min=1)
-        mean_BE = self.embedding(tokens).sum(dim=1) / number_B1
-        logits: Tensor = self.head(mean_BE)
+        logits: Tensor = self.head(self._mean(tokens))
         return logits.squeeze(1) if logits.shape[1] == 1 else logits
+
+    def _mean(self, tokens: Tensor) -> Tensor:
+        sum_BE = self.embedding(tokens).sum(dim=1)
+        if self.padded_length:  # batches are cut to their longest row: what was cut off is padding
+            return (sum_BE + (self.padded_length - tokens.shape[1]) * self.embedding.weight[PADDING_ID]) / (
+                self.padded_length
+            )
+        # Padding's embedding is zero and has no gradient, so the sum needs no mask.
+        return sum_BE / (tokens != PADDING_ID).sum(dim=1, keepdim=True).clamp(min=1)

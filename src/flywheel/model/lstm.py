@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from flywheel.model.recurrent import lstm_states
@@ -29,6 +30,8 @@ class LSTM(nn.Module):
         embedding_dropout: Probability of dropping a number of an embedding.
         dropout: Probability of dropping a number between layers and before the last layer.
         pooling: `last` (the state at the last real token) or `max` (of every number over the text).
+        padded_length: 0: padding is not read. Otherwise each text is read at the end of this many places, after its
+            padding, whose embedding is learnt like any other: Keras' `pad_sequences` and `LSTM` without a mask.
     """
 
     def __init__(
@@ -42,14 +45,16 @@ class LSTM(nn.Module):
         embedding_dropout: float = 0.0,
         dropout: float = 0.0,
         pooling: str = "last",
+        padded_length: int = 0,
     ) -> None:
         super().__init__()
         if layers < 1:
             raise ValueError(f"layers must be 1 or more, not {layers}")
         if pooling not in ("last", "max"):
             raise ValueError(f"pooling must be last or max, not '{pooling}'")
-        self.pooling = pooling
-        self.embedding = nn.Embedding(vocabulary_size, embedding, padding_idx=PADDING_ID)
+        self.pooling, self.padded_length = pooling, padded_length
+        ignored = None if padded_length else PADDING_ID
+        self.embedding = nn.Embedding(vocabulary_size, embedding, padding_idx=ignored)
         self.embedding_dropout, self.dropout = nn.Dropout(embedding_dropout), nn.Dropout(dropout)
         both = 2 if bidirectional else 1
         sizes = [embedding] + [hidden * both] * (layers - 1)
@@ -60,6 +65,9 @@ class LSTM(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Map token ids, int32 [B, L], to logits [B, num_outputs], or [B] where there is one output."""
         lengths_B = (tokens != PADDING_ID).sum(dim=1)
+        if self.padded_length:
+            tokens = _at_the_end(F.pad(tokens, (0, self.padded_length - tokens.shape[1])), lengths_B)
+            lengths_B = torch.full_like(lengths_B, self.padded_length)
         x_BLH = self.embedding_dropout(self.embedding(tokens))
         for layer, forwards in enumerate(self.forwards):
             x_BLH = self.dropout(x_BLH) if layer else x_BLH
@@ -82,6 +90,12 @@ class LSTM(nn.Module):
             return ahead_BH
         half = x_BLH.shape[2] // 2  # a backward pass ends at the first token
         return torch.cat([ahead_BH[:, :half], x_BLH[:, 0, half:]], dim=1)
+
+
+def _at_the_end(tokens: Tensor, lengths_B: Tensor) -> Tensor:
+    """Move each row's padding from its end to its beginning."""
+    place_L = torch.arange(tokens.shape[1], device=tokens.device)
+    return tokens.gather(1, (place_L + lengths_B[:, None]) % tokens.shape[1])
 
 
 def _turned(x_BLH: Tensor, lengths_B: Tensor) -> Tensor:
