@@ -23,7 +23,8 @@ ROOT = Path(__file__).parent.parent
 REPEATS = int(os.environ.get("FLYWHEEL_BENCH_REPEATS", "2"))
 NUM_TRIALS, SLOTS = 12, 2
 SETTINGS = [
-    "task=digits", "model.net.hidden=[256,256]", "trainer.batch_size=8", "trainer.max_epochs=32", "trainer.threads=1",
+    "task=digits", "model.net.hidden=[256,256]", "trainer.batch_size=8", "trainer.max_epochs=32",
+    "trainer.num_threads=1",
 ]  # fmt: skip
 RATES = "tag(log,interval(1e-4,1e-2))"
 BY_HAND = """

@@ -55,7 +55,8 @@ def save_model(project: Path) -> Callable[..., str]:
         folder = project / "artifacts/digits/model"
         folder.mkdir(parents=True, exist_ok=True)
         link = {"_target_": "torch.nn.Softmax", "dim": -1}
-        whole = {"task": "digits", "net": net, "link": link, "meta": meta, "best_epoch": 0, **description}
+        whole = {"task": "digits", "net": net, "link": link, "meta": meta, "best_epoch": 0,
+                 "trained_on": "a processor, 1 thread", **description}  # fmt: skip
         (folder / "history.csv").write_text("epoch,step,lr,train/loss,validation/loss\n0,5,0.1,1.0,1.1\n")
         return save_network(folder, network, whole)
 
@@ -89,6 +90,7 @@ def test_results_are_right_whole_reproducible_and_in_the_run(
     assert metrics["baseline"]["logistic_regression"]["accuracy"] > metrics["accuracy"]  # it was never trained
     page = (report / "report.html").read_text()
     assert "Worse than logistic regression" in page
+    assert "a processor, 1 thread" in page
     assert str(project) not in page
 
     run_id = tracking.find_run("digits", sha256)

@@ -133,6 +133,8 @@ class TrainerConfig:
         devices: Of one node: `auto` (one, or what torchrun or srun has started), `all` (every visible GPU), a number.
         strategy: How several devices train: `ddp` (each holds the network), `fsdp` (each holds a part of it), or `auto`
             (ddp). One device trains alone, whatever stands here.
+        num_threads: CPU threads of one training. Never what the machine has: another number adds up in another order,
+            and ends with other weights.
         hold: `memory` (the data as tensors, on the device if they fit), `stream` (memory-mapped), or `auto`.
         gradient_clip_norm: Largest L2 norm of the gradient; 0 turns clipping off.
         keep: `best` (by the monitored validation metric) or `last`: which epoch's weights become the model.
@@ -147,7 +149,7 @@ class TrainerConfig:
     devices: Any = "auto"
     strategy: str = "auto"
     precision: str = "auto"
-    threads: Any = "auto"
+    num_threads: int = 1
     hold: str = "auto"
     steps_per_call: Any = "auto"
     gradient_clip_norm: float = 0.0

@@ -7,63 +7,51 @@ from flywheel.errors import ConfigError
 from flywheel.learner.machine import num_devices, resolve
 from flywheel.learner.ranks import local_device
 from flywheel.learner.world import Place
-from flywheel.model.cnn import CNN
-from flywheel.model.mlp import MLP
-from flywheel.model.network import Network
-
-SPEC = {"image": {"shape": [1, 28, 28], "mean": [0.0], "std": [255.0]}}
 
 
 def example(batch_size: int) -> dict[str, torch.Tensor]:
     return {"image": torch.zeros(batch_size, 1, 28, 28, dtype=torch.uint8)}
 
 
-def test_a_small_network_gets_one_thread_and_a_large_one_all() -> None:
-    small = resolve(TrainerConfig(accelerator="cpu"), Network(MLP(784, 10), SPEC), example(32), 1)
-    large = resolve(TrainerConfig(accelerator="cpu"), Network(CNN(1, 10), SPEC), example(128), 1)
-    assert small.threads == 1
-    assert large.threads == torch.get_num_threads()
+def test_the_number_of_threads_is_the_setting_s_and_not_the_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another number of threads adds up in another order, and trains other weights."""
+    for there in (1, 16):
+        monkeypatch.setattr(torch, "get_num_threads", lambda there=there: there)
+        assert resolve(TrainerConfig(accelerator="cpu"), example(128), 1).num_threads == 1
+        assert resolve(TrainerConfig(accelerator="cpu", num_threads=3), example(128), 1).num_threads == 3
 
 
 def test_what_is_set_is_taken() -> None:
     config = TrainerConfig(
-        accelerator="cpu", threads=3, hold="stream", steps_per_call=7, precision="64-true", devices=2
+        accelerator="cpu", num_threads=3, hold="stream", steps_per_call=7, precision="64-true", devices=2
     )
-    machine = resolve(config, Network(MLP(784, 10), SPEC), example(32), 1)
-    assert (machine.threads, machine.hold, machine.steps_per_call) == (3, "stream", 7)
+    machine = resolve(config, example(32), 1)
+    assert (machine.num_threads, machine.hold, machine.steps_per_call) == (3, "stream", 7)
     assert (machine.precision, machine.devices) == ("64-true", 2)
 
 
 def test_data_larger_than_half_the_free_memory_stream() -> None:
-    machine = resolve(TrainerConfig(accelerator="cpu"), Network(MLP(784, 10), SPEC), example(32), 10**15)
+    machine = resolve(TrainerConfig(accelerator="cpu"), example(32), 10**15)
     assert machine.hold == "stream"
-
-
-def test_looking_does_not_change_the_network() -> None:
-    network = Network(CNN(1, 10), SPEC)
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    resolve(TrainerConfig(accelerator="cpu"), network, example(8), 1)
-    assert network.training
-    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="no cuda device here; use auto"):
-        resolve(TrainerConfig(accelerator="cuda"), Network(MLP(784, 10), SPEC), example(4), 1)
+        resolve(TrainerConfig(accelerator="cuda"), example(4), 1)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("threads", 0, "neither 'auto' nor a whole number"),
+        ("steps_per_call", 0, "neither 'auto' nor a whole number"),
         ("devices", "two", "trainer.devices"),
     ],
 )
 def test_numbers_that_are_none_are_refused(key: str, value: object, said: str) -> None:
     config = TrainerConfig(**{"accelerator": "cpu", key: value})
     with pytest.raises(ConfigError, match=said):
-        resolve(config, Network(MLP(784, 10), SPEC), example(4), 1)
+        resolve(config, example(4), 1)
 
 
 def place(rank: int = 0, *, size: int = 4, here: int = 2) -> Place:
@@ -88,7 +76,7 @@ def test_one_device_unless_more_are_asked_for_or_started(monkeypatch: pytest.Mon
 def test_world_strategy_and_backend_are_resolved() -> None:
     def resolved(place: Place | None = None, **settings: object) -> tuple[int, int, str, str]:
         config = TrainerConfig(**{"accelerator": "cpu", **settings})  # type: ignore[arg-type]
-        machine = resolve(config, Network(MLP(784, 10), SPEC), example(32), 1, place)
+        machine = resolve(config, example(32), 1, place)
         return machine.devices, machine.world_size, machine.strategy, machine.backend
 
     assert resolved() == (1, 1, "single", "none")
@@ -97,13 +85,11 @@ def test_world_strategy_and_backend_are_resolved() -> None:
     assert resolved(place(), strategy="fsdp") == (2, 4, "fsdp", "gloo")
 
 
-def test_ranks_of_a_node_share_its_threads_and_its_memory() -> None:
-    network, rows = Network(CNN(1, 10), SPEC), example(128)
-    several = resolve(TrainerConfig(accelerator="cpu", devices=64, batch_size=64), network, rows, 1)
-    assert several.threads == 1
+def test_ranks_of_a_node_share_its_memory() -> None:
+    rows = example(128)
     free = psutil.virtual_memory().available
-    assert resolve(TrainerConfig(accelerator="cpu"), network, rows, free // 8).hold == "memory"
-    assert resolve(TrainerConfig(accelerator="cpu", devices=32), network, rows, free // 8).hold == "stream"
+    assert resolve(TrainerConfig(accelerator="cpu"), rows, free // 8).hold == "memory"
+    assert resolve(TrainerConfig(accelerator="cpu", devices=32), rows, free // 8).hold == "stream"
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def test_a_worker_that_is_killed_takes_no_other_trial_along(project: Path, nodes
     assert len(starts) == 7, "each once, but the one that kills its worker"
     assert len({pid for _, pid, _ in starts}) <= 5, "workers are used again"
     assert {threads for _, _, threads in starts} == {"1"}
-    assert {run.data.tags["machine.threads"] for run in finished_runs()} == {"1"}, "a network that likes more"
+    assert {run.data.tags["machine.num_threads"] for run in finished_runs()} == {"1"}
     logs = "".join((folder / str(trial.number) / "log.txt").read_text() for trial in trials.values() if trial.curve)
     assert ", GPU 0" in logs
 

@@ -142,8 +142,7 @@ def test_what_is_poisoned_diverges_or_wants_too_much_memory_is_named_and_the_oth
     for reason in ("no longer finite", "ZeroDivisionError: division by zero", "ran out of memory"):
         assert reason in table
     (finished,) = [run for run in runs_of("digits")[1] if run.info.status == "FINISHED"]
-    cores = len(psutil.Process().cpu_affinity())
-    assert finished.data.tags["machine.threads"] == str(max(1, cores // 2)), "a network that likes more threads"
+    assert finished.data.tags["machine.num_threads"] == "1", "as in `dvc repro`, or the weights would differ"
 
 
 def _is_worker_of(process: psutil.Process, group: int) -> bool:

@@ -56,7 +56,7 @@ def decide(task: TaskConfig, processed: Path, network: Network, place: Place | N
     example = first.gather(torch.arange(min(task.trainer.batch_size, first.num_rows)))
     del example["target"]
     num_bytes = sum(file.stat().st_size for file in files if file.exists())
-    return resolve(task.trainer, network, example, num_bytes, place)
+    return resolve(task.trainer, example, num_bytes, place)
 
 
 def open_parts(processed: Path, network: Network, meta: Json, machine: Machine) -> tuple[Part, Part]:

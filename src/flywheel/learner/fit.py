@@ -79,7 +79,7 @@ def fit(
         _must_go_together(task, network, alone=crew is None)
         machine = decide(task, processed, network, crew.place if crew else None)
         parts = open_parts(processed, network, meta, machine)
-        torch.set_num_threads(machine.threads)
+        torch.set_num_threads(machine.num_threads)
         on_start(machine)
         resume = checkpoint if is_resumable(checkpoint) else None
         ranks = crew.begin(_job(task, processed, meta, checkpoint, resume, machine), machine) if crew else None
@@ -150,7 +150,7 @@ def _finish(
     weights = history.best_weights if task.trainer.keep == "best" else history.last_weights
     description: Json = {
         "task": task.name, "net": task.model.net, "link": task.loss.link, "meta": meta, "best_epoch": epoch,
-        **learnt_from,
+        "trained_on": machine.described(), **learnt_from,
     }  # fmt: skip
     sha256 = save_network(target, learner.network, description, weights)
     with (target / HISTORY).open("w", newline="") as stream:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-import os
+import platform
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from flywheel.config import TrainerConfig
 from flywheel.errors import ConfigError
 from flywheel.learner.world import Place
-from flywheel.model.network import Network
 
-# Below this many multiply-adds in a forward pass of one batch, a second thread costs more than it gives
-# (bench/RESULTS.md, "threads").
-_FLOPS_FOR_THREADS = 60_000_000
 _BLOCK_BYTES = 32_000_000
 _MAX_STEPS_PER_CALL = 50
 
@@ -40,13 +36,20 @@ class Machine:
     backend: str
     device_name: str
     precision: str
-    threads: int
+    num_threads: int
     hold: str
     steps_per_call: int
 
     def tags(self) -> dict[str, str]:
         """The choices as tags of a run."""
         return {f"machine.{key}": str(value) for key, value in asdict(self).items()}
+
+    def described(self) -> str:
+        """What decides how sums are rounded, for `model.json` and the report: processor, threads, device."""
+        threads = f"{self.num_threads} thread{'s' if self.num_threads > 1 else ''}"
+        there = [f"{self.world_size} x {self.device_name}"] if self.accelerator != "cpu" else []
+        there += [f"{self.world_size} ranks"] if self.accelerator == "cpu" and self.world_size > 1 else []
+        return ", ".join([*there, processor_name(), threads])
 
     @property
     def device(self) -> torch.device:
@@ -56,7 +59,6 @@ class Machine:
 
 def resolve(
     config: TrainerConfig,
-    network: Network,
     example: Mapping[str, Tensor],
     num_bytes: int,
     place: Place | None = None,
@@ -65,8 +67,7 @@ def resolve(
 
     Args:
         config: What the user asks for; anything but `auto` is taken as it is.
-        network: To be trained.
-        example: One batch of its inputs.
+        example: One batch of the inputs.
         num_bytes: Of train and validation, as stored.
         place: Rank 0's, where torchrun or Slurm has started the ranks.
 
@@ -86,12 +87,22 @@ def resolve(
         backend="none" if world_size == 1 else "nccl" if accelerator == "cuda" else "gloo",
         device_name=torch.cuda.get_device_name() if accelerator == "cuda" else accelerator,
         precision=_precision(accelerator) if config.precision == "auto" else config.precision,
-        threads=_threads(network, example, devices) if config.threads == "auto" else _whole(config.threads, "threads"),
+        num_threads=config.num_threads,
         hold=_hold(accelerator, num_bytes * copies) if config.hold == "auto" else config.hold,
         steps_per_call=_steps(example)
         if config.steps_per_call == "auto"
         else _whole(config.steps_per_call, "steps_per_call"),
     )
+
+
+def processor_name() -> str:
+    """The processor's own name where the system tells it, and the vector instructions that PyTorch chose for it."""
+    name = ""
+    if Path("/proc/cpuinfo").is_file():
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        name = found[1] if found else ""
+    name = name or platform.processor() or platform.machine()
+    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def num_devices(config: TrainerConfig, place: Place | None = None) -> int:
@@ -151,19 +162,6 @@ def _precision(accelerator: str) -> str:
     # Emulated bf16 (older GPUs say yes to it too) is slower than float32.
     native = accelerator == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return "bf16-mixed" if native else "32-true"
-
-
-def _threads(network: Network, example: Mapping[str, Tensor], num_ranks: int) -> int:
-    """One thread for a small network, all cores for a large one, and never more than the machine was told to use."""
-    limit = min(torch.get_num_threads(), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 64)
-    limit = max(1, limit // num_ranks)
-    if limit == 1:
-        return 1
-    # A copy without gradients: the counter's hooks fail on views of parameters that want one.
-    counted = copy.deepcopy(network).eval().requires_grad_(False)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        counted(**example)
-    return limit if counter.get_total_flops() / 2 >= _FLOPS_FOR_THREADS else 1
 
 
 def _hold(accelerator: str, num_bytes: int) -> str:

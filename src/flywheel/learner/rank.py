@@ -74,7 +74,7 @@ def work(job: Json, place: Place, meeting: Meeting) -> None:
         raise RankError(f"rank {place.rank} does not see it", where=missing, mend=mend)
     network, _ = new_network(task, meta)
     parts = open_parts(processed, network, meta, machine)
-    torch.set_num_threads(machine.threads)
+    torch.set_num_threads(machine.num_threads)
     meeting.sign()
     ranks = Ranks(place, machine, meeting.group_store())
     try:

@@ -46,6 +46,7 @@ def check_settings(task: TaskConfig) -> None:
     for where, number, lowest in (
         ("trainer.max_epochs", task.trainer.max_epochs, 1),
         ("trainer.batch_size", task.trainer.batch_size, 1),
+        ("trainer.num_threads", task.trainer.num_threads, 1),
         ("trainer.gradient_clip_norm", task.trainer.gradient_clip_norm, 0),
         ("trainer.early_stopping.patience", task.trainer.early_stopping.patience, 0),
         ("loss.l1", task.loss.l1, 0),

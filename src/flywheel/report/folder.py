@@ -82,6 +82,8 @@ def _heading(task: TaskConfig, evidence: Evidence, network: LoadedNetwork) -> He
         "model_sha256": network.model_sha256,
         "rows": ", ".join([*rows, f"{evidence.num_rows:,} test"]),
     }
+    if "trained_on" in network.description:
+        facts["trained on"] = network.description["trained_on"]
     return Heading(task.name, task.data.title, facts)
 
 
