@@ -50,10 +50,10 @@ class BagOfEmbeddings(nn.Module):
         return logits.squeeze(1) if logits.shape[1] == 1 else logits
 
     def _mean(self, tokens: Tensor) -> Tensor:
-        sum_BE = self.embedding(tokens).sum(dim=1)
+        sum_BE: Tensor = self.embedding(tokens).sum(dim=1)
         if self.padded_length:  # batches are cut to their longest row: what was cut off is padding
-            return (sum_BE + (self.padded_length - tokens.shape[1]) * self.embedding.weight[PADDING_ID]) / (
-                self.padded_length
-            )
+            beyond = self.padded_length - tokens.shape[1]
+            sum_BE = sum_BE + beyond * self.embedding.weight[PADDING_ID]
+            return sum_BE / self.padded_length
         # Padding's embedding is zero and has no gradient, so the sum needs no mask.
         return sum_BE / (tokens != PADDING_ID).sum(dim=1, keepdim=True).clamp(min=1)
