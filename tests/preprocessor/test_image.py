@@ -199,7 +199,11 @@ def test_colour_requests(tmp_path: Path) -> None:
         ("a.npy", b"x", r"is no \.npy file"),
         ("a.csv", b"1,2,3\n", "has 3 columns, not the 20 pixels of 5x4x1"),
         ("a.csv", b"", "is empty|has no rows"),
-        ("a.csv", b",".join([b"x"] * 20) + b"\n" + b",".join([b"y"] * 20), "pixels that are no numbers"),
+        (
+            "a.csv",
+            b"a" + b",".join(b"%d" % n for n in range(20)) + b"\n" + b",".join([b"y"] * 20),
+            "pixels that are no numbers",
+        ),
         ("a.parquet", b"x", "is no Parquet file"),
     ],
 )

@@ -13,6 +13,7 @@ import pandas as pd
 from flywheel.errors import DataError
 from flywheel.preprocessor.base import DIGEST_BYTES, Preprocessor, digests_of, target_name
 from flywheel.preprocessor.chunks import mapped
+from flywheel.preprocessor.image_levels import SixteenBits, level_counts, moments
 from flywheel.preprocessor.image_requests import read_image_requests
 from flywheel.preprocessor.pixels import as_pixels, resize, to_colour, to_grey
 from flywheel.reader.format.image_file import ImageError
@@ -20,8 +21,6 @@ from flywheel.reader.format.image_frame import object_column
 from flywheel.types import Dropped, Json, Preview
 
 NORMALISE = ("standard", "unit")
-NUM_LEVELS = 256
-BLOCK_PIXELS = 1 << 20  # counted at a time: counting makes 64-bit numbers of them
 
 
 class ImagePreprocessor(Preprocessor):
@@ -31,11 +30,14 @@ class ImagePreprocessor(Preprocessor):
         image_size: [height, width] that every picture is resized to; None: all must have the size of the first.
         channels: 1 (grey) or 3 (colour) that every picture is converted to; None: as the first picture has.
         normalise: `standard` (mean 0, deviation 1 per channel over train) or `unit` (0 to 1).
+        sixteen_bit_range: [black, white]: the levels of pictures with 16 bits a channel that become 0 and 255; None:
+            learnt from those of train (`image_levels.learn_range`), or all 65,536 where train has none.
     """
 
     def __init__(
-        self, image_size: Sequence[int] | None = None, channels: int | None = None, normalise: str = "standard"
-    ) -> None:
+        self, image_size: Sequence[int] | None = None, channels: int | None = None, normalise: str = "standard",
+        sixteen_bit_range: Sequence[int] | None = None,
+    ) -> None:  # fmt: skip
         if image_size is not None and (len(image_size) != 2 or min(image_size) < 1):
             raise ValueError(f"image_size {image_size} is not [height, width]")
         if channels not in (None, 1, 3):
@@ -44,6 +46,7 @@ class ImagePreprocessor(Preprocessor):
             raise ValueError(f"normalise must be one of {', '.join(NORMALISE)}, not '{normalise}'")
         self.image_size = None if image_size is None else (int(image_size[0]), int(image_size[1]))
         self.channels, self.normalise = channels, normalise
+        self.sixteen_bits = SixteenBits(sixteen_bit_range)
         # What is learnt: size and channels from the first good picture, mean and std from all of train.
         self._size, self._channels = self.image_size, channels
         self._mean: list[float] = []
@@ -55,15 +58,15 @@ class ImagePreprocessor(Preprocessor):
         return bool(self._mean)
 
     def fit(self, chunks: Iterable[pd.DataFrame]) -> None:
-        """Learn each channel's mean and standard deviation, from exact counts of each level."""
-        self._mean, self._std = [], []
-        counts: np.ndarray[Any, Any] | None = None
+        """Learn the range of 16-bit pixels, and each channel's mean and deviation, from exact counts of each level."""
+        self._mean, self._std, self.sixteen_bits.levels = [], [], self.sixteen_bits.stated
+        counts: list[np.ndarray[Any, Any]] = []  # of pixels of 8 bits, and of 16
         for found in mapped(self._counted, chunks):
-            counts = found if counts is None else counts + found
-        if counts is None or not counts.any():
+            counts = [old + new for old, new in zip(counts, found, strict=True)] if counts else found
+        if not counts or not (counts[0].any() or counts[1].any()):
             raise DataError("train", None, "holds no pictures to learn from")
-        for count in counts:
-            mean, std = (0.0, 255.0) if self.normalise == "unit" else _moments(count)
+        for count in counts[0] + self.sixteen_bits.learn(counts[1]):
+            mean, std = (0.0, 255.0) if self.normalise == "unit" else moments(count)
             self._mean.append(mean)
             self._std.append(std)
 
@@ -136,6 +139,10 @@ class ImagePreprocessor(Preprocessor):
             "required": ["image"],
         }
 
+    def facts(self) -> Json:
+        """The range of 16-bit pixels, where train has such: as it is used, as found, and how many levels are left."""
+        return self.sixteen_bits.facts
+
     def preview(self, inputs: dict[str, np.ndarray[Any, Any]], index: int) -> Preview:
         """The picture itself."""
         pixels = inputs["image"][index]
@@ -153,7 +160,14 @@ class ImagePreprocessor(Preprocessor):
             "image_size": None if self.image_size is None else list(self.image_size),
             "channels": self.channels,
             "normalise": self.normalise,
-            "fitted": {"image_size": [height, width], "channels": channels, "mean": self._mean, "std": self._std},
+            "sixteen_bit_range": None if self.sixteen_bits.stated is None else list(self.sixteen_bits.stated),
+            "fitted": {
+                "image_size": [height, width],
+                "channels": channels,
+                "mean": self._mean,
+                "std": self._std,
+                "sixteen_bit_range": self.sixteen_bits.to_json(),
+            },
         }
 
     @classmethod
@@ -162,6 +176,7 @@ class ImagePreprocessor(Preprocessor):
         try:
             made = cls(state["image_size"], state["channels"], state["normalise"])
             fitted = state["fitted"]
+            made.sixteen_bits = SixteenBits.from_json(state["sixteen_bit_range"], fitted["sixteen_bit_range"])
             height, width = fitted["image_size"]
             made._size, made._channels = (int(height), int(width)), int(fitted["channels"])
             made._mean, made._std = [float(v) for v in fitted["mean"]], [float(v) for v in fitted["std"]]
@@ -170,16 +185,24 @@ class ImagePreprocessor(Preprocessor):
             raise DataError("preprocessor.json", None, why, mend="run the preprocess stage again") from None
         return made
 
-    def _counted(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
-        """How often each level occurs in each channel, int64 [C, NUM_LEVELS]."""
-        pixels = self.transform(frame)["image"]
-        return np.stack([_level_counts(pixels[:, channel]) for channel in range(pixels.shape[1])])
+    def _counted(self, frame: pd.DataFrame) -> list[np.ndarray[Any, Any]]:
+        """How often each level of 8 bits occurs in each channel, and of 16 bits: int64 [C, 256] and [C, 65536]."""
+        pictures = [self._standard(value) for value in _images(frame)]
+        return [level_counts(pictures, self._shape()[2], dtype) for dtype in (np.uint8, np.uint16)]
 
     def _standard(self, value: Any) -> np.ndarray[Any, Any]:
         """Bring a picture to the size and the channels of all; the first one decides where nothing is set."""
         if type(value) is np.ndarray and value.dtype == np.uint8 and value.shape == self._row_shape:
             return value  # nearly every row of a data set comes this way
-        pixels = as_pixels(value)
+        is_ranged = self.sixteen_bits.levels is not None
+        pixels = self._sized(as_pixels(value, sixteen_bits=is_ranged or not self.fitted))
+        # Until `fit` has learnt their range, pixels of 16 bits stay what they are.
+        return (
+            self.sixteen_bits.to_bytes(pixels) if pixels.dtype == np.uint16 and (is_ranged or self.fitted) else pixels
+        )
+
+    def _sized(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Bring pixels to the channels and the size of all."""
         if self._channels is None:
             self._channels = 1 if pixels.ndim == 2 else 3
         if self._channels == 1 and pixels.ndim == 3:
@@ -223,20 +246,3 @@ def _row_error(frame: pd.DataFrame, position: int, why: str) -> DataError:
     file = str(frame["file"].iloc[position]) if "file" in frame.columns else "input"
     row = frame["row"].iloc[position] if "row" in frame.columns else frame.index[position]
     return DataError(file, int(row), why)
-
-
-def _level_counts(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    flat = pixels.reshape(-1)
-    counts = np.zeros(NUM_LEVELS, np.int64)
-    for start in range(0, len(flat), BLOCK_PIXELS):
-        counts += np.bincount(flat[start : start + BLOCK_PIXELS], minlength=NUM_LEVELS)
-    return counts
-
-
-def _moments(counts: np.ndarray[Any, Any]) -> tuple[float, float]:
-    """Mean and standard deviation from whole numbers of any size, so that the order of rows changes no bit."""
-    number = sum(map(int, counts))
-    total = sum(level * int(count) for level, count in enumerate(counts))
-    squares = sum(level * level * int(count) for level, count in enumerate(counts))
-    variance = (number * squares - total * total) / (number * number)
-    return total / number, variance**0.5 or 1.0  # a constant channel is only shifted

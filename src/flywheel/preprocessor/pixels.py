@@ -1,4 +1,4 @@
-"""Brings one picture, in whatever form it arrives, to uint8 [H, W] or [H, W, 3], or says why that cannot be done."""
+"""Brings one picture, in whatever form it arrives, to [H, W] or [H, W, 3] of 8 or 16 bits, or says why it cannot."""
 
 from __future__ import annotations
 
@@ -10,17 +10,28 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from flywheel.reader.format.image_file import ImageError, decode_image, open_image, to_array
+from flywheel.reader.format.image_file import ImageError, decode_image, open_image, over_white, to_array
+
+_GREY_WEIGHTS = np.array([19595, 38470, 7471]) / 65536  # as Pillow has them, in 65,536ths
 
 
-def as_pixels(value: Any) -> np.ndarray[Any, Any]:
+def as_pixels(value: Any, *, sixteen_bits: bool = False) -> np.ndarray[Any, Any]:
     """Accept an array, nested lists, an encoded picture (bytes, or base64 text), a Pillow image or a path.
+
+    Args:
+        value: Of these.
+        sixteen_bits: Whether an array of uint16 is a picture of 16 bits a channel; else its levels are those of a byte.
+
+    Returns:
+        uint8 or, for a picture with 16 bits a channel, uint16: [H, W] or [H, W, 3].
 
     Raises:
         ImageError: It is none of these, or its pixels are not surely in 0..255.
     """
     if isinstance(value, np.ndarray) and value.dtype == np.uint8:
         return _shaped(value)
+    if sixteen_bits and isinstance(value, np.ndarray) and value.dtype.kind == "u" and value.dtype.itemsize == 2:
+        return _shaped(value.astype(np.uint16))
     if isinstance(value, bytes | bytearray | memoryview):
         return decode_image(bytes(value))
     if isinstance(value, str):
@@ -57,6 +68,9 @@ def num_pixels(value: Any) -> int:
 
 def to_grey(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Weigh the channels as ITU-R 601 does."""
+    if pixels.dtype == np.uint16:
+        grey: np.ndarray[Any, Any] = np.rint(pixels @ _GREY_WEIGHTS)
+        return grey.astype(np.uint16)
     return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).convert("L"))
 
 
@@ -67,6 +81,15 @@ def to_colour(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def resize(pixels: np.ndarray[Any, Any], size: tuple[int, int]) -> np.ndarray[Any, Any]:
     """Resize to [height, width], bilinear with anti-aliasing."""
+    if pixels.dtype == np.uint16:
+        channels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+        parts = [_resized(channels[:, :, place].astype(np.float32), size) for place in range(channels.shape[2])]
+        resized: np.ndarray[Any, Any] = np.rint(np.stack(parts, axis=-1)).astype(np.uint16)
+        return resized.reshape(*size, *pixels.shape[2:])
+    return _resized(pixels, size)
+
+
+def _resized(pixels: np.ndarray[Any, Any], size: tuple[int, int]) -> np.ndarray[Any, Any]:
     image = Image.fromarray(np.ascontiguousarray(pixels))
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
@@ -140,6 +163,8 @@ def _shaped(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if len(shape) == 2 or (len(shape) == 3 and shape[2] == 3):
         return array
     if len(shape) == 3 and shape[2] == 4:
+        if array.dtype == np.uint16:
+            return over_white(array[:, :, :3], array[:, :, 3])
         return to_array(Image.fromarray(np.ascontiguousarray(array), mode=None))
     if len(shape) == 3 and shape[0] in (1, 3):
         raise ImageError(f"has shape {list(shape)}, channels first; give [height, width] or [height, width, 3]")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from flywheel.errors import DataError
@@ -76,8 +77,10 @@ def _chunks(root: Path, files: Sequence[str], rows: int, first: int) -> Iterator
     start, size = 0, 0
     for name in files:
         try:
-            image = decode_image((root / name).read_bytes())
-            images.append(image)
+            content = (root / name).read_bytes()
+            image = decode_image(content)
+            # Of 16 bits a channel: the preprocessor must see that these are a file's, and so which levels they have.
+            images.append(image if image.dtype == np.uint8 else content)
             errors.append(None)
             size += image.nbytes
         except ImageError as error:

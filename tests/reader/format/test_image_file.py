@@ -46,9 +46,11 @@ def test_transparency_becomes_white() -> None:
     assert decode_image(encoded(Image.new("LA", (1, 1), (7, 0)))).tolist() == [[255]]
 
 
-def test_sixteen_bit_grey_is_scaled() -> None:
-    image = Image.fromarray(np.array([[0, 257 * 100, 65535]], dtype=np.uint16))
-    assert decode_image(encoded(image)).tolist() == [[0, 100, 255]]
+def test_sixteen_bits_are_kept() -> None:
+    pixels = np.array([[0, 257 * 100, 65535]], dtype=np.uint16)
+    decoded = decode_image(encoded(Image.fromarray(pixels)))
+    assert decoded.dtype == np.uint16
+    np.testing.assert_array_equal(decoded, pixels)
 
 
 def test_palette_and_black_and_white_are_converted() -> None:
