@@ -166,7 +166,7 @@ class Digits:
         link = {"_target_": "torch.nn.Softmax", "dim": -1}
         sha256 = save_network(folder, network, {"task": "digits", "net": node, "link": link, "meta": meta})
         (folder / "history.csv").write_text("epoch,step,lr,train/loss,validation/loss\n1,1,0.1,0.5,0.5\n")
-        (folder.parent / "metrics.json").write_text(json.dumps({"model_sha256": sha256}))
+        (folder.parent / "evaluation.json").write_text(json.dumps({"model_sha256": sha256}))
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from flywheel import tracking
 from flywheel.evaluate import main
 from flywheel.model.network import Network, build_network, save_network
+from flywheel.report.classification import ClassificationReport
 
 PICTURES = {"baselines", "confusion", "per_class", "mistakes", "reliability", "roc", "pr", "learning"}
 TABLES = {"baselines", "confusion", "per_class", "reliability", "roc", "pr"}
@@ -73,7 +74,7 @@ def test_results_are_right_whole_reproducible_and_in_the_run(
     sha256 = save_model(meta)
     assert main(["--task", "digits"]) == 0
     artifacts = project / "artifacts/digits"
-    report, metrics = artifacts / "report", json.loads((artifacts / "metrics.json").read_text())
+    report, metrics = artifacts / "report", json.loads((artifacts / "evaluation.json").read_text())
 
     expected = {f"{name}.png" for name in PICTURES} | {f"{name}.csv" for name in TABLES}
     assert {path.name for path in report.iterdir()} == expected | {"predictions.parquet", "report.html"}
@@ -88,6 +89,10 @@ def test_results_are_right_whole_reproducible_and_in_the_run(
     assert metrics["log_loss"] == pytest.approx(surprise, rel=1e-4)
     assert set(metrics["baseline"]) == {"logistic_regression", "majority"}
     assert metrics["baseline"]["logistic_regression"]["accuracy"] > metrics["accuracy"]  # it was never trained
+    compared = json.loads((artifacts / "metrics.json").read_text())
+    assert compared == {name: metrics[name] for name in [*ClassificationReport.kinds, "num_test"]}, (
+        "what changed, alone"
+    )
     page = (report / "report.html").read_text()
     assert "Worse than logistic regression" in page
     assert "a processor, 1 thread" in page
@@ -103,9 +108,9 @@ def test_results_are_right_whole_reproducible_and_in_the_run(
     attached = {Path(entry.path).name for entry in client.list_artifacts(run_id, "report")}
     assert attached == {f"{name}.png" for name in PICTURES} | {"report.html"}
 
-    before = {**files(report), "metrics": (artifacts / "metrics.json").read_bytes()}
+    before = {**files(report), "metrics": (artifacts / "evaluation.json").read_bytes()}
     assert main(["--task", "digits"]) == 0
-    assert {**files(report), "metrics": (artifacts / "metrics.json").read_bytes()} == before
+    assert {**files(report), "metrics": (artifacts / "evaluation.json").read_bytes()} == before
     assert tracking.find_run("digits", sha256) == run_id
 
 
@@ -129,7 +134,7 @@ def test_a_store_that_fails_leaves_whole_results_and_says_so(
     assert "MLflow did not take the results: the disk of the server is full" in line
     assert "they are whole in artifacts/digits" in line
     assert (project / "artifacts/digits/report/report.html").is_file()
-    assert json.loads((project / "artifacts/digits/metrics.json").read_text())["num_test"] == 80
+    assert json.loads((project / "artifacts/digits/evaluation.json").read_text())["num_test"] == 80
 
 
 def damaged(network: Network) -> None:

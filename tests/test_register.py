@@ -227,14 +227,14 @@ def test_inputs_that_do_not_fit_are_refused_before_anything_is_registered(
 ) -> None:
     with_tasks("digits")
     digits.use("good", project)
-    metrics = Path("artifacts/digits/metrics.json")
+    metrics = Path("artifacts/digits/evaluation.json")
     metrics.write_text(json.dumps({"model_sha256": "0" * 64}))
-    with pytest.raises(DataError, match=r"metrics\.json: is of another model"):
+    with pytest.raises(DataError, match=r"evaluation\.json: is of another model"):
         register(digits.task)
     metrics.write_text("{")
     assert run_stage("register", register, ["--task", "digits"]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("flywheel: error: artifacts/digits/metrics.json: is no JSON")
+    assert error.startswith("flywheel: error: artifacts/digits/evaluation.json: is no JSON")
     metrics.write_text("[]")
     with pytest.raises(DataError, match="holds no mapping"):
         register(digits.task)

@@ -20,7 +20,7 @@ def run_all(project: Path, run_flywheel: Run, task: str) -> dict[str, Any]:
     for stage in STAGES:
         done = run_flywheel(stage, "--task", task)
         assert done.returncode == 0, done.stdout + done.stderr
-    found: dict[str, Any] = json.loads((project / "artifacts" / task / "metrics.json").read_text())
+    found: dict[str, Any] = json.loads((project / "artifacts" / task / "evaluation.json").read_text())
     return found
 
 

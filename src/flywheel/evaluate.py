@@ -2,8 +2,9 @@
 
     python -m flywheel.evaluate --task NAME
 
-Reads `artifacts/<task>/model/` and `data/processed/<task>/`; writes `artifacts/<task>/metrics.json` and
-`artifacts/<task>/report/`; then adds both to the MLflow run that trained the model.
+Reads `artifacts/<task>/model/` and `data/processed/<task>/`; writes to `artifacts/<task>/` `metrics.json` (what DVC
+compares), `evaluation.json` (the same with intervals, baselines and the model's hash) and `report/`; then adds them to
+the MLflow run that trained the model.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def evaluate(task: TaskConfig) -> None:
     """
     from flywheel.instantiate import build
     from flywheel.model.network import load_network
-    from flywheel.report.folder import metrics_of, write_folder
+    from flywheel.report.folder import headline_of, metrics_of, write_folder
     from flywheel.report.learning import read_history
 
     data, artifacts = Path("data/processed") / task.name, Path("artifacts") / task.name
@@ -52,8 +53,9 @@ def evaluate(task: TaskConfig) -> None:
     metrics = metrics_of(report, evidence, network.model_sha256)
     with whole_folder(artifacts / "report") as folder:
         write_folder(task, report, evidence, network, history, folder)
-    with whole_file(artifacts / "metrics.json") as file:
-        file.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    for name, content in (("evaluation.json", metrics), ("metrics.json", headline_of(report, metrics))):
+        with whole_file(artifacts / name) as file:
+            file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
     log.info("%s: %s", task.name, report.verdict(evidence).sentence)
     log.info("see %s", artifacts / "report" / "report.html")
     _log_to_mlflow(task.name, network.model_sha256, metrics, artifacts / "report")

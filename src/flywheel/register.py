@@ -153,9 +153,9 @@ def _candidate(task: TaskConfig, report: Report, places: Places, meta: Json) -> 
     from flywheel.registry import evidence
     from flywheel.registry.gate import Candidate
 
-    parity, metrics = read_json(places.export / "parity.json"), read_json(places.artifacts / "metrics.json")
+    parity, metrics = read_json(places.export / "parity.json"), read_json(places.artifacts / "evaluation.json")
     if metrics.get("model_sha256") != parity["model_sha256"]:
-        raise DataError(places.artifacts / "metrics.json", None, "is of another model", mend="run `dvc repro`")
+        raise DataError(places.artifacts / "evaluation.json", None, "is of another model", mend="run `dvc repro`")
     variant = judged(parity, task.export.serve, 1 if report.kinds[report.headline].higher_is_better else -1)
     scores = evidence.read_scores(replace(places, variant=variant).scores, places.processed / evidence.META)
     sizes = [entry_of(parity, name)["num_bytes"] for name in passing(parity)]
@@ -202,7 +202,7 @@ def _create(client: MlflowClient, places: Places, run_id: str, splits: Splits, t
             evidence={
                 evidence.SCORES: places.scores,
                 evidence.META: places.processed / evidence.META,
-                evidence.METRICS: places.artifacts / "metrics.json",
+                evidence.METRICS: places.artifacts / "evaluation.json",
                 **({evidence.FEEDBACK: feedback} if feedback.is_file() else {}),
                 reference.FILE: Path(temporary) / reference.FILE,
             },

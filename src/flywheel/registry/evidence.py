@@ -18,6 +18,7 @@ from flywheel.registry.package import EVIDENCE, open_package
 from flywheel.types import Json, Split, Splits
 
 SCORES, META, METRICS, FEEDBACK = "scores.safetensors", "meta.json", "metrics.json", "feedback.json"
+"""`METRICS` is the evaluate stage's `evaluation.json`: versions keep it under this name."""
 CHUNK_ROWS = 2048
 
 

@@ -1,4 +1,4 @@
-"""What evaluate writes: `metrics.json`, and the report's folder with tables, pictures, predictions and the page."""
+"""What evaluate writes: `metrics.json`, `evaluation.json`, and the report: tables, pictures, predictions, the page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DIGITS = 6
 
 
 def metrics_of(report: Report, evidence: Evidence, model_sha256: str) -> Json:
-    """The content of `metrics.json`: main metrics at the top, baselines below; never NaN."""
+    """The content of `evaluation.json`: main metrics with intervals at the top, baselines below; never NaN."""
     found: Json = {name: _rounded(value) for name, value in flat(evidence.model.measured.metrics).items()}
     found |= {"num_test": evidence.num_rows, "model_sha256": model_sha256, "baseline": {}}
     for item in evidence.baselines:
@@ -34,6 +34,18 @@ def metrics_of(report: Report, evidence: Evidence, model_sha256: str) -> Json:
         found["baseline"][item.name] = {name: _rounded(value) for name, value in values.items()}
     reasons = {name: metric.reason for name, metric in evidence.model.measured.metrics.items() if metric.reason}
     return {**found, "undefined": reasons} if reasons else found
+
+
+def headline_of(report: Report, metrics: Json) -> Json:
+    """The content of `metrics.json`, which `dvc metrics diff` compares: one line a metric, and what it is of.
+
+    Intervals, baselines and hashes differ with every training; among them nobody would see what has changed.
+
+    Args:
+        report: Names the metrics.
+        metrics: As `metrics_of` gives them.
+    """
+    return {name: metrics[name] for name in (*report.kinds, "num_test")}
 
 
 def write_folder(
