@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 from flywheel.commands import feedback as feedback_commands
 from flywheel.commands import loop, monitor, registry, serve
+from flywheel.commands.output import AsJson, show_json, show_table
 from flywheel.commands.words import TaskName
 from flywheel.errors import FlywheelError
 from flywheel.stage import explained, set_up_process
@@ -76,14 +78,12 @@ def init_task(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
 ) -> None:
     """Make a task of your own data: look at them, guess, and write its configuration."""
-    from rich.console import Console
-
     from flywheel.init_task import show, verb
 
     made = verb.init_task(
         name, source, target=target, modality=modality, kind=kind, force=force, dry_run=dry_run
     )  # fmt: skip
-    Console().print(show.table(made))
+    show_table(show.table(made))
     for line in show.next_lines(made, written=not dry_run):
         typer.echo(line)
 
@@ -112,10 +112,14 @@ def adopt(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Look at Python, torch, GPU, disk, DVC, MLflow, ports and sources, one line each, with the mend."""
     from flywheel.doctor import examine
 
+    if as_json:
+        findings = list(examine())
+        show_json([asdict(finding) for finding in findings])
+        raise typer.Exit(1 if any(finding.state == "bad" for finding in findings) else 0)
     bad = False
     for finding in examine():
         colour = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "bad": typer.colors.RED}[finding.state]
@@ -172,20 +176,19 @@ def predict(
         list[Path], typer.Argument(metavar="FILE...", help="Pictures, recordings, texts, folders, or tables.")
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A .csv, .parquet or .jsonl file for all answers.")
+        Path | None,
+        typer.Option("--output", "-o", help="A .csv, .parquet or .jsonl file for all answers; -: JSON lines here."),
     ] = None,
     version: Annotated[str | None, typer.Option(help="A version's number instead of the champion.")] = None,
     alias: Annotated[str | None, typer.Option(help="An alias, such as candidate, instead of the champion.")] = None,
 ) -> None:
     """Predict files' rows with a task's champion."""
-    from rich.console import Console
-
     from flywheel import predict as verb
 
     done = verb.predict(task, files, output=output, version=version, alias=alias)
     if output is None:
-        Console().print(verb.table(done))
-    else:
+        show_table(verb.table(done))
+    elif output != verb.STDOUT:
         typer.echo(f"{done.num_rows} rows answered by {done.version}, in {output}")
 
 
@@ -197,13 +200,20 @@ def trace(
     feedback: Annotated[
         bool, typer.Option("--feedback", help="List the predictions whose corrections the version was trained with.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say where a model or a prediction comes from: run, commit, data hashes, source."""
     from flywheel import trace as verb
 
     if feedback:
-        for name in verb.feedback_of(reference):
-            typer.echo(name)
+        names = verb.feedback_of(reference)
+        if as_json:
+            show_json(names)
+        else:
+            typer.echo("".join(f"{name}\n" for name in names), nl=False)
+        return
+    if as_json:
+        show_json(verb.trace(reference))
         return
     for number, found in enumerate(verb.trace(reference)):
         if number:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from flywheel.errors import DataError, FlywheelError, nearest
 from flywheel.stage import whole_file
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from flywheel.registry.versions import Version
 
 ENDINGS = (".csv", ".parquet", ".jsonl")
+STDOUT = Path("-")
 BATCH_ROWS = 1024
 GROUP_FILES, GROUP_BYTES = 256, 64_000_000
 HEAD_ROWS = 20
@@ -35,6 +37,7 @@ class Predictions:
         head: The first answers, at most `HEAD_ROWS`.
         output: The file with all of them; None: only `head` is kept.
         variant: Which form of the exported model answered.
+        titles: What items are called, where the data say so.
     """
 
     version: str
@@ -43,6 +46,7 @@ class Predictions:
     head: pd.DataFrame
     output: Path | None
     variant: str = "fp32"
+    titles: Mapping[str, str] = field(default_factory=dict)
 
 
 def predict(
@@ -58,7 +62,8 @@ def predict(
     Args:
         task: The registered model.
         files: What the task's preprocessor reads: for pictures, picture files, folders, .npy, .csv and .parquet.
-        output: A .csv, .parquet or .jsonl file; it appears when all rows are answered, or not at all.
+        output: A .csv, .parquet or .jsonl file; it appears when all rows are answered, or not at all. `-`: standard
+            output, as JSON lines, while rows are answered.
         version: A version's number.
         alias: An alias, such as `candidate`.
 
@@ -86,7 +91,8 @@ def predict(
         if not num_rows:
             raise DataError(files[0], None, "holds no rows", mend="name a file with at least one")
     head = pd.concat(heads, ignore_index=True)
-    return Predictions(str(found), found.model_sha256, num_rows, head, output, found.variant)
+    titles = predictor.preprocessor.inputs.item_titles()
+    return Predictions(str(found), found.model_sha256, num_rows, head, output, found.variant, titles)
 
 
 def answer(predictor: Predictor, version: Version, files: Sequence[Path]) -> Iterator[pd.DataFrame]:
@@ -113,10 +119,19 @@ def table(predictions: Predictions) -> Table:
     for name in shown:
         made.add_column(str(name), overflow="fold")
     for row in predictions.head[shown].itertuples(index=False):
-        made.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row))
+        made.add_row(*(_text(value, predictions.titles) for value in row))
     if predictions.num_rows > len(predictions.head):
         made.caption = f"{predictions.num_rows - len(predictions.head)} more; --output FILE keeps them all"
     return made
+
+
+def _text(value: Any, titles: Mapping[str, str]) -> str:
+    """A cell for people: items with their titles, several after each other."""
+    if isinstance(value, list | tuple):
+        return "; ".join(_text(one, titles) for one in value)
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"{value} {titles[value]}" if isinstance(value, str) and value in titles else str(value)
 
 
 def _check(files: Sequence[Path], output: Path | None, version: str | None, alias: str | None) -> None:
@@ -131,7 +146,7 @@ def _check(files: Sequence[Path], output: Path | None, version: str | None, alia
         check_name(file)
         if not file.exists():
             raise DataError(file, None, "no such file", mend="check the path")
-    if output is not None and output.suffix.lower() not in ENDINGS:
+    if output not in (None, STDOUT) and output.suffix.lower() not in ENDINGS:
         what = f"answers are not written as '{output.suffix}'"
         raise FlywheelError(what, where=output, mend=nearest(output.suffix, ENDINGS))
 
@@ -157,6 +172,9 @@ def _writing(output: Path | None) -> Iterator[Callable[[pd.DataFrame], None]]:
     if output is None:
         yield lambda answers: None
         return
+    if output == STDOUT:
+        yield lambda answers: _write_jsonl(answers, sys.stdout)
+        return
     kinds = {".csv": _csv, ".parquet": _parquet, ".jsonl": _jsonl}
     with whole_file(output) as part, kinds[output.suffix.lower()](part) as write:
         yield write
@@ -171,9 +189,11 @@ def _csv(file: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
 @contextlib.contextmanager
 def _jsonl(file: Path) -> Iterator[Callable[[pd.DataFrame], None]]:
     with file.open("w", encoding="utf-8") as stream:
-        yield lambda answers: answers.to_json(
-            stream, orient="records", lines=True, force_ascii=False, double_precision=9
-        )  # fmt: skip
+        yield lambda answers: _write_jsonl(answers, stream)
+
+
+def _write_jsonl(answers: pd.DataFrame, stream: TextIO) -> None:
+    answers.to_json(stream, orient="records", lines=True, force_ascii=False, double_precision=9)
 
 
 @contextlib.contextmanager

@@ -132,6 +132,8 @@ def test_a_digest_tells_user_history_and_time_apart_and_nothing_else(fitted: Int
 
 def test_previews_name_what_was_had(fitted: InteractionsPreprocessor) -> None:
     inputs = fitted.transform(pd.DataFrame({"user": ["7", "x"], "history": [["a", "c"], []]}))
+    assert fitted.item_titles()["a"] == "Ant"
+    assert "c" not in fitted.item_titles(), "it has no title"
     assert fitted.preview(inputs, 0).text == "user 7 had Ant; c"
     assert fitted.preview(inputs, 1).text == "a new user, no history"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flywheel.commands.output import AsJson, show_json, show_table
 from flywheel.commands.words import TaskName
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ def feedback_list(
     """Show what was said last: when, by whom, about which prediction."""
     import collections
 
-    from rich.console import Console
     from rich.table import Table
 
     from flywheel.feedback.figures import is_right
@@ -63,15 +63,18 @@ def feedback_list(
             str(made.answer.get("label", "-")), "-" if said.label is None else str(said.label),
             {None: "-", True: "yes", False: "no"}[is_right(made, said)],
         )  # fmt: skip
-    Console().print(table)
+    show_table(table)
 
 
 @app.command("stats")
-def feedback_stats(task: TaskName, url: Url = None) -> None:
+def feedback_stats(task: TaskName, url: Url = None, as_json: AsJson = False) -> None:
     """Count what was said by class, client and day, and how often the model was right."""
     from flywheel.feedback.figures import figures_of
 
     found = figures_of(_store(url), task)
+    if as_json:
+        show_json({"task": task, **vars(found), "judged": found.judged, "accuracy": found.accuracy})
+        return
     typer.echo(f"{task}: {found.num_predictions} predictions, {found.num_words} words about them")
     if found.accuracy is not None:
         typer.echo(f"right: {found.accuracy:.1%} of the {found.judged} predictions that were judged")

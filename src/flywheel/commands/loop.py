@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flywheel.commands.output import show_table
 from flywheel.commands.words import TaskName
 from flywheel.errors import FlywheelError
 
@@ -21,8 +22,6 @@ def loop(
     log: Annotated[bool, typer.Option("--log", help="Show what was decided and done so far.")] = False,
 ) -> None:
     """Retrain a task where its traffic drifts or people have said enough; exit code 1 where that fails."""
-    from rich.console import Console
-
     from flywheel import loop as verb
 
     if (watch and (once or dry_run or log)) or (log and (once or dry_run)):
@@ -31,7 +30,7 @@ def loop(
         entries = verb.journal_of(task).read()
         if not entries:
             raise FlywheelError("the loop has done nothing yet", where=task, mend=f"run `flywheel loop {task}`")
-        Console().print(verb.table(entries, task))
+        show_table(verb.table(entries, task))
         return
     if watch:
         signal.signal(signal.SIGTERM, _stop)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from flywheel.commands.output import AsJson, show_json, show_table
 from flywheel.commands.words import TaskName
 
 
@@ -20,10 +21,9 @@ def monitor(
     webhook: Annotated[
         str | None, typer.Option(help="Send an alert there; also FLYWHEEL_WEBHOOK_URL.", show_default=False)
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Compare a task's traffic with what its champion was trained on; exit code 1 where it has drifted."""
-    from rich.console import Console
-
     from flywheel import watch as verb
     from flywheel.monitor.metrics import write_metrics
     from flywheel.monitor.webhook import webhook_url
@@ -32,11 +32,14 @@ def monitor(
     done = verb.watch(task, since=since, last=last)
     if prometheus is not None:
         write_metrics(done.check, prometheus)
-    Console().print(verb.table(done.check))
-    for reason in done.check.reasons:
-        typer.echo(reason)
-    if not done.check.alarm:
-        typer.echo("nothing has drifted, as far as these rows tell")
-    typer.echo(f"see {done.folder / verb.PAGE}")
+    if as_json:
+        show_json(done.check.to_json())
+    else:
+        show_table(verb.table(done.check))
+        for reason in done.check.reasons:
+            typer.echo(reason)
+        if not done.check.alarm:
+            typer.echo("nothing has drifted, as far as these rows tell")
+        typer.echo(f"see {done.folder / verb.PAGE}")
     verb.alert(done.check, webhook)
     raise typer.Exit(1 if done.check.alarm else 0)

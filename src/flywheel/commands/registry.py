@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from flywheel.commands.output import AsJson, show_json, show_table
 from flywheel.commands.words import TaskName
 from flywheel.errors import FlywheelError
 
@@ -13,10 +15,10 @@ app = typer.Typer(no_args_is_help=True, help="List, promote and roll back regist
 
 
 @app.command("list")
-def registry_list(task: Annotated[str | None, typer.Argument(metavar="[TASK]")] = None) -> None:
+def registry_list(
+    task: Annotated[str | None, typer.Argument(metavar="[TASK]")] = None, as_json: AsJson = False
+) -> None:
     """List registered models, newest first, and what happened to the champions of a task."""
-    from rich.console import Console
-
     from flywheel.registry import aliases, listing
     from flywheel.tracking import prepare
 
@@ -24,8 +26,12 @@ def registry_list(task: Annotated[str | None, typer.Argument(metavar="[TASK]")] 
     found = listing.list_versions(task)
     if not found:
         raise FlywheelError("no versions are registered", where=task or "registry", mend="run `dvc repro`")
-    Console().print(listing.table(found))
-    for event in aliases.history(client, task) if task else []:
+    events = aliases.history(client, task) if task else []
+    if as_json:
+        show_json({"versions": [listing.facts(one) for one in found], "history": [asdict(one) for one in events]})
+        return
+    show_table(listing.table(found))
+    for event in events:
         typer.echo(f"{event.time[:16]}  {event.action} version {event.after} by {event.actor}: {event.why}")
 
 

@@ -17,13 +17,8 @@ def table(task: NewTask) -> Table:
     for column in ("what", "guess", "why"):
         made.add_column(column, overflow="fold")
     for note in task.guess.notes:
-        made.add_row(*(_plain(word) for word in (note.what, note.guess, note.why)))
+        made.add_row(note.what, note.guess, note.why)
     return made
-
-
-def _plain(text: str) -> str:
-    """Text that rich takes as it is, not as markup."""
-    return text.replace("[", "\\[")
 
 
 def next_lines(task: NewTask, *, written: bool) -> list[str]:

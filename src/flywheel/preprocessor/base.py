@@ -115,6 +115,10 @@ class Preprocessor(ABC):
         """Make of a split's sums what `profile.json` says of it; by default the sums themselves."""
         return statistics
 
+    def item_titles(self) -> dict[str, str]:
+        """What the items that may be answered are called, by identifier; empty where they have no titles."""
+        return {}
+
     def facts(self) -> Json:
         """What was learnt from train and is worth reading, for `profile.json`."""
         return {}

@@ -51,6 +51,10 @@ class InteractionsPreprocessor(Preprocessor):
         """The catalogue: the items of train, the most frequent first."""
         return self._known().items
 
+    def item_titles(self) -> dict[str, str]:
+        """Titles by item, of those that have one."""
+        return {item: title for item, title in zip(self.items, self.titles, strict=True) if title != item}
+
     @property
     def titles(self) -> list[str]:
         """What each item is called; itself, where train says nothing."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from flywheel.errors import RegistryError, nearest
 from flywheel.registry.versions import DECISION_TAG, Version, versions_of
+from flywheel.types import Json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,6 +41,25 @@ def table(versions: list[Version]) -> Table:
     for version in versions:
         made.add_row(*row(version), style="bold" if "champion" in version.aliases else None)
     return made
+
+
+def facts(version: Version) -> Json:
+    """The same for programs, with the gate's whole decision."""
+    tags = version.tags
+    return {
+        "version": str(version),
+        "task": version.task,
+        "number": version.number,
+        "aliases": list(version.aliases),
+        "variant": version.variant,
+        "num_bytes": int(tags.get("num_bytes", 0)),
+        "model_sha256": version.model_sha256,
+        "run_id": version.run_id,
+        "git_commit": tags.get("git_commit"),
+        "git_dirty": tags.get("git_dirty") == "true",
+        "registered": datetime.fromtimestamp(version.created_ms / 1000, UTC).isoformat(timespec="seconds"),
+        "decision": json.loads(tags.get(DECISION_TAG, "{}")),
+    }
 
 
 def row(version: Version) -> list[str]:
