@@ -23,7 +23,7 @@ NET = System("ref", "digits", "784-10", "accuracy 0.9", 0.9, reached_by=("better
 
 def test_without_measurements_nothing_is_claimed(tmp_path: Path) -> None:
     (row,) = rows([NET], tmp_path)
-    assert row == ["`ref`", "digits", "784-10", "accuracy 0.9", "not measured",
+    assert row == ["`ref`", "digits", "784-10", "accuracy 0.9", "", "not measured",
                    "`better`: not measured; `best`: not measured", ""]  # fmt: skip
 
 
@@ -32,8 +32,8 @@ def test_mean_deviation_and_range_by_hand(tmp_path: Path) -> None:
     save(result("better", 0.85, 0.85, 0.85), tmp_path)
     save(result("best", 0.91, 0.92, 0.93), tmp_path)
     (row,) = rows([NET], tmp_path)
-    assert row[4] == "accuracy 0.8000 ± 0.1000 (0.7000 to 0.9000)"
-    assert row[5] == (
+    assert row[5] == "accuracy 0.8000 ± 0.1000 (0.7000 to 0.9000)"
+    assert row[6] == (
         "`better`: accuracy 0.8500 ± 0.0000 (0.8500 to 0.8500), not reached; "
         "`best`: accuracy 0.9200 ± 0.0100 (0.9100 to 0.9300)"
     )
@@ -41,20 +41,20 @@ def test_mean_deviation_and_range_by_hand(tmp_path: Path) -> None:
 
 def test_a_network_that_reaches_its_figure_needs_no_other(tmp_path: Path) -> None:
     save(result("ref", 0.89, 0.9, 0.91), tmp_path)
-    assert rows([NET], tmp_path)[0][5] == "the network itself"
+    assert rows([NET], tmp_path)[0][6] == "the network itself"
 
 
 def test_a_system_stands_beside_the_baselines_of_its_own_metric(tmp_path: Path) -> None:
     rivals = {"linear": {"metrics": {"accuracy": 0.75, "auc": 0.9}}, "majority": {"metrics": {"accuracy": None}}}
     save(result("ref", 0.7, 0.8, 0.9) | {"baselines": rivals}, tmp_path)
-    assert rows([NET], tmp_path)[0][6] == "linear 0.7500; majority undefined"
+    assert rows([NET], tmp_path)[0][7] == "linear 0.7500; majority undefined"
 
 
 def test_a_system_that_nothing_reaches_says_so(tmp_path: Path) -> None:
     alone = System("ref", "", "", "accuracy 0.9", 0.9)
-    assert rows([alone], tmp_path)[0][5] == ""
+    assert rows([alone], tmp_path)[0][6] == ""
     save(result("ref", 0.8), tmp_path)
-    assert rows([alone], tmp_path)[0][4:] == ["accuracy 0.8000, 1 of 3 seeds", "nothing yet", ""]
+    assert rows([alone], tmp_path)[0][5:] == ["accuracy 0.8000, 1 of 3 seeds", "nothing yet", ""]
 
 
 @pytest.mark.parametrize(("rises", "last", "held"), [(0, 0.5, "3 of 3"), (1, 0.5, "0 of 3"), (0, 2.0, "0 of 3")])
