@@ -12,7 +12,8 @@ class CNN(nn.Module):
     """3x3 convolutions, each followed by 2x2 max pooling, batch norm and ReLU; then an average over what is left.
 
     Pooling comes first in a block because batch norm and ReLU then run on a quarter of the pixels; channels-last
-    weights make PyTorch pick its faster convolutions (both measured in bench/RESULTS.md, "cnn").
+    weights make PyTorch pick its faster convolutions (both measured in
+    bench/RESULTS.md, "accuracy").
     Batch norm: Ioffe & Szegedy 2015, arXiv:1502.03167. Global average pooling: Lin et al. 2013, arXiv:1312.4400.
 
     Args:
