@@ -98,7 +98,7 @@ def predict(
 def answer(predictor: Predictor, version: Version, files: Sequence[Path]) -> Iterator[pd.DataFrame]:
     """Yield the answers to the files' rows, a batch at a time: `file`, `row`, the answer, and which model gave it."""
     for group in _groups(files):
-        requests = predictor.preprocessor.inputs.read_requests(group)
+        requests = predictor.preprocessor.read_requests(group)
         for start in range(0, len(requests), BATCH_ROWS):
             batch = requests.iloc[start : start + BATCH_ROWS]
             answers = predictor.predict(batch)

@@ -8,6 +8,7 @@ import pytest
 
 from flywheel.errors import DataError
 from flywheel.preprocessor.table_requests import read_table_requests
+from flywheel.reader.format.table_file import TableFormat
 
 
 def test_tables_of_all_kinds_make_one_frame(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_text_files_are_rows(tmp_path: Path) -> None:
         ("a.csv", b"", "is empty"),
         ("a.jsonl", b"", "has no rows"),
         ("a.xlsx", b"PK", r"files of kind '.xlsx' are not read; give .csv, .tsv, .parquet or .jsonl"),
-        ("a.txt", b"x", "files of kind '.txt' are not read"),
+        ("a.npy", b"x", "files of kind '.npy' are not read"),
     ],
 )
 def test_file_that_cannot_be_used(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -95,3 +96,38 @@ def test_the_usual_separator_stands_where_the_header_names_no_column(tmp_path: P
     assert read_table_requests([tmp_path / "a.csv"], ["town"])["town"].tolist() == ["Ulm"]
     with pytest.raises(DataError, match="no column 'size'"):
         read_table_requests([tmp_path / "a.csv"], ["size"])
+
+
+OWN = {
+    "renamed": (TableFormat(rename={"file": "age", "a,b": "town"}), '"a,b",file,id\nÜlm,3,x\n'.encode()),
+    "renamed already": (TableFormat(rename={"file": "age"}), "town,age,file\nÜlm,3,x\n".encode()),
+    "latin": (TableFormat(encoding="latin-1"), "town,age\nÜlm,3\n".encode("latin-1")),
+    "latin, but this one is not": (TableFormat(encoding="latin-1"), "town,age\nÜlm,3\n".encode()),
+    "another separator": (TableFormat(separator="~"), "town~age\nÜlm~3\n".encode()),
+    "spaces": (TableFormat(separator=r"\s+"), "town  age\nÜlm   3\n".encode()),
+    "no header": (TableFormat(names=["town", "age"]), "Ülm,3\n".encode()),
+    "no header, but this one has": (TableFormat(names=["town", "age"]), "age,town\n3,Ülm\n".encode()),
+    "lines above the header": (TableFormat(skip_lines=2), "# a\n# b\ntown,age\nÜlm,3\n".encode()),
+    "no quotes": (TableFormat(separator="\t", skip_lines=1, quoting=False), '#\ntown\tage\n"Ülm\t3\n'.encode()),
+}
+
+
+@pytest.mark.parametrize("ending", [".csv", ".txt", ".csv.gz"])
+@pytest.mark.parametrize("name", OWN)
+def test_the_table_that_a_task_learnt_from_is_read(tmp_path: Path, name: str, ending: str) -> None:
+    own, content = OWN[name]
+    path = tmp_path / f"a{ending}"
+    path.write_bytes(gzip.compress(content) if ending.endswith(".gz") else content)
+    frame = read_table_requests([path], ["age", "town"], own=own)
+    assert frame[["age", "town"]].to_numpy().tolist() == [["3", '"Ülm' if name == "no quotes" else "Ülm"]]
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl"])
+def test_columns_are_renamed_in_all_formats(tmp_path: Path, name: str) -> None:
+    frame = pd.DataFrame({"file": [3], "town": ["Ulm"]})
+    frame.to_parquet(tmp_path / name) if name == "a.parquet" else frame.to_json(
+        tmp_path / name, orient="records", lines=True
+    )
+    read = read_table_requests([tmp_path / name], ["file_", "town"], own=TableFormat(rename={"file": "file_"}))
+    assert read[["file_", "town"]].to_numpy().tolist() == [[3, "Ulm"]]
+    assert read["file"].tolist() == [str(tmp_path / name)]

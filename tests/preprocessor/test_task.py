@@ -44,6 +44,9 @@ def test_frame_without_labels_cannot_be_encoded(saved: Path) -> None:
     [
         ({"format": 2}, "has format 2, this version reads 1"),
         ({"inputs": None}, "has no 'inputs'"),
+        ({"table": {"delimiter": ";"}}, "its 'table' is no table's form"),
+        ({"table": {"encoding": "klingon"}}, "its 'table' is no table's form"),
+        ({"table": 7}, "its 'table' is no table's form"),
         ({"target": {"_target_": "flywheel.preprocessor.image.ImagePreprocessor"}}, "is no Target"),
         ({"inputs": {"_target_": "flywheel.preprocessor.task.load_preprocessor"}}, "is no Preprocessor"),
     ],

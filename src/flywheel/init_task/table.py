@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from flywheel.errors import DataError
@@ -205,7 +206,8 @@ def _configure(guess: Guess, table: _Table, inputs: list[Column]) -> None:
     sample, target = table.sample, table.target
     special = {target.name, table.group, table.split}
     names = [column.name for column in table.columns if column.name not in special] + list(sample.nested)
-    rename = {name: f"{name}_" for name in names if name in RESERVED}
+    taken = [*names, *RESERVED, *(name for name in special if name)]
+    rename = {name: _free(name, taken) for name in names if name in RESERVED}
     read: Node = {
         "_target_": "flywheel.reader.table.TableReader",
         "path": sample.path.name,
@@ -228,6 +230,13 @@ def _configure(guess: Guess, table: _Table, inputs: list[Column]) -> None:
     if target.kind != CLASS:
         usual = settings_of(table.rules)
         guess.target_settings |= {key: usual[key] for key in ("thousands", "decimal") if key in usual}
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name with as many `_` behind it as it takes to be no other's."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _configure_columns(guess: Guess, table: _Table, rename: dict[str, str]) -> None:

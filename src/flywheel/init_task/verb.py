@@ -105,9 +105,9 @@ def _guess(path: Path, target: str | None, modality: str | None, kind: str | Non
 
 def _check_ending(path: Path) -> None:
     """Refuse what is no table by its name; no ending, or .txt or .dat, may be any text table."""
-    from flywheel.reader.format.table_file import is_table
+    from flywheel.reader.format.table_file import LOOSE_KINDS, is_table
 
-    if is_table(path) or path.suffix.lower() in ("", ".txt", ".dat", ".data", ".inter"):
+    if is_table(path) or path.suffix.lower() in LOOSE_KINDS:
         return
     mends = {
         ".json": "save it as JSON lines: one object a line, named .jsonl",

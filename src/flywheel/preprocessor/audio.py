@@ -26,6 +26,7 @@ from flywheel.preprocessor.base import DIGEST_BYTES, Preprocessor, digests_of, t
 from flywheel.preprocessor.chunks import mapped
 from flywheel.reader.format.audio_file import AudioError
 from flywheel.reader.format.image_frame import object_column
+from flywheel.reader.format.table_file import TableFormat
 from flywheel.types import Dropped, Json, Preview
 
 Array = np.ndarray[Any, Any]
@@ -173,7 +174,7 @@ class AudioPreprocessor(Preprocessor):
         packed = inputs["spectrogram"][index]
         return Preview(image=picture(packed), text=f"{int(packed.any(axis=1).sum()) * hop_seconds:.2f} s")
 
-    def read_requests(self, paths: Sequence[Path]) -> pd.DataFrame:
+    def read_requests(self, paths: Sequence[Path], table: TableFormat | None = None) -> pd.DataFrame:
         """Read recordings, folders of them, and Parquet files with encoded recordings in the column `audio`."""
         return read_audio_requests(paths)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from flywheel.reader.format.table_file import TableFormat
 from flywheel.types import Dropped, Json, Preview
 
 DIGEST_BYTES = 16
@@ -60,8 +61,12 @@ class Preprocessor(ABC):
         """Show one example of transformed inputs to a person."""
 
     @abstractmethod
-    def read_requests(self, paths: Sequence[Path]) -> pd.DataFrame:
+    def read_requests(self, paths: Sequence[Path], table: TableFormat | None = None) -> pd.DataFrame:
         """Read the files a user gives to `flywheel predict`; the column `file` says where each row came from.
+
+        Args:
+            paths: The files.
+            table: How the table is written that the task learnt from: others may be written in the same way.
 
         Raises:
             DataError: A file is missing, or of a kind that is not read.

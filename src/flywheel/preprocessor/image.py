@@ -18,6 +18,7 @@ from flywheel.preprocessor.image_requests import read_image_requests
 from flywheel.preprocessor.pixels import as_pixels, resize, to_colour, to_grey
 from flywheel.reader.format.image_file import ImageError
 from flywheel.reader.format.image_frame import object_column
+from flywheel.reader.format.table_file import TableFormat
 from flywheel.types import Dropped, Json, Preview
 
 NORMALISE = ("standard", "unit")
@@ -148,7 +149,7 @@ class ImagePreprocessor(Preprocessor):
         pixels = inputs["image"][index]
         return Preview(image=pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1))
 
-    def read_requests(self, paths: Sequence[Path]) -> pd.DataFrame:
+    def read_requests(self, paths: Sequence[Path], table: TableFormat | None = None) -> pd.DataFrame:
         """Read picture files, folders of them, and .npy, .csv and .parquet files with a picture a row."""
         return read_image_requests(paths, self._shape())
 

@@ -18,6 +18,7 @@ from flywheel.preprocessor.item_target import count_items, item_order, natural
 from flywheel.preprocessor.table_requests import read_table_requests
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.interaction_table import identifiers
+from flywheel.reader.format.table_file import TableFormat
 from flywheel.types import Dropped, Json, Preview
 
 PREVIEWED = 5
@@ -215,9 +216,9 @@ class InteractionsPreprocessor(Preprocessor):
         more = f"{len(had) - len(titles)} others; " if len(had) > len(titles) else ""
         return Preview(text=f"{user} had {more}{'; '.join(titles)}" if titles else f"{user}, no history")
 
-    def read_requests(self, paths: Sequence[Path]) -> pd.DataFrame:
+    def read_requests(self, paths: Sequence[Path], table: TableFormat | None = None) -> pd.DataFrame:
         """Read tables with the columns `user` or `history` or both, and `k`; a history in CSV is parted by spaces."""
-        frame = read_table_requests(paths, [], optional=["user", "history", "k"])
+        frame = read_table_requests(paths, [], optional=["user", "history", "k"], own=table)
         if "user" not in frame.columns and "history" not in frame.columns:
             raise DataError(paths[0], None, "has neither a column 'user' nor 'history'", mend="name one of them so")
         return frame

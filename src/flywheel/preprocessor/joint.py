@@ -15,6 +15,7 @@ from flywheel.errors import DataError
 from flywheel.instantiate import locate
 from flywheel.preprocessor.base import DIGEST_BYTES, RESERVED_COLUMNS, Preprocessor, digests_of, target_name
 from flywheel.preprocessor.chunks import Mapped
+from flywheel.reader.format.table_file import TableFormat
 from flywheel.types import Dropped, Json, Preview
 
 NEAR_BYTES = 8
@@ -151,9 +152,9 @@ class JointPreprocessor(Preprocessor):
         texts = [one.text for one in shown if one.text]
         return Preview(next((one.image for one in shown if one.image is not None), None), " · ".join(texts) or None)
 
-    def read_requests(self, paths: Sequence[Path]) -> pd.DataFrame:
+    def read_requests(self, paths: Sequence[Path], table: TableFormat | None = None) -> pd.DataFrame:
         """Read files that every part can read, such as a table with the columns of all."""
-        read = [part.read_requests(paths) for part in self.parts.values()]
+        read = [part.read_requests(paths, table) for part in self.parts.values()]
         made = read[0]
         for name, frame in zip(list(self.parts)[1:], read[1:], strict=True):
             if not made[["file", "row"]].astype(str).equals(frame[["file", "row"]].astype(str)):

@@ -69,7 +69,7 @@ def preprocess(task: TaskConfig, raw_dir: Path, feedback_dir: Path, target: Path
     num_own = own["train"].num_rows
 
     with engine_for(settings, raw, splits) as engine:
-        run = _Run(settings, TaskPreprocessor(inputs, labels), engine)
+        run = _Run(settings, TaskPreprocessor(inputs, labels, getattr(reader, "format", None)), engine)
         run.decide(num_own)
         run.fit()
         with whole_folder(target) as folder:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +15,24 @@ from flywheel.errors import DataError, nearest
 from flywheel.reader.format.folder import list_files
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.raw_file import open_raw
-from flywheel.reader.format.table_file import TableFile, TableFormat, is_table, separator_of
+from flywheel.reader.format.table_file import LOOSE_KINDS, TableFile, TableFormat, is_table, separator_of
 
 ROWS = 16384
 MAX_HEADER = 1 << 20  # bytes of a first line that are looked at
 SEPARATORS = (",", "\t", ";", "|")
+SPACE = r"\s+"
+UTF8 = "utf-8"
+BLOCK = 1 << 20  # bytes that are looked at together, to tell an encoding
 TABLES = ".csv, .tsv, .parquet or .jsonl"
 
 
 def read_table_requests(
-    paths: Sequence[Path], columns: Sequence[str], text_files: bool = False, *, optional: Sequence[str] = ()
+    paths: Sequence[Path],
+    columns: Sequence[str],
+    text_files: bool = False,
+    *,
+    optional: Sequence[str] = (),
+    own: TableFormat | None = None,
 ) -> pd.DataFrame:
     """Read every file into one frame: `columns`, `file` (as given), `row` (within the file), and `label` if it has one.
 
@@ -36,6 +46,8 @@ def read_table_requests(
         columns: Those that every table must have.
         text_files: Whether a .txt file (UTF-8) is one row, its text in `columns[0]`; it can give no other column.
         optional: Columns that are kept where a table has them, and None elsewhere.
+        own: How the table is written that the task learnt from. Its encoding stands in for UTF-8 where a file is none;
+            where the first line names no column, it says what does; a column may have the name that it renames.
 
     Raises:
         DataError: A file is missing, of another kind, broken, or lacks a column.
@@ -43,7 +55,7 @@ def read_table_requests(
     frames: list[pd.DataFrame] = []
     for path in (file for given in paths for file in _files(given, text_files)):
         texts = text_files and path.suffix.lower() == ".txt"
-        frame = _text(path, columns) if texts else _table(path, columns, optional)
+        frame = _text(path, columns) if texts else _table(path, columns, optional, own or TableFormat())
         frame["file"] = object_column([str(path)] * len(frame))
         frame["row"] = np.arange(len(frame))
         frames.append(frame)
@@ -64,40 +76,70 @@ def _files(path: Path, text_files: bool) -> list[Path]:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
         raise DataError(path, None, what, mend=f"give {kinds}" if path.is_dir() else "check the path")
-    if not is_table(path) and not (text_files and path.suffix.lower() == ".txt"):
+    if not is_table(path) and path.suffix.lower() not in ((".txt",) if text_files else LOOSE_KINDS):
         raise DataError(path, None, f"files of kind '{path.suffix}' are not read", mend=f"give {kinds}")
     return [path]
 
 
-def _table(path: Path, columns: Sequence[str], optional: Sequence[str]) -> pd.DataFrame:
-    frames = list(TableFile(path, TableFormat(_separator(path, columns, optional))).chunks(ROWS))
+def _table(path: Path, columns: Sequence[str], optional: Sequence[str], own: TableFormat) -> pd.DataFrame:
+    frames = list(TableFile(path, _format(path, columns, optional, own)).chunks(ROWS))
     if not frames:
         raise DataError(path, None, "has no rows")
     frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    frame.columns = pd.Index(list(map(str, frame.columns)), dtype=object)
+    frame.columns = pd.Index(_renamed(list(map(str, frame.columns)), own), dtype=object)
     for name in columns:
         if name not in frame.columns:
             raise DataError(path, None, f"has no column '{name}'", mend=nearest(name, frame.columns))
     return frame[[name for name in dict.fromkeys([*columns, *optional, "label"]) if name in frame.columns]].copy()
 
 
-def _separator(path: Path, columns: Sequence[str], optional: Sequence[str]) -> str | None:
-    """What parts the values of a CSV file with these columns, by its header line; None: what its ending says.
+def _renamed(names: list[str], own: TableFormat) -> list[str]:
+    """Columns as the task calls them; one that is called so already stays what it is."""
+    rename = {old: new for old, new in (own.rename or {}).items() if new not in names}
+    return [rename.get(name, name) for name in names]
 
-    Where no column must be there, one of the optional ones shows it.
+
+def _format(path: Path, columns: Sequence[str], optional: Sequence[str], own: TableFormat) -> TableFormat:
+    """How a file is written whose header names these columns, or else as the task's own table is.
+
+    Where no column must be there, one of the optional ones shows what parts the values.
     """
     usual = separator_of(path)
+    encoding = own.encoding if own.encoding != UTF8 and not _is_utf8(path) else UTF8
     if usual is None:
-        return None
-    with open_raw(path) as stream:
-        header = stream.readline(MAX_HEADER).decode("utf-8-sig", errors="replace").rstrip("\r\n")
+        return TableFormat(encoding=encoding)
 
-    def fits(separator: str) -> bool:
-        names = {name for line in csv.reader([header], delimiter=separator) for name in line}
-        return names.issuperset(columns) if columns else not names.isdisjoint(optional)
+    def names(separator: str, skip: int = 0) -> list[str]:
+        with open_raw(path) as stream:
+            lines = [stream.readline(MAX_HEADER) for _ in range(skip + 1)]
+        header = lines[-1].decode(encoding, errors="replace").removeprefix("\ufeff").rstrip("\r\n")
+        read = [header.split()] if separator == SPACE else csv.reader([header], delimiter=separator)
+        return [name for line in read for name in line]
 
-    order = (usual, *(separator for separator in SEPARATORS if separator != usual))
-    return next((separator for separator in order if fits(separator)), None)
+    def fits(separator: str, skip: int = 0) -> bool:
+        found = set(_renamed(names(separator, skip), own))
+        return found.issuperset(columns) if columns else not found.isdisjoint(optional)
+
+    for separator in dict.fromkeys((own.separator or usual, usual, *SEPARATORS)):
+        if fits(separator):
+            return TableFormat(separator, encoding=encoding)
+    separator = own.separator or usual
+    headless = own.names is not None and len(names(separator, own.skip_lines)) == len(own.names)
+    if headless or fits(separator, own.skip_lines):
+        return replace(own, separator=separator, encoding=encoding, rename=None)
+    return TableFormat(usual, encoding=encoding)
+
+
+def _is_utf8(path: Path) -> bool:
+    decoder = codecs.getincrementaldecoder(UTF8)()
+    try:
+        with open_raw(path) as stream:
+            while block := stream.read(BLOCK):
+                decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _text(path: Path, columns: Sequence[str]) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from flywheel.preprocessor.tabular_schema import Failure, ProcessedSchema, RowSc
 from flywheel.preprocessor.tabular_types import check_types
 from flywheel.preprocessor.tabular_values import DATE_FORMATS, MISSING, Array, ValueRules, texts_of
 from flywheel.reader.format.image_frame import object_column
+from flywheel.reader.format.table_file import TableFormat
 from flywheel.types import Dropped, Json, Preview
 
 NORMALISE = ("standard", "none")
@@ -183,9 +184,9 @@ class TabularPreprocessor(Preprocessor):
         more = len(names) - len(lines)
         return Preview(text="\n".join([*lines, f"and {more} more columns"] if more else lines))
 
-    def read_requests(self, paths: Sequence[Path]) -> pd.DataFrame:
+    def read_requests(self, paths: Sequence[Path], table: TableFormat | None = None) -> pd.DataFrame:
         """Read CSV, Parquet and JSONL files that have every column which is an input."""
-        return read_table_requests(paths, [column.name for column in self._fitted.columns])
+        return read_table_requests(paths, [column.name for column in self._fitted.columns], own=table)
 
     def statistics(self, frame: pd.DataFrame, inputs: dict[str, Array]) -> dict[str, Any]:
         """Missing values, and categories that train has not or has rarely, by column; those with none are left out."""

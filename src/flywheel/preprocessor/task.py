@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError
+from flywheel.errors import ConfigError, DataError
 from flywheel.instantiate import locate
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.target import Target
+from flywheel.reader.format.table_file import TableFormat
 from flywheel.types import Json
 
 FORMAT = 1
+MEND = "run the preprocess stage again"
 
 
 class TaskPreprocessor:
@@ -24,10 +27,25 @@ class TaskPreprocessor:
     Args:
         inputs: Of the examples.
         target: Of the labels.
+        table: How the table is written that the task learnt from, and how its columns are called here.
     """
 
-    def __init__(self, inputs: Preprocessor, target: Target) -> None:
-        self.inputs, self.target = inputs, target
+    def __init__(self, inputs: Preprocessor, target: Target, table: TableFormat | None = None) -> None:
+        self.inputs, self.target, self.table = inputs, target, table or TableFormat()
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """The input that is meant by a name which a column had before the reader renamed it."""
+        names = self.inputs.schema()["properties"]
+        return {old: new for old, new in (self.table.rename or {}).items() if new in names and old not in names}
+
+    def read_requests(self, paths: Sequence[Path]) -> pd.DataFrame:
+        """Read the files a user gives to `flywheel predict`; the file that the task learnt from is among what fits.
+
+        Raises:
+            DataError: A file is missing, or of a kind that is not read.
+        """
+        return self.inputs.read_requests(paths, self.table)
 
     def transform(self, frame: pd.DataFrame) -> dict[str, np.ndarray[Any, Any]]:
         """Give the network's inputs by name, as stored (not scaled: that is the network's)."""
@@ -51,7 +69,8 @@ class TaskPreprocessor:
 
     def to_json(self) -> Json:
         """Both preprocessors' states."""
-        return {"format": FORMAT, "inputs": self.inputs.to_json(), "target": self.target.to_json()}
+        table = {"table": stated} if (stated := self.table.stated()) else {}
+        return {"format": FORMAT, "inputs": self.inputs.to_json(), "target": self.target.to_json(), **table}
 
     def save(self, path: Path) -> None:
         """Write `to_json` to `path`."""
@@ -77,7 +96,16 @@ def load_preprocessor(path: Path) -> TaskPreprocessor:
         raise DataError(path, None, why, mend="run the preprocess stage again")
     inputs = _rebuild(state, "inputs", Preprocessor, path)
     target = _rebuild(state, "target", Target, path)
-    return TaskPreprocessor(cast(Preprocessor, inputs), cast(Target, target))
+    return TaskPreprocessor(cast(Preprocessor, inputs), cast(Target, target), _table(state, path))
+
+
+def _table(state: Json, path: Path) -> TableFormat:
+    try:
+        table = TableFormat(**state.get("table", {}))
+        table.check(path.name)
+    except (TypeError, ConfigError) as error:
+        raise DataError(path, None, f"its 'table' is no table's form: {error}", mend=MEND) from None
+    return table
 
 
 def _rebuild(state: Json, key: str, kind: type, path: Path) -> Any:

@@ -19,6 +19,7 @@ from flywheel.preprocessor.text_cleaning import TextCleaning, near_text
 from flywheel.preprocessor.text_counts import count_tokens, describe_counts
 from flywheel.preprocessor.tokeniser.base import PADDING_ID, TRUNCATE, Tokeniser
 from flywheel.preprocessor.tokeniser.word import WordTokeniser
+from flywheel.reader.format.table_file import TableFormat
 from flywheel.types import Dropped, Json, Preview
 
 INPUT = "tokens"
@@ -149,9 +150,9 @@ class TextPreprocessor(Preprocessor):
         text = self.tokeniser.decode(inputs[INPUT][index].tolist())
         return Preview(text=text if len(text) <= PREVIEW_CHARACTERS else f"{text[: PREVIEW_CHARACTERS - 1]}…")
 
-    def read_requests(self, paths: Sequence[Path]) -> pd.DataFrame:
+    def read_requests(self, paths: Sequence[Path], table: TableFormat | None = None) -> pd.DataFrame:
         """Read .txt files (a text each), and CSV, JSONL and Parquet files with the column."""
-        return read_table_requests(paths, [self.column], text_files=True)
+        return read_table_requests(paths, [self.column], text_files=True, own=table)
 
     def to_json(self) -> Json:
         """The arguments, and the tokeniser with what it learnt."""

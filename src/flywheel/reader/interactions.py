@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,11 @@ class InteractionsReader:
         made = _Rows(path, table, held, self.history_length, titles)
         splits = {"train": made.split(TRAIN)}
         return splits | {name: made.split(part) for name, part in (("validation", VALIDATION), ("test", TEST))}
+
+    @property
+    def format(self) -> TableFormat:
+        """How `path` is written; in requests, its users are the column `user`."""
+        return replace(self._format(self.path), rename={self.user_column: "user"})
 
     def _format(self, path: str, *, named: bool = True) -> TableFormat:
         ending = Path(path.lower().removesuffix(".gz")).suffix

@@ -70,7 +70,7 @@ class TableReader:
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
-        self._format.check(WHERE)
+        self.format.check(WHERE)
         self._join_settings()
         if self.split_column is not None and (self.test_path is not None or self.validation_path is not None):
             what = "split_column says where rows belong, so test_path and validation_path cannot"
@@ -100,7 +100,8 @@ class TableReader:
         return {name: tables[path].split() for name, path in paths.items() if path is not None}
 
     @property
-    def _format(self) -> TableFormat:
+    def format(self) -> TableFormat:
+        """How `path` is written, and how its columns are called here."""
         return TableFormat(self.separator, self.names, self.skip_lines, self.encoding, self.quoting, self.rename)
 
     def _join_settings(self) -> list[JoinSettings]:
@@ -122,7 +123,7 @@ class _Table:
 
     def __init__(self, reader: TableReader, path: Path, joins: list[Join]) -> None:
         self.reader, self.path, self._joins = reader, path, joins
-        self._file = TableFile(path, reader._format)
+        self._file = TableFile(path, reader.format)
         self._own, self.num_rows = self._file.shape()
         names = list(self._own)
         for join in joins:

@@ -14,13 +14,14 @@ from flywheel.types import Json
 WHERE = "input"
 
 
-def frame_of(data: Any, schema: Json) -> pd.DataFrame:
+def frame_of(data: Any, schema: Json, aliases: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Make a frame with one row an example.
 
     Args:
         data: A frame; a mapping of column to values; a list of mappings; or, where an example has one input only,
             an array [N, ...] or a list of that input's values.
         schema: JSON Schema of one request, as `Preprocessor.schema()` gives it.
+        aliases: Other names of inputs, as `TaskPreprocessor.aliases` gives them.
 
     Raises:
         DataError: It is none of these, or a column is missing.
@@ -38,10 +39,12 @@ def frame_of(data: Any, schema: Json) -> pd.DataFrame:
         data = _frame(data)
     if not isinstance(data, pd.DataFrame):
         raise DataError(WHERE, None, f"a {type(data).__name__} holds no rows", mend="give a frame, an array or a list")
+    also = {old: new for old, new in (aliases or {}).items() if old in data.columns and new not in data.columns}
+    frame: pd.DataFrame = data.rename(columns=also) if also else data
     for name in schema.get("required", []):
-        if name not in data.columns:
-            raise DataError(WHERE, None, f"has no column '{name}'", mend=nearest(name, map(str, data.columns)))
-    return data
+        if name not in frame.columns:
+            raise DataError(WHERE, None, f"has no column '{name}'", mend=nearest(name, map(str, frame.columns)))
+    return frame
 
 
 def _frame(columns: Mapping[Any, Any]) -> pd.DataFrame:

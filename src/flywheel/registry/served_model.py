@@ -28,7 +28,8 @@ class ServedModel(PythonModel):
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         """Answer raw rows; arrays, mappings and lists will do as well as frames."""
-        return self._predictor.predict(frame_of(model_input, self._predictor.preprocessor.inputs.schema()))
+        preprocessor = self._predictor.preprocessor
+        return self._predictor.predict(frame_of(model_input, preprocessor.inputs.schema(), preprocessor.aliases))
 
 
 mlflow.models.set_model(ServedModel())

@@ -104,6 +104,7 @@ def _rows(served: Served, request: Json, binary: bytes) -> list[Json]:
     place = 0
     for tensor in inputs:
         name = tensor.get("name")
+        name = reader.aliases.get(name, name) if isinstance(name, str) else name
         if not isinstance(name, str) or name not in reader.names or name in columns:
             what = f"'{str(name)[:80]}' is no input of its own"
             raise RequestError(400, what, where="inputs", mend=nearest(str(name)[:80], reader.names))

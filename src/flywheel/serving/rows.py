@@ -29,6 +29,7 @@ class RowReader:
     Args:
         schema: JSON Schema of one row, as `Preprocessor.schema()` gives it.
         max_rows: Of one request.
+        aliases: Other names of inputs, as `TaskPreprocessor.aliases` gives them.
 
     Attributes:
         names: The inputs of a row, in order.
@@ -36,11 +37,11 @@ class RowReader:
         media: Those that may be an encoded file.
     """
 
-    def __init__(self, schema: Json, max_rows: int) -> None:
+    def __init__(self, schema: Json, max_rows: int, aliases: Mapping[str, str] | None = None) -> None:
         self.names = tuple(schema["properties"])
         self.required = tuple(schema.get("required", ()))
         self.media = tuple(name for name, spec in schema["properties"].items() if _is_media(spec))
-        self.max_rows = max_rows
+        self.max_rows, self.aliases = max_rows, dict(aliases or {})
         self._indices: dict[tuple[str, ...], pd.Index] = {}
         self._known, self._must = frozenset(self.names), frozenset(self.required)
 
@@ -76,13 +77,17 @@ class RowReader:
                 mend = f"name the inputs {', '.join(self.names)}"
                 raise DataError(WHERE, place, f"is a {_kind(instance)}, not a mapping", mend=mend)
             return {self.names[0]: instance}
-        if not instance.keys() <= self._known:
-            name = next(name for name in instance if name not in self._known)
+        row: Json = instance
+        if self.aliases:
+            names = [name if (new := self.aliases.get(name, name)) in instance else new for name in map(str, instance)]
+            row = dict(zip(names, instance.values(), strict=True))
+        if not row.keys() <= self._known:
+            name = next(name for name in row if name not in self._known)
             raise DataError(WHERE, place, f"has '{name[:80]}', which is no input", mend=nearest(name[:80], self.names))
-        if not self._must <= instance.keys():
-            name = next(name for name in self.required if name not in instance)
-            raise DataError(WHERE, place, f"has no '{name}'", mend=nearest(name, instance))
-        return instance
+        if not self._must <= row.keys():
+            name = next(name for name in self.required if name not in row)
+            raise DataError(WHERE, place, f"has no '{name}'", mend=nearest(name, row))
+        return row
 
     def check_number(self, num_rows: int) -> None:
         """Refuse too many rows.

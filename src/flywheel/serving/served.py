@@ -94,7 +94,7 @@ class Served:
         self.outputs: dict[str, str] = {}
         self.example: Json | None = None
         self.answer_example: Json = {}
-        self.reader = RowReader(self.schema, settings.max_request_rows)
+        self.reader = RowReader(self.schema, settings.max_request_rows, predictor.preprocessor.aliases)
         self.limits = RequestLimits(settings)
         self.batcher: Batcher[Answers] = Batcher(
             self._work, _joined, executor, max_rows=settings.max_batch_rows, max_wait=settings.max_wait_ms / 1000,

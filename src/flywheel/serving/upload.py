@@ -104,6 +104,7 @@ def npy_rows(encoded: bytes) -> list[np.ndarray[Any, Any]]:
 
 
 def _input_of(reader: RowReader, name: str) -> str:
+    name = reader.aliases.get(name, name)
     if name in reader.names:
         return name
     if name == FILE and len(reader.media) == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from flywheel.reader.format.table import csv_chunks, jsonl_chunks, jsonl_shape, 
 TEXT_KINDS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 PARQUET_KINDS = (".parquet", ".pq")
 JSONL_KINDS = (".jsonl", ".ndjson")
+LOOSE_KINDS = ("", ".txt", ".dat", ".data", ".inter")
+"""Endings that say nothing of a table: they may be a text table's."""
 COUNTED_ROWS = 16384  # held while rows are counted
 
 
@@ -40,6 +42,16 @@ class TableFormat:
     encoding: str = "utf-8"
     quoting: bool = True
     rename: Mapping[str, str] | None = None
+
+    def stated(self) -> dict[str, Any]:
+        """What differs from the defaults, as plain JSON."""
+        usual, found = TableFormat(), dict[str, Any]()
+        for name in (field.name for field in fields(self)):
+            value = getattr(self, name)
+            if value != getattr(usual, name):
+                plain = dict(value) if isinstance(value, Mapping) else value
+                found[name] = plain if isinstance(plain, dict | str | int) else list(value)
+        return found
 
     def check(self, where: str) -> None:
         """Refuse what no file can be.
