@@ -18,7 +18,8 @@ def test_every_recipe_has_its_parts(root: Path) -> None:
 
 def test_training_fits_the_number_of_rows() -> None:
     trainers = [settings(Guess("tabular", CLASS, {}, num_rows=number))["trainer"] for number in (100, 3000, 10**6)]
-    assert [trainer["max_epochs"] for trainer in trainers] == [40, 20, 5]
+    assert [trainer["early_stopping"]["patience"] for trainer in trainers] == [30, 20, 10]
+    assert [trainer["max_epochs"] for trainer in trainers] == [600, 400, 200], "bounds, not lengths"
     assert [trainer["batch_size"] for trainer in trainers] == [32, 128, 512]
 
 

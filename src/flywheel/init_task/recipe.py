@@ -62,12 +62,15 @@ GOALS = {
     NUMBER: Goal("mean_squared_error", "regression", "rmse", 0.4),
     ITEM: Goal("full_softmax", "ranking", "ndcg", 0.62),
 }
-EPOCHS = ((500, 40), (5_000, 20), (50_000, 10))
-LEAST_EPOCHS = 5
+PATIENCES = ((500, 30), (5_000, 20))
+"""Epochs without an improvement before training ends: of few rows an epoch is few steps, and chance says more."""
+LEAST_PATIENCE = 10
+EPOCHS_A_PATIENCE = 20
+"""The bound on epochs, which training is not meant to reach."""
 BATCHES = ((2_000, 32), (20_000, 128))
 LARGEST_BATCH = 512
 FEW_ROWS = 5_000
-"""Rows below which the epoch to keep is chosen by the loss: with few validation rows the accuracy of many is equal."""
+"""Rows below which the epoch to keep is chosen by the Brier score: with few validation rows many have one accuracy."""
 TEST_SHARE = 0.2
 LARGEST_MARGIN = 0.2
 USUAL_MARGIN = 0.01
@@ -93,8 +96,8 @@ def groups(guess: Guess) -> dict[str, str]:
         "augment": recipe.augment,
         "loss": goal.loss,
         "optimizer": "adamw",
-        "scheduler": "one_cycle",
-        "trainer": "default",
+        "scheduler": "plateau",
+        "trainer": "early_stopping",
         "metric": goal.metric,
         "evaluate": recipe.evaluate,
         "export": "onnx",
@@ -113,14 +116,17 @@ def settings(guess: Guess) -> Node:
     made: Node = {"preprocess": preprocess} if preprocess else {}
     if guess.net:
         made["model"] = {"net": guess.net}
+    patience = _by_rows(guess.num_rows, PATIENCES, LEAST_PATIENCE)
+    made["scheduler"] = {"patience": patience // 3}
     made["trainer"] = {
-        "max_epochs": _by_rows(guess.num_rows, EPOCHS, LEAST_EPOCHS),
+        "max_epochs": EPOCHS_A_PATIENCE * patience,
         "batch_size": _by_rows(guess.num_rows, BATCHES, LARGEST_BATCH),
+        "early_stopping": {"patience": patience},
     }
     optimizer = dict(RECIPES[guess.modality, guess.target].optimizer)
     margin = _margin(guess)
     if guess.target == CLASS and guess.num_rows < FEW_ROWS:
-        made["metric"] = {"monitor": {"name": "loss", "mode": "min"}}
+        made["metric"] = {"monitor": {"name": "brier", "mode": "min"}}
     return made | {"optimizer": optimizer} | ({"register": {"margin": margin}} if margin else {})
 
 

@@ -183,6 +183,7 @@ def _learner(
         loss=task.loss,
         make_optimizer=make_optimizer,
         make_scheduler=partial(_scheduler, task.scheduler, total_steps),
+        monitor=task.metric.monitor,
         metrics=metrics,
         augmentation=build(task.augment, where="augment", meta=meta),
         seed=task.seed,

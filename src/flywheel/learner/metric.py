@@ -1,7 +1,8 @@
-"""Metrics of rankings, for each epoch: torchmetrics over the logits of a catalogue, or of sampled candidates.
+"""Metrics for each epoch that torchmetrics lacks: of probabilities, and of rankings.
 
-All rest on the rank of the wanted item: the number of items that score higher, and half of those that score the same,
-so that a network that gives every item one score is not rewarded for it.
+Those of rankings are over the logits of a catalogue, or of sampled candidates. They rest on the rank of the wanted
+item: the number of items that score higher, and half of those that score the same, so that a network that gives every
+item one score is not rewarded for it.
 """
 
 from __future__ import annotations
@@ -104,6 +105,41 @@ class MRR(RankingMetric):
     def gain(self, rank: Tensor) -> Tensor:
         """1 / (1 + rank)."""
         return 1 / (1 + rank)
+
+
+class BrierScore(Metric):
+    """Mean squared error of the probabilities, summed over the classes (Brier 1950): 0 is best, 2 the worst.
+
+    Like the cross-entropy it tells models apart that have the same accuracy on few rows, and is best for the true
+    probabilities; unlike it, a row that is wrong with certainty (an outlier, a false label) cannot outweigh all others.
+
+    Args:
+        **kwargs: As `torchmetrics.Metric` takes them.
+    """
+
+    is_differentiable = True
+    higher_is_better = False
+    full_state_update = False
+    squared_errors: Tensor
+    num_answers: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("squared_errors", default=torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("num_answers", default=torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, target: Tensor) -> None:
+        """Take in logits [B, C], or [B] of class 1 against class 0, and targets int64 [B]."""
+        if logits.ndim == 1:
+            logits = torch.stack([torch.zeros_like(logits), logits], dim=1)
+        wanted = torch.nn.functional.one_hot(target.long(), logits.shape[1])
+        self.squared_errors += (logits.float().softmax(dim=1) - wanted).square().sum()
+        self.num_answers += len(target)
+
+    def compute(self) -> Tensor:
+        """The mean over rows."""
+        mean: Tensor = self.squared_errors / self.num_answers.clamp(min=1)
+        return mean
 
 
 def _at_least_one(k: int) -> int:

@@ -9,10 +9,10 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import Metric, MetricCollection
 
-from flywheel.config import LossConfig
+from flywheel.config import LossConfig, MonitorConfig
 from flywheel.errors import ModelError
 from flywheel.learner.data import Block, Share, mixed_seed
 from flywheel.learner.distillation import Distillation
@@ -33,7 +33,9 @@ class Learner(pl.LightningModule):
         criterion: Maps (logits, target) to the mean loss of a batch.
         loss: Its penalties are added to the criterion.
         make_optimizer: Gives the optimizer for the network's parameters.
-        make_scheduler: Gives the schedule, stepped once an optimiser step, or None.
+        make_scheduler: Gives the schedule, stepped once an optimiser step (`ReduceLROnPlateau`: once an epoch, by the
+            monitored metric), or None.
+        monitor: The validation metric that such a schedule watches.
         metrics: Computed once an epoch, for train (running, with dropout) and validation.
         augmentation: Changes scaled training inputs and their target.
         seed: Every epoch starts its random draws anew from it, so that a resumed training draws the same.
@@ -53,6 +55,7 @@ class Learner(pl.LightningModule):
         loss: LossConfig,
         make_optimizer: Callable[[list[nn.Parameter]], Optimizer],
         make_scheduler: Callable[[Optimizer], LRScheduler | None],
+        monitor: MonitorConfig,
         metrics: Mapping[str, Metric],
         augmentation: nn.Module,
         seed: int,
@@ -74,6 +77,7 @@ class Learner(pl.LightningModule):
         self._loss = loss
         self._make_optimizer = make_optimizer
         self._make_scheduler = make_scheduler
+        self._monitor = monitor
         self._seed = seed
         self._clip_norm = clip_norm
         net: Any = network.net.head if frozen else network.net
@@ -94,7 +98,8 @@ class Learner(pl.LightningModule):
         scheduler = self._make_scheduler(optimizer)
         if scheduler is None:
             return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        interval = "epoch" if isinstance(scheduler, ReduceLROnPlateau) else "step"
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's draws (dropout, augmentation) from a seed of its own."""
@@ -154,6 +159,10 @@ class Learner(pl.LightningModule):
         """
         self._publish("train", self.train_metrics)
         self.log("lr", self._optimizers()[0].param_groups[0]["lr"])
+        plateau = self.lr_schedulers()
+        if isinstance(plateau, ReduceLROnPlateau):
+            value = float(self.trainer.callback_metrics[f"validation/{self._monitor.name}"])
+            plateau.step(-value if self._monitor.mode == "max" else value)
         if not torch.isfinite(self._sums["train"]):
             raise ModelError(
                 f"the training loss is no longer finite in epoch {self.current_epoch + 1}",
@@ -192,12 +201,13 @@ class Learner(pl.LightningModule):
         return l1 + l2
 
     def _optimizers(self) -> tuple[Optimizer, Any, LRScheduler | None]:
-        """The bare optimizer, Lightning's wrapper of it, and the schedule."""
+        """The bare optimizer, Lightning's wrapper of it, and the schedule that is stepped once an optimiser step."""
         schedulers = self.lr_schedulers()
-        if isinstance(schedulers, (list, torch.optim.lr_scheduler.ReduceLROnPlateau)):
-            raise ModelError("one schedule, stepped once an optimiser step, is wanted", where="scheduler")
+        if isinstance(schedulers, list):
+            raise ModelError("one schedule is wanted, not several", where="scheduler")
+        by_step = None if isinstance(schedulers, ReduceLROnPlateau) else schedulers
         bare = self.optimizers(use_pl_optimizer=False)
-        return bare, self.optimizers(), schedulers  # type: ignore[return-value]  # one optimizer, so no list
+        return bare, self.optimizers(), by_step  # type: ignore[return-value]  # one optimizer, so no list
 
     def _outcome(
         self, net: Callable[..., Tensor], inputs: Mapping[str, Tensor], target: Tensor, share: Share

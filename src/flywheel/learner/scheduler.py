@@ -1,4 +1,4 @@
-"""Learning-rate schedules, stepped once an optimiser step. The optimizer's `lr` is the largest rate."""
+"""Learning-rate schedules, stepped once an optimiser step (`plateau`: an epoch). The optimizer's `lr` is the top."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 
 def constant(optimizer: Optimizer, total_steps: int) -> None:
@@ -56,6 +56,22 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.0, end_fact
         return _between(1.0, end_factor, (step - rising) / max(1, total_steps - rising))
 
     return _schedule(optimizer, factor)
+
+
+def plateau(optimizer: Optimizer, total_steps: int, factor: float = 0.3, patience: int = 3) -> ReduceLROnPlateau:
+    """Keep the rate, and lower it whenever the monitored metric has stopped to improve; stepped once an epoch.
+
+    It needs to know nothing of how long the training is, so it goes with early stopping.
+
+    Args:
+        optimizer: Whose rate is scheduled.
+        total_steps: Of no use here.
+        factor: What the rate is multiplied with, in (0, 1).
+        patience: Epochs without an improvement before it is.
+    """
+    if not 0 < factor < 1:
+        raise ValueError(f"factor {factor} is not between 0 and 1")
+    return ReduceLROnPlateau(optimizer, factor=factor, patience=patience, threshold=0.0)
 
 
 def _between(start: float, end: float, share: float) -> float:

@@ -13,11 +13,11 @@ from flywheel.errors import DataError, nearest
 from flywheel.preprocessor.base import RESERVED_COLUMNS, Preprocessor, target_name
 from flywheel.preprocessor.chunks import mapped
 from flywheel.preprocessor.table_requests import read_table_requests
-from flywheel.preprocessor.tabular_columns import ABSENT, Column, column_from
+from flywheel.preprocessor.tabular_columns import ABSENT, ROBUST, Column, column_from
 from flywheel.preprocessor.tabular_fit import Learnt, learn
 from flywheel.preprocessor.tabular_schema import Failure, ProcessedSchema, RowSchema
 from flywheel.preprocessor.tabular_types import check_types
-from flywheel.preprocessor.tabular_values import DATE_FORMATS, MISSING, Array, ValueRules, texts_of
+from flywheel.preprocessor.tabular_values import DATE_FORMATS, MISSING, Array, ValueRules, texts_of, values_of
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.table_file import TableFormat
 from flywheel.types import Dropped, Json, Preview
@@ -46,7 +46,9 @@ class TabularPreprocessor(Preprocessor):
         max_categories: Values of a column with a code of their own at most; others share one, with unseen values.
         min_count: Rows of train that a value with a code of its own has at least.
         unseen: What a category is that train has not: `rare`, or `refuse`: an error.
-        clip: Quantiles of train, [low, high], that numbers are brought to; None: they are left.
+        clip: What numbers beyond are brought to: `robust` (fences about train's median that a few outliers do not
+            move), two quantiles of train, [low, high], or None: they are left. Three wrong values in thousands of rows
+            otherwise decide the scale, or which epoch is kept.
         normalise: `standard` (mean 0, deviation 1 over train, in the network's graph) or `none`.
         drop_constant: Whether columns with one value in train are no inputs.
     """
@@ -63,7 +65,7 @@ class TabularPreprocessor(Preprocessor):
         max_categories: int = 100,
         min_count: int = 2,
         unseen: str = "rare",
-        clip: Sequence[float] | None = None,
+        clip: str | Sequence[float] | None = ROBUST,
         normalise: str = "standard",
         drop_constant: bool = True,
     ) -> None:
@@ -75,12 +77,14 @@ class TabularPreprocessor(Preprocessor):
             raise ValueError(f"normalise must be one of {', '.join(NORMALISE)}, not '{normalise}'")
         if unseen not in UNSEEN:
             raise ValueError(f"unseen must be one of {', '.join(UNSEEN)}, not '{unseen}'")
-        if clip is not None and not (len(clip) == 2 and 0 <= clip[0] < clip[1] <= 1):
+        if isinstance(clip, str) and clip != ROBUST:
+            raise ValueError(f"clip must be {ROBUST}, two quantiles or null, not '{clip}'")
+        if not (clip is None or isinstance(clip, str) or (len(clip) == 2 and 0 <= clip[0] < clip[1] <= 1)):
             raise ValueError(f"clip {list(clip)} is not two quantiles, the lower first")
         if max_categories < 1 or min_count < 1:
             raise ValueError("max_categories and min_count must be 1 or more")
         self.max_categories, self.min_count, self.unseen = max_categories, min_count, unseen
-        self.clip = None if clip is None else (float(clip[0]), float(clip[1]))
+        self.clip = clip if clip is None or isinstance(clip, str) else [float(share) for share in clip]
         self.normalise, self.drop_constant = normalise, drop_constant
         self._ready: tuple[Learnt, RowSchema, ProcessedSchema] | None = None
         self._met: dict[str, None] = {}  # columns of raw frames: clean leaves out what `ignore` names
@@ -189,11 +193,13 @@ class TabularPreprocessor(Preprocessor):
         return read_table_requests(paths, [column.name for column in self._fitted.columns], own=table)
 
     def statistics(self, frame: pd.DataFrame, inputs: dict[str, Array]) -> dict[str, Any]:
-        """Missing values, and categories that train has not or has rarely, by column; those with none are left out."""
+        """Missing and clipped values, and categories that train has not or has rarely, by column; none are left out."""
         found: dict[str, Any] = {}
         for column in self._fitted.numeric:
-            number = sum(text is None for text in self._texts(frame, column.name))
-            found |= {f"missing: {column.name}": number} if number else {}
+            texts = self._texts(frame, column.name)
+            clipped = column.num_clipped(values_of(column.kind, texts, self.rules)) if column.clip else 0
+            for word, number in (("missing", sum(text is None for text in texts)), ("clipped", clipped)):
+                found |= {f"{word}: {column.name}": number} if number else {}
         for place, category in enumerate(self._fitted.categories):
             codes = inputs["categories"][:, place]
             for word, number in (
@@ -216,7 +222,7 @@ class TabularPreprocessor(Preprocessor):
             "missing": list(rules.missing), "thousands": rules.thousands, "decimal": rules.decimal,
             "percent": rules.percent, "date_formats": list(rules.date_formats), "max_categories": self.max_categories,
             "min_count": self.min_count, "unseen": self.unseen,
-            "clip": None if self.clip is None else list(self.clip), "normalise": self.normalise,
+            "clip": self.clip, "normalise": self.normalise,
             "drop_constant": self.drop_constant, "fitted": self._fitted.to_json(),
         }  # fmt: skip
 

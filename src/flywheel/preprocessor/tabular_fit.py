@@ -77,7 +77,7 @@ def learn(
     max_categories: int,
     min_count: int,
     refuses_unseen: bool,
-    clip: Sequence[float] | None,
+    clip: str | Sequence[float] | None,
     drop_constant: bool,
 ) -> Learnt:
     """Decide what each column is, and learn what its kind needs.
