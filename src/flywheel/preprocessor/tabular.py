@@ -13,7 +13,8 @@ from flywheel.errors import DataError, nearest
 from flywheel.preprocessor.base import RESERVED_COLUMNS, Preprocessor, target_name
 from flywheel.preprocessor.chunks import mapped
 from flywheel.preprocessor.table_requests import read_table_requests
-from flywheel.preprocessor.tabular_columns import ABSENT, ROBUST, Column, column_from
+from flywheel.preprocessor.tabular_bounds import ROBUST
+from flywheel.preprocessor.tabular_columns import ABSENT, Column, column_from
 from flywheel.preprocessor.tabular_fit import Learnt, learn
 from flywheel.preprocessor.tabular_schema import Failure, ProcessedSchema, RowSchema
 from flywheel.preprocessor.tabular_types import check_types

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from flywheel.preprocessor.tabular_bounds import Bounds, bounds_of
 from flywheel.preprocessor.tabular_evidence import Evidence
 from flywheel.preprocessor.tabular_values import Array, ValueRules, values_of, whole_text
 from flywheel.types import Json
@@ -16,10 +17,6 @@ from flywheel.types import Json
 RARE, ABSENT = 0, 1
 """Codes of every category: a value that is rare in train or not in it, and a missing one. Others are from 2 on."""
 MAX_SHOWN = 10
-ROBUST = "robust"
-FENCE = 3.0
-"""How many times as far from the median as the 95% quantile of its side a value may be before it is an outlier."""
-Bounds = tuple[float | None, float | None]
 DATE_FEATURES = ("year", "month", "day", "weekday", "elapsed_days")
 
 
@@ -263,28 +260,8 @@ def numeric_column(
     given: dict[str, Any] = {"name": name, "fill": fill, "marks_missing": seen.num_missing > 0, "low": low,
                              "high": high}  # fmt: skip
     if kind == "number":
-        return NumberColumn(**given, clip=None if clip is None else _bounds(known, clip))
+        return NumberColumn(**given, clip=None if clip is None else bounds_of(known, clip))
     return BooleanColumn(**given) if kind == "boolean" else DateColumn(**given)
-
-
-def _bounds(known: Array, clip: str | Sequence[float]) -> Bounds | None:
-    """Bounds beyond which a value is an outlier; None: neither side has one.
-
-    `robust` are fences of each side's own width, so that a long tail on one side is kept (after Kimber 1990,
-    "Exploratory data analysis for possibly censored data from skewed distributions"): `FENCE` times as far from the
-    median as the 95% quantile of the values beyond it. Up to a twentieth of a side does not move them, and few values
-    of a bell or of an exponential tail are beyond them (one in 10^8, one in 10^4).
-    """
-    if clip != ROBUST:
-        low, high = np.quantile(known, [float(share) for share in clip])
-        return float(low), float(high)
-    middle = np.median(known)
-    sides = (known[known < middle], 0.05), (known[known > middle], 0.95)
-    found = [
-        float(middle + FENCE * (np.quantile(beyond, share) - middle)) if beyond.size else None
-        for beyond, share in sides
-    ]
-    return None if found == [None, None] else (found[0], found[1])
 
 
 def category_column(
