@@ -245,3 +245,18 @@ def test_the_whole_stage_with_feedback_by_user(project: Path, with_tasks: Callab
     assert loaded.target.meta()["items"][int(train["target"][at])] == other
     assert np.count_nonzero(train["history"][at]) == len(had)
     assert not (train["history"] == train["target"][:, None] + 1).any(), "no row's item is in its history"
+
+
+def test_the_last_of_a_users_interactions_at_one_time_is_known_however_the_file_is_sorted(tmp_path: Path) -> None:
+    lines = [f"u{user},i{item},2024-01-10" for item in range(9) for user in range(5)]
+    kept = []
+    for rows in (lines, lines[::-1]):
+        (tmp_path / "log.csv").write_text("\n".join(["user,item,time", *rows]))
+        train = pd.concat(InteractionsReader("log.csv").read(tmp_path)["train"].chunks(10))
+        made = InteractionsPreprocessor()
+        made.fit([train])
+        names = dict(enumerate(made.items, 1))
+        found = made.transform(pd.DataFrame({"user": made.users}))["history"]
+        kept.append([[names[code] for code in row[row != 0].tolist()] for row in found])
+        assert all(len(history) == 7 for history in kept[-1]), "all of train, not what was before the file's last row"
+    assert kept[0] == kept[1]

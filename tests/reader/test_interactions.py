@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,10 @@ def test_each_users_last_is_test_the_one_before_validation_and_histories_hold_al
     splits = InteractionsReader(**RECBOLE).read(watched)
     read = frames(splits)
     seen = 0
-    for user, rows in by_hand(watched / "watched.inter").items():
+    places = pd.concat(read.values()).set_index("row")["place"]
+    for user, found_rows in by_hand(watched / "watched.inter").items():
+        rows = sorted(found_rows, key=lambda one: (one[0], places[one[1]]))  # at one time, as it was drawn
+        assert [places[row] for _, row, _ in rows] == list(range(len(rows)))
         items = [item for _, _, item in rows]
         for place, (_, row, item) in enumerate(rows):
             part = {1: "validation", 0: "test"}.get(len(rows) - 1 - place, "train")
@@ -65,10 +69,10 @@ def test_no_train_row_knows_anything_later_and_no_held_out_row_is_in_train(watch
     last_train = read["train"].groupby("user")["time"].max()
     for part in ("validation", "test"):
         assert (read[part].set_index("user")["time"] >= last_train.reindex(read[part]["user"])).all()
-    when = {(row["user"], row["label"]): (row["time"], row["row"]) for _, row in pd.concat(read.values()).iterrows()}
+    when = {(row["user"], row["label"]): (row["time"], row["place"]) for _, row in pd.concat(read.values()).iterrows()}
     for _, row in pd.concat(read.values()).iterrows():
         assert row["label"] not in row["history"]
-        assert all(when[row["user"], item] < (row["time"], row["row"]) for item in row["history"])
+        assert all(when[row["user"], item] < (row["time"], row["place"]) for item in row["history"])
 
 
 def test_chunks_of_any_size_give_the_same_rows(watched: Path) -> None:
@@ -119,10 +123,66 @@ def test_the_first_time_counts_where_a_user_has_an_item_again(tmp_path: Path) ->
     assert read["test"]["history"].tolist() == [["1", "2"]]
 
 
-def test_of_interactions_at_one_time_the_files_order_decides(tmp_path: Path) -> None:
-    read = read_csv(tmp_path, "user,item,time\nx,b,1\nx,a,1\nx,c,1\n")
-    assert read["test"]["label"].tolist() == ["c"]
-    assert read["test"]["history"].tolist() == [["b", "a"]]
+def test_of_interactions_at_one_time_the_seed_decides_and_not_the_file(tmp_path: Path) -> None:
+    """Times are days, and the file is sorted by item: the last row of a user tells nothing."""
+    lines = [f"u{user},i{item:02},2024-01-{10 + user % 2}" for item in range(20) for user in range(60) if user != item]
+
+    def tested(rows: list[str], **given: Any) -> pd.DataFrame:
+        read = read_csv(tmp_path, "\n".join(["user,item,time", *rows]), **given)
+        both = [read[part].sort_values("user").reset_index(drop=True) for part in ("validation", "test")]
+        return pd.concat(both)[["user", "label", "history", "tied", "place"]]
+
+    found = tested(lines)
+    assert found["tied"].all()
+    assert found["label"].nunique() > 10, "not the last item of the file"
+    for again in (lines[::-1], random.Random(0).sample(lines, len(lines))):
+        pd.testing.assert_frame_equal(tested(again), found)
+        users = [set(tested(rows, max_test_users=7)["user"]) for rows in (lines, again)]
+        assert users[0] == users[1]
+    assert (tested(lines, seed=1)["label"] != found["label"]).mean() > 0.5
+    apart = read_csv(tmp_path, "user,item,time\nx,b,1\nx,a,2\nx,c,2\nx,d,3\n")
+    assert not apart["test"]["tied"].any()
+    assert apart["validation"]["tied"].all()
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        (
+            ("1700000000", "1700000100000", "1700000200"),
+            r"seconds \(2 rows, row 0 first\) and milliseconds \(1 rows, ro",
+        ),
+        (("2023-11-14", "1700000100000", "1700000200000"), r"dates \(1 rows, row 0 first\) and milliseconds \(2 rows"),
+        (("3", "2023-11-14", "5"), r"dates \(1 rows, row 1 first\) and numbers \(2 rows, row 0 first\)"),
+    ],
+)
+def test_a_column_of_times_has_one_unit(tmp_path: Path, times: tuple[str, ...], said: str) -> None:
+    rows = "".join(f"x,{item},{time}\n" for item, time in enumerate(times))
+    with pytest.raises(DataError, match=rf"mixes times in {said}.*time_unit: ms"):
+        read_csv(tmp_path, f"user,item,time\n{rows}")
+
+
+def test_a_stated_unit_makes_dates_and_numbers_one(tmp_path: Path) -> None:
+    text = "user,item,time\nx,1,1700000000000\nx,2,2023-11-14T22:13:19Z\nx,3,2023-11-14T22:13:21Z\n"
+    read = read_csv(tmp_path, text, time_unit="ms")
+    assert read["test"]["history"].tolist() == [["2", "1"]]
+    assert read["validation"]["time"].tolist() == [1.7e9]
+    with pytest.raises(ConfigError, match="time_unit 'm' is not known; use one of s, ms, us, ns"):
+        InteractionsReader("log.csv", time_unit="m")
+
+
+def test_milliseconds_become_seconds_as_feedback_has_them_and_counts_stay(tmp_path: Path) -> None:
+    read = read_csv(tmp_path, "user,item,time\nx,1,1700000000000\nx,2,1700000001500\n")
+    assert read["test"]["time"].tolist() == [1700000001.5]
+    read = read_csv(tmp_path, "user,item,time\nx,1,7\nx,2,90000\n")
+    assert read["test"]["time"].tolist() == [90000]
+
+
+def test_unreadable_dates_are_named_as_the_reason(tmp_path: Path) -> None:
+    rows = "".join(f"x,{item},{item + 1}. Mai 2024\n" for item in range(4))
+    why = "row 0: no interaction is left: 4 of 4 rows cannot be used; here time '1. Mai 2024' is neither a number"
+    with pytest.raises(DataError, match=why):
+        read_csv(tmp_path, f"user,item,time\n{rows}")
 
 
 def test_without_times_the_order_of_the_rows_is_the_order_in_time(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class InteractionsPreprocessor(Preprocessor):
         """
         counts: Counter[str] = Counter()
         titles: dict[str, str] = {}
-        had: dict[str, tuple[float, list[str]]] = {}
+        had: dict[str, tuple[float, int, list[str]]] = {}
         longest = 0
         for frame in chunks:
             count_items(counts, frame["label"])
@@ -83,16 +83,19 @@ class InteractionsPreprocessor(Preprocessor):
                 titles.update({item: str(title) for item, title in zip(labels, frame["title"], strict=True)
                                if item is not None and isinstance(title, str)})  # fmt: skip
             times = frame["time"].to_numpy(np.float64) if "time" in frame.columns else np.full(len(frame), np.nan)
-            for user, history, label, time in zip(*columns_of(frame), labels, times.tolist(), strict=True):
+            # Of rows at one time the last in the user's order counts, wherever it stands in the file.
+            places = frame["place"].tolist() if "place" in frame.columns else [0] * len(frame)
+            rows = zip(*columns_of(frame), labels, times.tolist(), places, strict=True)
+            for user, history, label, time, place in rows:
                 # A row without a time is feedback: it is later than all others.
                 when = np.inf if time != time else time
                 before = history or ()
                 if user is not None and label is not None:
                     if history is None and user in had:
-                        latest, held = had[user]
-                        when, before = max(when, latest), without(held, label)
-                    if user not in had or when >= had[user][0]:
-                        had[user] = (when, [*before, label])
+                        latest, latest_place, held = had[user]
+                        when, place, before = max(when, latest), latest_place + 1, without(held, label)
+                    if user not in had or (when, place) >= had[user][:2]:
+                        had[user] = (when, place, [*before, label])
                 longest = max(longest, len(before))
         if not counts:
             raise DataError("train", None, "holds no interactions to learn from")
@@ -100,7 +103,7 @@ class InteractionsPreprocessor(Preprocessor):
         self._learnt = Learnt(items, users, self.history_length or longest + 2)
         self._learnt.item_counts = [counts[item] for item in items]
         self._learnt.titles = [titles.get(item, item) for item in items]
-        self._learnt.histories = self._codes([had[user][1] for user in users])
+        self._learnt.histories = self._codes([had[user][2] for user in users])
 
     def clean(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Dropped]]:
         """Bring users and histories into one form; rows whose item is in their own history cannot be used."""
@@ -177,9 +180,10 @@ class InteractionsPreprocessor(Preprocessor):
         }
 
     def statistics(self, frame: pd.DataFrame, inputs: dict[str, Array]) -> dict[str, Any]:
-        """Rows of unknown users, rows without history, and rows whose history fills all places (older items go)."""
+        """Rows of unknown users, without history, with a full one (older items go), and at the time of another one."""
         held = inputs["history"] != 0
-        return {
+        tied = {"tied_times": int(frame["tied"].sum())} if "tied" in frame.columns else {}
+        return tied | {
             "unknown_users": int((inputs["user"] == 0).sum()),
             "empty_histories": int((~held[:, 0]).sum()),
             "full_histories": int(held[:, -1].sum()),

@@ -166,4 +166,11 @@ def remarks(profile: Json) -> list[str]:
             f"{profile['contradictory']:,} of {total:,} rows have the inputs of another row and another label: no "
             "model can get all of them right"
         )
+    tied = profile["splits"]["test"].get("tied_times", 0)
+    if tied:
+        total = profile["splits"]["test"]["num_rows"]
+        found.append(
+            f"{tied:,} of {total:,} test rows ({tied / total:.0%}) are a user's last by chance: others are at the same "
+            "time. Give finer times, if there are any"
+        )
     return found

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from flywheel.errors import ConfigError, DataError
-from flywheel.reader.format.holdout import TEST, TRAIN, VALIDATION, HeldOut, core, first_of_pair
+from flywheel.reader.format.holdout import TEST, TRAIN, VALIDATION, HeldOut, core, first_of_pair, in_time
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.interaction_table import (
     NO_CODE,
@@ -23,6 +23,7 @@ from flywheel.reader.format.interaction_table import (
     read_names,
 )
 from flywheel.reader.format.table_file import TableFormat
+from flywheel.reader.format.time_column import UNITS
 from flywheel.types import Split, Splits
 
 log = logging.getLogger("flywheel")
@@ -36,9 +37,10 @@ class InteractionsReader:
     """Interactions from CSV (also RecBole's `.inter`, with headers like `user_id:token`), Parquet or JSONL.
 
     A row of a split is one interaction: `user`, `history` (the items that this user had before, the most recent last),
-    `label` (the item), `time`, `row` (in the file) and, where titles are known, `title` (the label's). All splits are
-    official ones: of each user the last interaction is test, the one before it validation, the rest train, and a row's
-    history holds earlier interactions alone. Of interactions at the same time, the file's order decides.
+    `label` (the item), `time`, `place` (how many the user had before), `tied` (whether the user has others at this
+    time), `row` (in the file) and, where titles are known, `title` (the label's). All splits are official ones: of each
+    user the last interaction is test, the one before it validation, the rest train, and a row's history holds earlier
+    interactions alone. Of interactions at the same time the order is drawn by `seed`, never the file's.
 
     Left out, and counted in the log: ratings below `min_rating`; an item that the user has had before; then users and
     items with too few interactions, over and over until none is left (a k-core). Items that occur in no train row
@@ -51,6 +53,8 @@ class InteractionsReader:
         user_column: Who.
         item_column: What.
         time_column: When, as numbers or ISO dates; None: the order of the rows is the order in time.
+        time_unit: Of times that are numbers: s, ms, us or ns (since 1970); None: what their size says, which must be
+            the same in the whole column. Where it is stated, numbers and dates may be mixed.
         rating_column: How much it was liked; None: there is none.
         min_rating: Interactions rated lower do not count; None: all count.
         min_user: Fewest interactions of a user; with fewer than 3 a user has no train, validation and test row.
@@ -59,7 +63,7 @@ class InteractionsReader:
         holdout: `last` (each user's last interaction is test); the one way that is known.
         max_test_users: Users with a validation and a test row, drawn by `seed`; None: all. All interactions of others
             are train.
-        seed: Of that draw.
+        seed: Of that draw, and of the order of a user's interactions at one time.
         separator: Of CSV values; None: a tab for .inter, .tsv and .tab, else a comma.
         names: Of the columns, where a CSV file has no header line.
         items_path: A side table with what items are called; None: there is none.
@@ -86,6 +90,7 @@ class InteractionsReader:
     items_id_column: str = "item"
     items_title_column: str = "title"
     encoding: str = "utf-8"
+    time_unit: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be."""
@@ -93,6 +98,9 @@ class InteractionsReader:
             raise ConfigError(f"holdout '{self.holdout}' is not known", where=WHERE, mend="use last")
         if self.min_rating is not None and self.rating_column is None:
             raise ConfigError("min_rating needs rating_column", where=WHERE, mend="name the column with the ratings")
+        if self.time_unit is not None and self.time_unit not in UNITS:
+            what = f"time_unit '{self.time_unit}' is not known"
+            raise ConfigError(what, where=WHERE, mend=f"use one of {', '.join(UNITS)}")
         lowest = {"min_user": 1, "min_item": 1, "history_length": 1, "max_test_users": 1, "seed": 0}
         for key, least in lowest.items():
             given = getattr(self, key)
@@ -107,14 +115,17 @@ class InteractionsReader:
             DataError: A file is missing or broken, lacks a column, or no user is left.
         """
         path = raw_dir / self.path
-        columns = InteractionColumns(self.user_column, self.item_column, self.time_column, self.rating_column)
+        columns = InteractionColumns(
+            self.user_column, self.item_column, self.time_column, self.rating_column, self.time_unit
+        )
         table = read_interactions(path, columns, self._format(self.path))
         titles: dict[str, str] = {}
         if self.items_path is not None:
             form = self._format(self.items_path, named=False)
             titles = read_names(raw_dir / self.items_path, self.items_id_column, self.items_title_column, form)
-        kept = self._kept(table, path)
-        held = HeldOut.of(table, kept, self.max_test_users, self.seed)
+        order = in_time(table, self.seed)
+        kept = self._kept(table, path, order)
+        held = HeldOut.of(table, kept, self.max_test_users, self.seed, order)
         made = _Rows(path, table, held, self.history_length, titles)
         splits = {"train": made.split(TRAIN)}
         return splits | {name: made.split(part) for name, part in (("validation", VALIDATION), ("test", TEST))}
@@ -131,14 +142,14 @@ class InteractionsReader:
         names = self.names if named else None
         return TableFormat(separator, names, encoding=self.encoding, quoting=separator != "\t")
 
-    def _kept(self, table: InteractionTable, path: Path) -> Array:
+    def _kept(self, table: InteractionTable, path: Path, order: Array) -> Array:
         """Which rows count, bool [N]; says how many do not, and why."""
         kept = table.user != NO_CODE
         counted = {"all": int(kept.sum())}
         if self.min_rating is not None:
             kept &= ~(table.rating < self.min_rating)
             counted[f"rated below {self.min_rating:g}"] = int(kept.sum())
-        kept &= first_of_pair(table, kept)
+        kept &= first_of_pair(table, kept, order)
         counted["of an item that the user had had before"] = int(kept.sum())
         kept = core(table, kept, self.min_user, self.min_item)
         counted[f"of users with fewer than {self.min_user} or items with fewer than {self.min_item}"] = int(kept.sum())
@@ -148,6 +159,11 @@ class InteractionsReader:
         if lost:
             log.info("%s: %s interactions left out: %s", path.name, f"{numbers[0] - numbers[-1]:,}", "; ".join(lost))
         if not kept.any():
+            if table.errors:
+                row, why = next(iter(sorted(table.errors.items())))
+                left = f"no interaction is left: {len(table.errors):,} of {len(kept):,} rows cannot be used; here {why}"
+                mend = "mend these values; times are numbers or ISO dates (2024-01-31, 2024-01-31T10:00:00Z)"
+                raise DataError(path, row, left, mend=mend)
             mend = "lower min_user, min_item or min_rating in conf/data/"
             raise DataError(path, None, "no interaction is left after filtering", mend=mend)
         return kept
@@ -182,6 +198,8 @@ class _Rows:
             "user": users,
             "history": object_column(self._history(row) for row in rows.tolist()),
             "time": table.time[rows],
+            "place": (self.held.place[rows] - self.held.start[rows]).clip(min=0),
+            "tied": self.held.is_tied[rows],
             "label": items,
             "row": rows,
         }

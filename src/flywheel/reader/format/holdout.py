@@ -5,20 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from flywheel.reader.format.interaction_table import Array, InteractionTable
 
 TRAIN, VALIDATION, TEST, LEFT_OUT = range(4)
 
 
-def in_time(table: InteractionTable) -> Array:
-    """Row numbers by user, then time, then place in the file: int64 [N]."""
-    return np.lexsort((np.arange(len(table.user)), table.time, table.user))
+def in_time(table: InteractionTable, seed: int) -> Array:
+    """Row numbers by user, then time, then chance: int64 [N].
+
+    Where times are dates, many interactions of a user are at one time. Their order in the file may tell what nobody
+    could know (a file that is sorted by item makes the last item of each user a popular one, or always the same), so
+    that it is drawn: by a hash of seed, user and item, which is the same however the file is sorted.
+    """
+    hashes = [pd.util.hash_array(np.append(names, "").astype(object)) for names in (table.users, table.items)]
+    with np.errstate(over="ignore"):
+        pair = hashes[0][table.user] * np.uint64(31) + hashes[1][table.item] + np.uint64(seed)
+    return np.lexsort((np.arange(len(table.user)), pd.util.hash_array(pair), table.time, table.user))
 
 
-def first_of_pair(table: InteractionTable, kept: Array) -> Array:
-    """Mark each user's first interaction with each item among the kept rows: bool [N]."""
-    order = in_time(table)
+def first_of_pair(table: InteractionTable, kept: Array, order: Array) -> Array:
+    """Mark each user's first interaction with each item among the kept rows: bool [N]; `order` as `in_time` has it."""
     order = order[kept[order]]
     pairs = table.user[order].astype(np.int64) * (len(table.items) + 1) + table.item[order]
     marked = np.zeros(len(kept), bool)
@@ -47,6 +55,7 @@ class HeldOut:
         order: The kept rows by user and time: int64 [M].
         place: Of each row in `order`: int64 [N]; -1 where it is not kept.
         start: Of each row's user in `order`: int64 [N].
+        is_tied: Whether another of the user's kept rows is at the same time: bool [N].
         part: TRAIN, VALIDATION, TEST or LEFT_OUT: int8 [N].
         in_train: Whether an item is in a train row, by item code.
     """
@@ -54,16 +63,16 @@ class HeldOut:
     order: Array
     place: Array
     start: Array
+    is_tied: Array
     part: Array
     in_train: Array
 
     @classmethod
-    def of(cls, table: InteractionTable, kept: Array, max_test_users: int | None, seed: int) -> HeldOut:
+    def of(cls, table: InteractionTable, kept: Array, max_test_users: int | None, seed: int, order: Array) -> HeldOut:
         """Give each chosen user's last interaction to test and the one before to validation.
 
-        A user with one interaction has it in train; with two, one is train and one test.
+        A user with one interaction has it in train; with two, one is train and one test. `order` as `in_time` has it.
         """
-        order = in_time(table)
         order = order[kept[order]]
         users = table.user[order]
         _, first, number = np.unique(users, return_index=True, return_counts=True)
@@ -72,15 +81,19 @@ class HeldOut:
         chosen = np.ones(len(table.users), bool)
         able = np.unique(users)
         if max_test_users is not None and max_test_users < len(able):
-            chosen[:] = False
             generator = np.random.Generator(np.random.PCG64(seed))
-            chosen[generator.choice(able, max_test_users, replace=False)] = True
+            by_name = able[np.argsort(table.users[able].astype(str))]  # codes are in the file's order
+            chosen[:] = False
+            chosen[generator.choice(by_name, max_test_users, replace=False)] = True
         part_in_order = np.full(len(order), TRAIN, np.int8)
         part_in_order[chosen[users] & (from_end == 1) & (count >= 3)] = VALIDATION
         part_in_order[chosen[users] & (from_end == 0) & (count >= 2)] = TEST
         place, starts = np.full((2, len(kept)), -1, np.int64)
         part = np.full(len(kept), LEFT_OUT, np.int8)
         place[order], starts[order], part[order] = np.arange(len(order)), start, part_in_order
+        same = (users[1:] == users[:-1]) & (table.time[order[1:]] == table.time[order[:-1]])
+        is_tied = np.zeros(len(kept), bool)
+        is_tied[order] = np.append(False, same) | np.append(same, False)
         in_train = np.zeros(len(table.items), bool)
         in_train[table.item[order[part_in_order == TRAIN]]] = True
-        return cls(order, place, starts, part, in_train)
+        return cls(order, place, starts, is_tied, part, in_train)

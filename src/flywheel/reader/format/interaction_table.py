@@ -13,6 +13,7 @@ import pandas as pd
 
 from flywheel.errors import DataError, nearest
 from flywheel.reader.format.table_file import TableFile, TableFormat
+from flywheel.reader.format.time_column import in_seconds, read_times
 
 Array = np.ndarray[Any, Any]
 
@@ -30,12 +31,14 @@ class InteractionColumns:
         item: What.
         time: When: numbers, or dates as pandas reads them; None: the order of the rows is the order in time.
         rating: How much it was liked; None: there is none.
+        time_unit: Of times that are numbers, as `time_column.UNITS` has it; None: what their size says.
     """
 
     user: str
     item: str
     time: str | None
     rating: str | None
+    time_unit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class InteractionTable:
     Attributes:
         user: Code of each row's user, int32 [N]; `NO_CODE` where the row is bad.
         item: Likewise of the item.
-        time: float64 [N]; seconds, or whatever the file counts in.
+        time: float64 [N]; seconds since 1970, or whatever the file counts in.
         rating: float64 [N]; NaN where there is none.
         users: Identifiers by user code.
         items: Identifiers by item code.
@@ -79,10 +82,10 @@ def read_interactions(path: Path, columns: InteractionColumns, form: TableFormat
     """Read a file whole; of each row about 28 bytes are kept.
 
     Raises:
-        DataError: The file is missing, empty or broken, or lacks a column.
+        DataError: The file is missing, empty or broken, or lacks a column, or its times are of several units.
     """
     user_codes, item_codes = _Codes(), _Codes()
-    parts: dict[str, list[Array]] = {name: [] for name in ("user", "item", "time", "rating")}
+    parts: dict[str, list[Array]] = {name: [] for name in ("user", "item", "time", "rating", "is_date")}
     errors: dict[int, str] = {}
     first = 0
     for frame in TableFile(path, form).chunks(ROWS):
@@ -96,11 +99,15 @@ def read_interactions(path: Path, columns: InteractionColumns, form: TableFormat
         parts["time"].append(
             found.time if found.time is not None else np.arange(first, first + len(frame), dtype=float)
         )
+        parts["is_date"].append(found.is_date)
         parts["rating"].append(found.rating if found.rating is not None else np.full(len(frame), np.nan))
         first += len(frame)
     if not first:
         raise DataError(path, None, "has no rows", mend="download it again, or mend data.reader.read")
     whole = {name: np.concatenate(pieces) for name, pieces in parts.items()}
+    is_date = whole.pop("is_date")
+    if columns.time is not None:
+        whole["time"] = in_seconds(path, whole["time"], is_date, columns.time_unit)
     return InteractionTable(**whole, users=user_codes.names(), items=item_codes.names(), errors=errors)
 
 
@@ -142,6 +149,7 @@ class _Chunk:
     user: list[str | None]
     item: list[str | None]
     time: Array | None
+    is_date: Array
     rating: Array | None
     given_time: Any
     given_rating: Any
@@ -150,10 +158,12 @@ class _Chunk:
     def of(cls, path: Path, frame: pd.DataFrame, columns: InteractionColumns) -> _Chunk:
         time = None if columns.time is None else _column(path, frame, columns.time)
         rating = None if columns.rating is None else _column(path, frame, columns.rating)
+        times, is_date = (None, np.zeros(len(frame), bool)) if time is None else read_times(time)
         return cls(
             identifiers(_column(path, frame, columns.user)),
             identifiers(_column(path, frame, columns.item)),
-            None if time is None else seconds(time),
+            times,
+            is_date,
             None if rating is None else pd.to_numeric(rating, errors="coerce").to_numpy(np.float64),
             time,
             rating,
@@ -172,22 +182,6 @@ class _Chunk:
         for names, what in ((self.item, "item"), (self.user, "user")):
             found.update({place: f"{what} is missing" for place, name in enumerate(names) if name is None})
         return found
-
-
-def seconds(values: pd.Series) -> Array:
-    """Times as float64: numbers as they are, dates as seconds since 1970 (UTC where no zone is given); else NaN."""
-    if isinstance(values.dtype, pd.DatetimeTZDtype) or values.dtype.kind == "M":
-        dates = pd.to_datetime(values, utc=True)
-    else:
-        numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64)
-        unread = ~np.isfinite(numbers)
-        if not unread.any():
-            return numbers
-        texts = values.astype(object).where(pd.Series(unread, index=values.index))
-        dates = pd.to_datetime(texts, errors="coerce", utc=True, format="ISO8601")
-        since = (dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(np.float64)
-        return np.where(unread, since, numbers)
-    return np.asarray((dates - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy(np.float64))
 
 
 def _column(path: Path, frame: pd.DataFrame, name: str) -> pd.Series:
