@@ -103,10 +103,16 @@ def test_pictures_and_recordings_are_not_mixed(shades: Path, data: Any) -> None:
 def test_files_that_are_no_pictures_are_said(shades: Path) -> None:
     (shades / "dark/broken.png").write_bytes(b"nothing")
     guess = guess_folder(shades, None)
-    assert any("1 of 31 files looked at cannot be read, such as broken.png" in line for line in guess.warnings)
+    said = (
+        "1 of 31 files looked at cannot be used: preprocess drops them. broken.png is no picture that can be read (PNG"
+    )
+    assert any(said in line for line in guess.warnings)
+    assert (guess.num_rows, guess.preprocess) == (30, {})
     for file in shades.rglob("*.png"):
         file.write_bytes(b"nothing")
-    with pytest.raises(DataError, match="is no picture, nor is any other file looked at"):
+    with pytest.raises(
+        DataError, match=r"is no picture that can be read .*; nor is any other file looked at a picture"
+    ):
         guess_folder(shades, None)
 
 
@@ -115,9 +121,145 @@ def test_pictures_of_other_formats_reach_no_decoder(
 ) -> None:
     for file in shades.rglob("*.png"):
         file.write_bytes(unpromised)
-    with pytest.raises(DataError, match="is no picture, nor is any other file looked at"):
+    with pytest.raises(
+        DataError, match=r"is no picture that can be read .*; nor is any other file looked at a picture"
+    ):
         guess_folder(shades, None)
     assert called_gs() == ""
+
+
+BROKEN = {".png": b"nothing", ".wav": b"ID3 of an MP3", ".txt": b"caf\xe9"}
+
+
+def folder_of(tmp_path: Path, data: Any, ending: str, number: int) -> Path:
+    """Two classes, `number` files each."""
+    made = {
+        ".png": lambda i: data.picture(90, i),
+        ".wav": lambda i: data.tone(300 + i),
+        ".txt": lambda i: f"the view number {i} was lovely".encode(),
+    }[ending]
+    folder: Path = data.write_folder(tmp_path / "own", {n: [made(i) for i in range(number)] for n in "ab"}, ending)
+    return folder
+
+
+@pytest.mark.parametrize("ending", BROKEN)
+def test_a_folder_with_many_broken_files_is_promised_what_the_stage_keeps(
+    tmp_path: Path, data: Any, ending: str
+) -> None:
+    """The stage itself, with the settings that were guessed, drops these files and does not fail."""
+    folder = folder_of(tmp_path, data, ending, 15)
+    for number in (3, 7, 11, 14):
+        (folder / f"a/{number}{ending}").write_bytes(BROKEN[ending])
+    guess = guess_folder(folder, None)
+    assert guess.num_rows == 26
+    assert guess.preprocess == {"max_dropped": 0.15}
+    assert (
+        "Up to 13% of a split's rows are dropped, so preprocess.max_dropped is raised from 0.05 to 0.15."
+        in guess.warnings
+    )
+    dropped = dropped_by_the_stage(guess, folder)
+    assert [drop["file"] for reason in dropped for drop in reason["rows"]] == [
+        f"a/{number}{ending}" for number in sorted((3, 7, 11, 14), key=str)
+    ]
+    assert any(dropped[0]["why"] in line for line in guess.warnings), "the reason is the stage's own"
+
+
+def dropped_by_the_stage(guess: Guess, folder: Path) -> list[dict[str, Any]]:
+    """Clean a folder as the preprocess stage does with these settings, and give the rows that it drops."""
+    from flywheel.instantiate import build
+    from flywheel.preprocessor.engine import LocalEngine
+    from flywheel.preprocessor.survey import Vocabulary, check_dropped, survey
+    from flywheel.preprocessor.target import ClassTarget
+
+    splits = build(guess.reader["read"], where="read").read(folder)
+    tokeniser = {"_target_": "flywheel.preprocessor.tokeniser.word.WordTokeniser"}
+    kind = {"image": "image.Image", "audio": "audio.Audio", "text": "text.Text"}[guess.modality]
+    node = {"_target_": f"flywheel.preprocessor.{kind}Preprocessor", **guess.inputs}
+    inputs = build(node | ({"tokeniser": tokeniser} if guess.modality == "text" else {}), where="inputs")
+    target, words = ClassTarget(guess.target_settings.get("classes")), Vocabulary()
+    found: list[dict[str, Any]] = []
+    for name in splits:
+        surveyed = survey(name, LocalEngine(splits), inputs, target, words, 64)
+        check_dropped(surveyed, guess.preprocess.get("max_dropped", 0.05))
+        found += surveyed.dropped.reasons.values()
+    return found
+
+
+def test_broken_files_of_one_split_count_there(tmp_path: Path, data: Any) -> None:
+    for part, number in (("train", 40), ("test", 8)):
+        folder_of(tmp_path, data, ".png", number).rename(tmp_path / part)
+    (tmp_path / "own").mkdir()
+    for part in ("train", "test"):
+        (tmp_path / part).rename(tmp_path / "own" / part)
+    for number in (2, 5):
+        (tmp_path / f"own/test/b/{number}.png").write_bytes(b"nothing")
+    guess = guess_folder(tmp_path / "own", None)
+    assert guess.preprocess == {"max_dropped": 0.14}  # 2 of 16, though 2 of 96 in all
+    assert len(dropped_by_the_stage(guess, tmp_path / "own")[0]["rows"]) == 2
+
+
+def test_of_many_files_a_sample_is_read_and_the_limit_has_room(
+    tmp_path: Path, data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flywheel.init_task.folder.MAX_LOOKED_AT", 60)
+    folder = folder_of(tmp_path, data, ".txt", 200)
+    for number in range(0, 200, 4):
+        (folder / f"a/{number}.txt").write_bytes(BROKEN[".txt"])
+    guess = guess_folder(folder, None)
+    assert guess.preprocess["max_dropped"] > 50 / 400
+    assert sum(len(reason["rows"]) for reason in dropped_by_the_stage(guess, folder)) == 50
+
+
+def test_silence_and_empty_texts_are_told_before_the_stage_drops_them(tmp_path: Path, data: Any) -> None:
+    import io
+    import wave
+
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as file:
+        file.setparams((1, 2, 8000, 0, "NONE", ""))
+        file.writeframes(bytes(1600))
+    for ending, content, why in ((".wav", stream.getvalue(), "holds only silence"), (".txt", b" \n", "text is empty")):
+        folder = folder_of(tmp_path, data, ending, 15)
+        (folder / f"a/3{ending}").write_bytes(content)
+        guess = guess_folder(folder, None)
+        assert guess.num_rows == 29
+        assert any(f"3{ending} {why}" in line for line in guess.warnings)
+        assert dropped_by_the_stage(guess, folder)[0]["why"] == why
+        shutil.rmtree(folder)
+
+
+def test_mp3_named_wav_is_refused_and_rf64_counted(tmp_path: Path, data: Any) -> None:
+    import io
+
+    import soundfile
+
+    for kind, subtype, rate in (("RF64", "PCM_16", 8000), ("MP3", "MPEG_LAYER_III", 16000)):
+        folder = folder_of(tmp_path, data, ".wav", 8)
+        for file in folder.rglob("*.wav"):
+            samples, _ = soundfile.read(file)
+            stream = io.BytesIO()
+            soundfile.write(stream, samples, rate, format=kind, subtype=subtype)
+            file.write_bytes(stream.getvalue())
+        if kind == "MP3":
+            with pytest.raises(
+                DataError, match=r"is an MP3 file by its content.*; nor is any other file looked at a rec"
+            ):
+                guess_folder(folder, None)
+        else:
+            guess = guess_folder(folder, None)
+            assert guess.num_rows == 16
+            assert dropped_by_the_stage(guess, folder) == []
+
+
+def test_pictures_of_16_bits_are_said(shades: Path) -> None:
+    import numpy as np
+    from PIL import Image
+
+    levels = np.arange(256, dtype=np.uint16).reshape(16, 16) * 16
+    Image.fromarray(levels).save(shades / "dark/deep.png")
+    guess = guess_folder(shades, None)
+    assert told(guess)["depth"] == "16 bits"
+    assert dropped_by_the_stage(guess, shades) == []
 
 
 def test_rare_classes(shades: Path, data: Any) -> None:

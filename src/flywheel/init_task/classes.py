@@ -64,8 +64,18 @@ def check_classes(guess: Guess, path: Path, what: str, counts: pd.Series, *, is_
         guess.warn(f"Left out: {few}. `preprocess.target.classes` lists the others.")
 
 
-def check_rows(guess: Guess, path: Path, num_rows: int, num_unlabelled: int, num_rare: int = 0) -> None:
+def check_rows(
+    guess: Guess, path: Path, num_rows: int, num_unlabelled: int, num_rare: int = 0, share: float | None = None
+) -> None:
     """Count rows without a label, raise the limit of dropped rows if they are many, and refuse too few rows.
+
+    Args:
+        guess: Takes the number of rows, the limit and warnings.
+        path: For messages.
+        num_rows: All that have been found.
+        num_unlabelled: Of these.
+        num_rare: Rows of classes that are left out.
+        share: Of rows that may be dropped in the split where it is largest; None: those without a label and rare ones.
 
     Raises:
         DataError: Fewer than `MIN_ROWS` rows are left.
@@ -75,14 +85,15 @@ def check_rows(guess: Guess, path: Path, num_rows: int, num_unlabelled: int, num
     if labelled < MIN_ROWS:
         why = f"has {counted(labelled, 'labelled row')}, at least {MIN_ROWS} are needed for train, validation and test"
         raise DataError(path, None, why, mend="add rows")
-    share = (num_unlabelled + num_rare) / num_rows
+    most = (num_unlabelled + num_rare) / num_rows if share is None else share
     if num_unlabelled:
         guess.warn(f"{counted(num_unlabelled, 'row')} of {num_rows:,} without a label: preprocess drops them.")
-    if share > MAX_DROPPED:
-        limit = min(math.ceil(share * 100 + 1) / 100, 1.0)
+    if most > MAX_DROPPED:
+        limit = min(math.ceil(most * 100 + 1) / 100, 1.0)
         guess.preprocess["max_dropped"] = limit
         raised = f"preprocess.max_dropped is raised from {MAX_DROPPED} to {limit}"
-        guess.warn(f"That is {share:.0%} of the rows, so {raised}.")
+        what = f"That is {most:.0%} of the rows" if share is None else f"Up to {most:.0%} of a split's rows are dropped"
+        guess.warn(f"{what}, so {raised}.")
     if labelled < FEW_ROWS:
         guess.warn(f"With {counted(labelled, 'row')} the test set is small: look at the intervals in the report.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -34,7 +35,8 @@ class Medium:
         reader: The module that reads folders of them.
         read: Gives its arguments for the folders of the splits (`train` -> `training`; empty: there are none).
         loose_are_bad: Whether the reader gives files in no class's folder as bad rows, which cleaning counts.
-        look: Looks at some of the files, and adds to the guess what the preprocessor must know.
+        look: Reads some of the files as the stages do, adds to the guess what the preprocessor must know, and gives
+            the files that will be dropped.
     """
 
     noun: str
@@ -42,7 +44,7 @@ class Medium:
     reader: str
     read: Callable[[dict[str, str]], Node]
     loose_are_bad: bool
-    look: Callable[[Guess, list[Path]], None]
+    look: Callable[[Guess, list[Path]], set[Path]]
 
 
 def _folders(kind: str) -> Callable[[dict[str, str]], Node]:
@@ -110,12 +112,10 @@ def guess_folder(folder: Path, modality: str | None) -> Guess:
     guess = Guess(name, CLASS, {})
     guess.note("files", counted(files.num_files, medium.noun), "by their endings")
     guess.note("modality", name, f"you said it, or most files are {medium.noun}s" if modality else "the files' endings")
-    _say_classes(guess, folder, files, medium)
-    _say_left_out(guess, files, medium, num_others=len(paths) - files.num_files - len(files.loose))
-    chosen = [path for classes in files.by_split.values() for held in classes.values() for path in held]
-    if len(chosen) > MAX_LOOKED_AT:
-        chosen = random.Random(SEED).sample(chosen, MAX_LOOKED_AT)
-    medium.look(guess, [folder / path for path in chosen])
+    num_others = len(paths) - files.num_files - len(files.loose)
+    broken = _look(guess, folder, files, medium)
+    _say_classes(guess, folder, files, medium, broken)
+    _say_left_out(guess, files, medium, num_others)
     guess.reader = {"name": medium.reader, "read": medium.read(splits)}
     return guess
 
@@ -182,7 +182,39 @@ def _modality(folder: Path, media: dict[str, _Files], paths: list[Path], wanted:
     raise DataError(folder, None, why, mend="name a table or such a folder")
 
 
-def _say_classes(guess: Guess, folder: Path, files: _Files, medium: Medium) -> None:
+def _look(guess: Guess, folder: Path, files: _Files, medium: Medium) -> dict[str, tuple[int, int]]:
+    """Read files of every split, all where there are few, and give how many it has and may lose in preprocessing.
+
+    Where all were read, the bad ones are taken out of `files`; of a sample the upper end of Wilson's interval counts.
+    """
+    most = MAX_LOOKED_AT // len(files.by_split)
+    held = {split: [path for paths in classes.values() for path in paths] for split, classes in files.by_split.items()}
+    chosen = {
+        split: random.Random(SEED).sample(paths, most) if len(paths) > most else paths for split, paths in held.items()
+    }
+    bad = medium.look(guess, [folder / path for paths in chosen.values() for path in paths])
+    broken = {}
+    for split, paths in chosen.items():
+        found = {path for path in paths if folder / path in bad}
+        is_whole = len(paths) == len(held[split])
+        share = len(found) / len(paths) if is_whole else _at_most(len(found), len(paths))
+        broken[split] = (len(held[split]), round(share * len(held[split])))
+        if is_whole:
+            classes = files.by_split[split]
+            files.by_split[split] = {
+                name: good for name, paths in classes.items() if (good := [one for one in paths if one not in found])
+            }
+    return broken
+
+
+def _at_most(found: int, looked: int) -> float:
+    """Upper end of the 99% interval of a share (Wilson, 1927), of which `found` of `looked` were seen; 0 if none."""
+    z, share = 2.58, found / looked
+    spread = z * math.sqrt(share * (1 - share) / looked + z * z / (4 * looked * looked))
+    return (share + z * z / (2 * looked) + spread) / (1 + z * z / looked) if found else 0.0
+
+
+def _say_classes(guess: Guess, folder: Path, files: _Files, medium: Medium, broken: dict[str, tuple[int, int]]) -> None:
     parts = files.by_split
     train = parts.get("train", parts.get(".", {}))
     counts = pd.Series({name: len(held) for name, held in train.items()}).sort_values(ascending=False, kind="stable")
@@ -199,9 +231,15 @@ def _say_classes(guess: Guess, folder: Path, files: _Files, medium: Medium) -> N
     else:
         names = sorted(parts, key=("train", "validation", "test").index)
         guess.note("split", " / ".join(names), "by the folders' names")
-    rare = int(counts.sort_values().iloc[: len(counts) - guess.num_classes].sum())
-    num_bad = len(files.loose) if medium.loose_are_bad else 0
-    check_rows(guess, folder, files.num_files + num_bad, num_bad, rare)
+    rare = counts.sort_values().index[: len(counts) - guess.num_classes]
+    num_loose = len(files.loose) if medium.loose_are_bad else 0
+    kept, shares = 0, []
+    for split, classes in parts.items():
+        num_files, num_broken = broken[split]
+        num_dropped = num_broken + num_loose + sum(len(classes.get(name, ())) for name in rare)
+        kept += num_files + num_loose - num_dropped
+        shares.append(num_dropped / (num_files + num_loose))
+    check_rows(guess, folder, kept + num_loose, num_loose, share=max(shares))
 
 
 def _say_left_out(guess: Guess, files: _Files, medium: Medium, num_others: int) -> None:

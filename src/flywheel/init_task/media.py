@@ -16,31 +16,33 @@ from flywheel.init_task.guess import Guess, counted
 SMALL_PX, LARGE_PX = 32, 64
 """Sides that pictures are brought to: what a small network on a CPU learns from in minutes."""
 MIN_CNN_PX = 8
-GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")
 MAX_RATE_HZ = 16_000
 MAX_SECONDS = 10.0
 MIN_TOKENS, MAX_TOKENS = 16, 256
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
-def look_at_pictures(guess: Guess, files: list[Path]) -> None:
-    """Read headers, and choose the size, the channels and the network.
+def look_at_pictures(guess: Guess, files: list[Path]) -> set[Path]:
+    """Decode pictures as the stages do, choose the size, the channels and the network, and give those that are broken.
 
     Raises:
         DataError: None of the files is a picture.
     """
-    from flywheel.reader.format.image_file import ImageError, open_image
+    from flywheel.reader.format.image_file import ImageError, decode_image
 
     sizes: Counter[tuple[int, int]] = Counter()
-    grey, bad = True, []
+    grey, is_deep = True, False
+    bad: dict[Path, str] = {}
     for file in files:
         try:
-            with open_image(file.read_bytes()) as picture:
-                sizes[(picture.height, picture.width)] += 1
-                grey &= picture.mode in GREY_MODES
-        except ImageError:
-            bad.append(file)
-    _refuse_bad(guess, files, bad, "picture")
+            pixels = decode_image(file.read_bytes())
+        except ImageError as error:
+            bad[file] = str(error)
+            continue
+        sizes[(pixels.shape[0], pixels.shape[1])] += 1
+        grey &= pixels.ndim == 2
+        is_deep |= pixels.dtype == np.uint16
+    _say_bad(guess, files, bad, "picture")
     side = int(np.median([min(size) for size in sizes.elements()]))
     height, width = next(iter(sizes))
     if len(sizes) == 1 and max(height, width) <= LARGE_PX:
@@ -53,28 +55,39 @@ def look_at_pictures(guess: Guess, files: list[Path]) -> None:
         height = width = chosen
     guess.inputs["channels"] = 1 if grey else 3
     guess.note("colours", "grey" if grey else "RGB", "as in the files looked at")
+    if is_deep:
+        why = (
+            "preprocess learns from train which levels are in use; sixteen_bit_range under preprocess.inputs states it"
+        )
+        guess.note("depth", "16 bits", why)
     if min(height, width) < MIN_CNN_PX:
         guess.model = "mlp"
+    return set(bad)
 
 
-def look_at_recordings(guess: Guess, files: list[Path]) -> None:
-    """Read headers, and choose the rate and the length.
+def look_at_recordings(guess: Guess, files: list[Path]) -> set[Path]:
+    """Decode recordings as the stages do, choose the rate and the length, and give those that cannot be used.
 
     Raises:
         DataError: None of the files is a recording.
     """
+    from flywheel.preprocessor.audio_clip import ClipSettings
+    from flywheel.reader.format.audio_archive import read_file
     from flywheel.reader.format.audio_file import AudioError, decode_audio
 
     rates: Counter[int] = Counter()
-    seconds, bad = [], []
+    seconds: list[float] = []
+    bad: dict[Path, str] = {}
     for file in files:
         try:
-            recording = decode_audio(file.read_bytes())
-            rates[recording.rate_hz] += 1
-            seconds.append(len(recording.samples) / recording.rate_hz)
-        except AudioError:
-            bad.append(file)
-    _refuse_bad(guess, files, bad, "recording")
+            recording = decode_audio(read_file(file))
+            ClipSettings(recording.rate_hz, MAX_SECONDS).clip(recording)  # silence is refused
+        except AudioError as error:
+            bad[file] = str(error)
+            continue
+        rates[recording.rate_hz] += 1
+        seconds.append(len(recording.samples) / recording.rate_hz)
+    _say_bad(guess, files, bad, "recording")
     rate, number = min(rates.items(), key=lambda item: (-item[1], item[0]))
     chosen = min(rate, MAX_RATE_HZ)
     guess.inputs["sample_rate_hz"] = chosen
@@ -84,22 +97,32 @@ def look_at_recordings(guess: Guess, files: list[Path]) -> None:
     limit = min(max(np.ceil(longest * 10) / 10, 0.1), MAX_SECONDS)
     guess.inputs["max_seconds"] = round(float(limit), 1)
     guess.note("length", f"{limit:.1f} s", f"95% are no longer than {longest:.1f} s; longer ones are cut")
+    return set(bad)
 
 
-def look_at_texts(guess: Guess, files: list[Path]) -> None:
-    """Read texts, and choose how many tokens of each are kept.
+def look_at_texts(guess: Guess, files: list[Path]) -> set[Path]:
+    """Read texts, choose how many tokens of each are kept, and give those that are no UTF-8 text, or empty.
 
     Raises:
         DataError: None of the files is UTF-8 text.
     """
-    texts, bad = [], []
+    from flywheel.preprocessor.text_cleaning import TextCleaning
+
+    texts: list[str] = []
+    bad: dict[Path, str] = {}
     for file in files:
         try:
-            texts.append(file.read_text(encoding="utf-8"))
-        except UnicodeDecodeError:
-            bad.append(file)
-    _refuse_bad(guess, files, bad, "UTF-8 text")
+            text = file.read_bytes().decode("utf-8")
+        except UnicodeDecodeError as error:
+            bad[file] = f"is not utf-8 text (byte {error.start})"
+            continue
+        if TextCleaning().clean(text).strip():
+            texts.append(text)
+        else:
+            bad[file] = "text is empty"
+    _say_bad(guess, files, bad, "UTF-8 text")
     choose_length(guess, texts)
+    return set(bad)
 
 
 def choose_length(guess: Guess, texts: Sequence[str]) -> None:
@@ -110,9 +133,16 @@ def choose_length(guess: Guess, texts: Sequence[str]) -> None:
     guess.note("length", f"{tokens} tokens", f"95% of the texts have no more than {words:.0f}; longer ones are cut")
 
 
-def _refuse_bad(guess: Guess, files: list[Path], bad: list[Path], noun: str) -> None:
+def _say_bad(guess: Guess, files: list[Path], bad: dict[Path, str], noun: str) -> None:
+    """Warn of files that preprocessing will drop, with the reason that it will give.
+
+    Raises:
+        DataError: All are bad.
+    """
+    if not bad:
+        return
+    first, why = next(iter(bad.items()))
     if len(bad) == len(files):
-        raise DataError(files[0], None, f"is no {noun}, nor is any other file looked at", mend="look at the files")
-    if bad:
-        looked = counted(len(files), "file")
-        guess.warn(f"{len(bad)} of {looked} looked at cannot be read, such as {bad[0].name}; preprocess drops them.")
+        raise DataError(first, None, f"{why}; nor is any other file looked at a {noun}", mend="look at the files")
+    looked = counted(len(files), "file")
+    guess.warn(f"{len(bad)} of {looked} looked at cannot be used: preprocess drops them. {first.name} {why}.")

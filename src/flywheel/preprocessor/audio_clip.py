@@ -87,11 +87,13 @@ class ClipSettings:
 
 
 def as_recording(value: Any) -> Recording:
-    """Accept an encoded recording: bytes, base64 text, or a path.
+    """Accept an encoded recording (bytes, base64 text, or a path), or one that is decoded.
 
     Raises:
         AudioError: It is none of these, or cannot be decoded.
     """
+    if isinstance(value, Recording):
+        return value
     if isinstance(value, bytes | bytearray | memoryview):
         return decode_audio(bytes(value))
     if isinstance(value, str):

@@ -49,8 +49,7 @@ def members(root: Path, extensions: Sequence[str]) -> Iterator[Member]:
         raise DataError(root, None, "no such file or folder", mend=mend)
     if root.is_dir():
         for name in list_files(root, endings):
-            path = root / name
-            yield Member(name, partial(_limited, path.stat().st_size, partial(_opened, path)))
+            yield Member(name, partial(read_file, root / name))
         return
     try:
         yield from (_in_zip if zipfile.is_zipfile(root) else _in_tar)(root, endings)
@@ -78,8 +77,13 @@ def _in_tar(root: Path, endings: tuple[str, ...]) -> Iterator[Member]:
                 yield Member(name, partial(_limited, info.size, partial(archive.extractfile, info)))
 
 
-def _opened(path: Path) -> IO[bytes]:
-    return path.open("rb")
+def read_file(path: Path) -> bytes:
+    """Read a recording.
+
+    Raises:
+        AudioError: It is too large, or cannot be read.
+    """
+    return _limited(path.stat().st_size, lambda: path.open("rb"))
 
 
 def _limited(num_bytes: int, opened: Callable[[], IO[bytes] | None]) -> bytes:
