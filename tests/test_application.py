@@ -2,15 +2,20 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from flywheel.application import main
+from flywheel.compose import compose_command_line, compose_params
+from flywheel.errors import ConfigError
 from flywheel.tracking import prepare
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -31,6 +36,55 @@ def test_a_multirun_is_run_or_shown_and_not_both(project: Path, run_flywheel: Ru
     done = run_flywheel("train", "task=digits", "-m", "--cfg", "job")
     assert done.returncode == 2
     assert done.stderr == "flywheel: error: command line: --multirun does not go with --cfg; leave one of them out\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["optimizer.lr=1e-3,3e-3"], "command line: optimizer.lr=1e-3,3e-3 names several values; add -m"),
+        (["+sweep=tpe"], "command line: +sweep=tpe says how several trainings are run; add -m"),
+        (["hydra/launcher=joblib"], "command line: hydra/launcher=joblib says how several trainings are run; add -m"),
+        (["model=cmm"], "command line: no 'cmm' in conf/model/"),
+        (["-m", "model=mlp,cmm"], "command line: no 'cmm' in conf/model/"),
+        (["optimizer.lr=abc"], "optimizer.lr: 'abc' is not a number; torch.optim.Adam takes a number"),
+        (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
+        (["model.net.hidden=7"], None),  # torch alone knows; the shapes are the data's
+        (["model.net.hidden=abc"], "model.net.hidden: 'abc' is not a list"),
+        (["model.net.dropout=[0.1]"], "model.net.dropout: [0.1] is not a number"),
+        (["trainer.accelerator=gpux"], "trainer.accelerator: 'gpux' is not known; did you mean 'gpu'?"),
+        (["trainer.accelerator=gpu"], None),
+        (["trainer.keep=all"], "trainer.keep: 'all' is not known"),
+        (["-m", "hydra/launcher=slurm", "seed=1,2"], "hydra/launcher: Slurm is not installed here"),
+    ],
+)
+def test_what_is_typed_is_checked_before_data_are_fetched(
+    project: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str | None
+) -> None:
+    def begin(*_: Any, **__: Any) -> Any:
+        raise InterruptedError("the training begins")
+
+    monkeypatch.setattr("hydra.main", begin)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    with pytest.raises(InterruptedError if said is None else ConfigError) as error:
+        main(["task=digits", *words])
+    assert str(error.value).startswith(said or "the training begins")
+
+
+@pytest.mark.parametrize("prefix", ["", "tasks.breast_cancer."])
+def test_a_model_whose_settings_the_task_s_file_sets_names_the_file_and_the_words(root: Path, prefix: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        if prefix:
+            compose_params(root, ["model@tasks.breast_cancer.model=linear"])
+        else:
+            compose_command_line(["task=breast_cancer", "model=linear"]).check_targets()
+    said = str(error.value)
+    assert "conf/task/breast_cancer.yaml sets hidden and dropout for another model" in said
+    words = re.findall(r"'(~[^']+)'", said)
+    assert words == [f"~{prefix}model.net.hidden", f"~{prefix}model.net.dropout"]
+    if prefix:
+        compose_params(root, ["model@tasks.breast_cancer.model=linear", *words])
+    else:
+        compose_command_line(["task=breast_cancer", "model=linear", *words]).check_targets()
 
 
 @pytest.mark.slow

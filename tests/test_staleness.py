@@ -53,6 +53,17 @@ def test_an_experiment_has_composed_params_yaml_itself_and_lacks_folders_that_gi
     assert (project / "data/feedback/digits").is_dir()
 
 
+def test_an_experiment_with_settings_that_cannot_be_meant_stops_before_the_old_model_is_gone(
+    project: Path, with_tasks: Callable[..., None], run_flywheel: Run
+) -> None:
+    with_tasks("digits")
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("hidden:", "hiden:"))
+    done = run_flywheel("staleness", DVC_EXP_NAME="x")
+    assert done.returncode == 2
+    assert "tasks.digits.model.net: unknown key 'hiden'; did you mean 'hidden'?" in done.stderr
+
+
 def test_an_experiment_s_copy_that_lacks_local_data_names_the_two_commands(
     project: Path, with_tasks: Callable[..., None], run_flywheel: Run, tmp_path: Path
 ) -> None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from flywheel.errors import ConfigError
+from flywheel.completion import FLAGS
+from flywheel.errors import ConfigError, FlywheelError
 from flywheel.params import project_root, task_from
 from flywheel.stage import keep_caches_writable
 from flywheel.types import Json
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("flywheel")
 
 RESULT = "result.json"
+_failures: list[FlywheelError] = []
 
 
 def main(words: list[str]) -> int:
@@ -45,19 +49,28 @@ def main(words: list[str]) -> int:
     from flywheel.compose import HYDRA_VERSION_BASE, compose_command_line
     from flywheel.sweep.ahead import targets_checked
     from flywheel.sweep.storage import password_taken_out
+    from flywheel.sweep.submitit_pool import check_launcher
     from flywheel.sweep.summary import num_failed
 
     root = project_root()
     os.chdir(root)
     keep_caches_writable()
     words = password_taken_out([word for word in words if word != "--debug"])
-    overrides, is_sweep = _parsed(words)
-    line = compose_command_line(overrides)
+    if set(words) & set(FLAGS):
+        return _complete(words, root)
+    typed = _parsed(words)
+    if not typed.is_multirun:
+        _refuse_sweep(typed.overrides)
+    line = compose_command_line(typed.overrides)
+    if typed.is_multirun and not typed.is_question:
+        check_launcher(line.launcher)
     sys.argv = [sys.argv[0], *words]
     # A FlywheelError in a job must reach `explained` as it is, not as Hydra's shortened traceback.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    with targets_checked(line, is_sweep=is_sweep):
+    with targets_checked(line, is_sweep=typed.is_multirun and not typed.is_question):
         hydra.main(version_base=HYDRA_VERSION_BASE, config_path=str(root / "conf"), config_name="train")(job)()
+    if _failures:
+        raise _failures.pop()
     return 1 if num_failed() else 0
 
 
@@ -78,7 +91,11 @@ def job(config: DictConfig) -> float:
     folder = Path(settings.runtime.output_dir)
     overrides = task_words(settings.overrides.task)
     if settings.mode != RunMode.MULTIRUN:
-        result = _train(config, folder, overrides)
+        try:
+            result = _train(config, folder, overrides)
+        except FlywheelError as error:  # Hydra would say that it was executing a job
+            _failures.append(error)
+            return math.nan
         _write(folder, result)
         log.info("%s %.4f after epoch %d; model in %s",
                  result["monitor"], result["score"], result["epoch"] + 1, folder / "model")  # fmt: skip
@@ -129,15 +146,66 @@ def _write(folder: Path, result: Json) -> None:
     (folder / RESULT).write_text(json.dumps(result) + "\n")
 
 
-def _parsed(words: list[str]) -> tuple[list[str], bool]:
-    """The overrides among Hydra's flags, and whether they are a sweep's."""
+def _complete(words: list[str], root: Path) -> int:
+    """Print a script for the shell, or let Hydra print the candidates for a line that is being typed."""
+    import hydra
+
+    from flywheel.completion import script
+    from flywheel.compose import HYDRA_VERSION_BASE
+
+    text = script(words)
+    if text is not None:
+        print(text)  # noqa: T201 - the shell reads it
+        return 0
+    sys.argv = [sys.argv[0], *words]
+    hydra.main(version_base=HYDRA_VERSION_BASE, config_path=str(root / "conf"), config_name="train")(job)()
+    return 0
+
+
+@dataclass(frozen=True)
+class _Typed:
+    """What was typed: the overrides, and what Hydra's flags among them ask for.
+
+    Attributes:
+        overrides: Without the flags.
+        is_multirun: Whether several trainings are asked for.
+        is_question: Whether something is to be printed, and nothing trained.
+    """
+
+    overrides: list[str]
+    is_multirun: bool
+    is_question: bool
+
+
+def _refuse_sweep(overrides: list[str]) -> None:
+    """Refuse, without `-m`, what only a multirun does; Hydra ends in a traceback or ignores it.
+
+    Raises:
+        ConfigError: A key has several values, or a setting says how a sweep searches.
+    """
+    from flywheel.sweep.space import parse
+
+    for one in parse(overrides):
+        word, key = str(one.input_line), one.key_or_group
+        if one.is_sweep_override():
+            hint = f"add -m to train with each of them, or make them one list: '{key}=[{word.partition('=')[2]}]'"
+            raise ConfigError(f"{word} names several values", where="command line", mend=hint)
+        if key == "sweep" or key.startswith(("sweep.", "hydra/launcher", "hydra/sweeper")):
+            raise ConfigError(f"{word} says how several trainings are run", where="command line", mend="add -m")
+
+
+def _parsed(words: list[str]) -> _Typed:
+    """The overrides among Hydra's flags.
+
+    Raises:
+        ConfigError: Two flags do not go together.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("-m", "--multirun", action="store_true")
     told = [parser.add_argument("-h", "--help", action="store_true")]
     told += [parser.add_argument(flag, action="store_true") for flag in ("--hydra-help", "--version", "--resolve")]
     instead = [parser.add_argument("--run", "-r", action="store_true")]
     instead += [parser.add_argument("--cfg", "-c"), parser.add_argument("--info", "-i", nargs="?", const="all")]
-    instead += [parser.add_argument("--shell-completion", action="store_true")]
     for name, short in (("package", "-p"), ("config-name", "-cn"), ("config-dir", "-cd"), ("config-path", "-cp")):
         parser.add_argument(f"--{name}", short)
     flags, rest = parser.parse_known_args(words)
@@ -145,5 +213,5 @@ def _parsed(words: list[str]) -> tuple[list[str], bool]:
         if getattr(flags, one.dest):
             what = f"--multirun does not go with {one.option_strings[0]}"
             raise ConfigError(what, where="command line", mend="leave one of them out")
-    is_sweep = flags.multirun and not any(getattr(flags, one.dest) for one in told)
-    return [word for word in rest if not word.startswith("-")], is_sweep
+    is_question = any(getattr(flags, one.dest) for one in told)
+    return _Typed([word for word in rest if not word.startswith("-")], flags.multirun, is_question)

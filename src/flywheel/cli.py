@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from flywheel import __version__
 from flywheel.commands import feedback as feedback_commands
 from flywheel.commands import loop, monitor, registry, serve
 from flywheel.commands.output import AsJson, show_json, show_table
@@ -21,7 +22,7 @@ app = typer.Typer(
     name="flywheel",
     help="From data to a registered, served, monitored model and back. `dvc repro` builds; these look, ask and check.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 app.add_typer(feedback_commands.app, name="feedback")
@@ -31,9 +32,18 @@ app.command("monitor")(monitor.monitor)
 app.command("loop")(loop.loop)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"flywheel {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Set what holds for all commands."""
     set_up_process()

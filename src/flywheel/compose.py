@@ -19,6 +19,7 @@ from flywheel.errors import ConfigError, nearest
 from flywheel.instantiate import check_node
 from flywheel.params import project_root, state_dir, task_from
 from flywheel.stage import whole_file
+from flywheel.task_check import check_values, explained
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -48,7 +49,7 @@ def compose_params(root: Path, overrides: Sequence[str] = (), *, check: bool = T
     if "data" in plain:
         raise ConfigError("a task that starts from another lands at the root", where="conf/task/", mend=_STARTS_FROM)
     for name, task in (plain.get("tasks") or {}).items() if check else ():
-        check_task(task, f"tasks.{name}")
+        check_task(task, f"tasks.{name}", root)
         if task["name"] != name:
             raise ConfigError(f"named '{task['name']}'", where=f"tasks.{name}", mend=f"set name: {name} in conf/task/")
     return str(OmegaConf.to_yaml(config, resolve=True))
@@ -61,7 +62,7 @@ def compose_task(root: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         ConfigError: A group, key or value is wrong.
     """
     plain = _task_of(root, overrides)
-    check_node(plain, "")
+    check_task(plain, "", root)
     return plain
 
 
@@ -76,14 +77,14 @@ def _task_of(root: Path, overrides: Sequence[str]) -> dict[str, Any]:
     return plain
 
 
-def check_task(task: Any, where: str) -> None:
-    """Check a composed task's keys, types, targets and target arguments.
-
-    Raises:
-        ConfigError: Something is unknown, missing or of the wrong type.
-    """
+def check_task(task: Any, where: str, root: Path) -> None:
+    """Check all that can be known of a composed task before there are data; raises ConfigError."""
     task_from(task, where)
-    check_node(task, where)
+    try:
+        check_node(task, where)
+    except ConfigError as error:
+        raise explained(error, task, root) from None
+    check_values(task, where)
 
 
 def write_params(root: Path) -> bool:
@@ -166,10 +167,10 @@ class CommandLine:
         """Check what only the targets know; imports torch.
 
         Raises:
-            ConfigError: A target is not there, or does not take an argument.
+            ConfigError: A target is not there, or does not take an argument or its value.
         """
         for task in self.tasks:
-            check_node(task, "")
+            check_task(task, "", project_root())
 
 
 def compose_command_line(overrides: Sequence[str]) -> CommandLine:
@@ -221,20 +222,22 @@ def _compose(root: Path, name: str, overrides: Sequence[str], *, with_hydra: boo
         try:
             return compose(name, overrides=list(overrides), return_hydra_config=with_hydra)
         except MissingConfigException as error:
-            raise _missing_group(error) from None
+            raise _missing_group(error, overrides) from None
         except (HydraException, OmegaConfBaseException) as error:
             raise _wrong_override(error, lambda: compose(name)) from None
         except YAMLError as error:
             raise ConfigError(f"no YAML: {_joined(error)}", where="conf/") from None
 
 
-def _missing_group(error: Any) -> ConfigError:
-    """A group's option that is not there."""
+def _missing_group(error: Any, overrides: Sequence[str]) -> ConfigError:
+    """A group's option that is not there; the file that it was to be taken for is not to blame for what was typed."""
     wanted = str(error.missing_cfg_file or "")
     group, _, option = wanted.rpartition("/")
     options = list(error.options or [])
     where = re.search(r"In '([^']+)'", str(error))
-    place = f"conf/{where[1]}.yaml" if where and where[1] != "train" else "command line or conf/"
+    is_typed = any(re.search(rf"={re.escape(option)}\b", word) for word in overrides)
+    file = f"conf/{where[1]}.yaml" if where and where[1] != "train" else "command line or conf/"
+    place = "command line" if is_typed else file
     return ConfigError(f"no '{option}' in conf/{group}/", where=place, mend=nearest(option, options))
 
 

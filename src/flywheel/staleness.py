@@ -29,12 +29,15 @@ def check() -> None:
     carry those of a new task into an experiment's copy of the project before they are committed.
 
     Raises:
-        ConfigError: `params.yaml` is stale, or `conf/` does not compose.
+        ConfigError: `params.yaml` is stale, or `conf/` does not compose, or an experiment's settings are wrong.
     """
     from flywheel import compose
 
     root = project_root()
-    if not _in_experiment() and compose.is_stale(root):
+    if _in_experiment():  # nobody has looked at what `-S` sets, and DVC removes the old model before `train` starts
+        for name, task in load_params()["tasks"].items():
+            compose.check_task(task, f"tasks.{name}", root)
+    elif compose.is_stale(root):
         raise ConfigError("differs from what conf/ composes to", where="params.yaml", mend=_HINT)
     compose.make_feedback_folders(root, (root / "params.yaml").read_text())
     if root != home_root():

@@ -40,6 +40,28 @@ def test_inputs_without_constants_pass_as_they_are() -> None:
     assert network.scale({"x": x})["x"] is x
 
 
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        ({"_target_": "flywheel.model.text_cnn.TextCNN", "vocabulary_size": "meta.vocabulary_size",
+          "num_outputs": "meta.num_outputs"}, "TextCNN needs 'vocabulary_size'"),
+        ({"_target_": "flywheel.model.text_cnn.TextCNN", "vocabulary_size": 9, "num_outputs": 4},
+         "TextCNN takes 'tokens'"),
+        ({"_target_": "flywheel.model.mlp_tabular.MLPTabular", "num_numeric": 3, "cardinalities": [], "num_outputs": 4},
+         "MLPTabular takes 'numeric' and 'categories'"),
+    ],
+)  # fmt: skip
+def test_a_net_for_other_inputs_says_what_does_not_fit(net: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        build_network(net, META)
+    assert f"{said}, and the data of this task are 'image' (3 x 8 x 8)" in str(error.value)
+
+
+def test_a_mistyped_fact_of_the_data_is_named_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"no 'num_clases'; did you mean 'num_classes'"):
+        build_network({**NET, "num_outputs": "meta.num_clases"}, META)
+
+
 def test_a_saved_network_comes_back_the_same(tmp_path: Path) -> None:
     network = saved(tmp_path)
     loaded = load_network(tmp_path)

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 import typer
 
-TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A task of params.yaml.")]
+from flywheel.errors import FlywheelError
+
+
+def _tasks(incomplete: str) -> list[str]:
+    """The tasks of `params.yaml` for the shell's completion; none outside a project."""
+    from flywheel.params import load_params
+
+    with contextlib.suppress(FlywheelError):
+        return [name for name in load_params()["tasks"] if name.startswith(incomplete)]
+    return []
+
+
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A task of params.yaml.", autocompletion=_tasks)]

@@ -142,7 +142,7 @@ def num_devices(config: TrainerConfig, place: Place | None = None) -> int:
 def known_choices(config: TrainerConfig) -> list[tuple[str, str, tuple[str, ...]]]:
     """The settings that are one word of a few: (dotted key, value, words)."""
     return [
-        ("trainer.accelerator", config.accelerator, ("auto", "cpu", "cuda", "mps")),
+        ("trainer.accelerator", config.accelerator, ("auto", "cpu", "cuda", "gpu", "mps")),
         ("trainer.precision", config.precision, ("auto", "32-true", "bf16-mixed", "bf16-true", "64-true")),
         ("trainer.hold", config.hold, ("auto", "memory", "stream")),
         ("trainer.strategy", config.strategy, ("auto", "ddp", "fsdp")),
@@ -150,6 +150,8 @@ def known_choices(config: TrainerConfig) -> list[tuple[str, str, tuple[str, ...]
 
 
 def _accelerator(wanted: str) -> str:
+    """The kind of device; `gpu`, Lightning's word, is `cuda`."""
+    wanted = "cuda" if wanted == "gpu" else wanted
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wanted == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if there[name])

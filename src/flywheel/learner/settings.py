@@ -19,7 +19,17 @@ from flywheel.model.initialise import INITIALISATIONS
 
 
 def check_settings(task: TaskConfig) -> None:
-    """Refuse values that would only fail, or be silently ignored, later.
+    """Refuse values that would only fail, or be silently ignored, later, on this machine.
+
+    Raises:
+        ConfigError: A value is none of those known, too small, or does not go with another; a device is not there.
+    """
+    check_values(task)
+    num_devices(task.trainer, place_from())
+
+
+def check_values(task: TaskConfig) -> None:
+    """The same, whatever machine trains.
 
     Raises:
         ConfigError: A value is none of those known, too small, or does not go with another.
@@ -54,7 +64,6 @@ def check_settings(task: TaskConfig) -> None:
     ):
         if number < lowest:
             raise ConfigError(f"{number} is too small", where=where, mend=f"use {lowest} or more")
-    num_devices(task.trainer, place_from())
 
 
 def quiet() -> None:

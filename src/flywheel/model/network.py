@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from flywheel.digest import sha256_of
-from flywheel.errors import ModelError
+from flywheel.errors import ConfigError, ModelError
 from flywheel.instantiate import build
 from flywheel.types import Json
 
@@ -95,9 +97,28 @@ def build_network(net_node: Mapping[str, Any], meta: Json, *, where: str = "mode
     """Make an untrained network for data described by `meta`.
 
     Raises:
-        ConfigError: The node's target or arguments are wrong.
+        ConfigError: The node's target or arguments are wrong, or the net is one for other kinds of inputs.
     """
-    return Network(build(net_node, where=where, meta=meta), meta["inputs"])
+    try:
+        net = build(net_node, where=where, meta=meta)
+    except ConfigError as error:
+        lacking = re.fullmatch(r"meta\.json has no '(\w+)'", error.what)
+        if not lacking or "did you mean" in str(error.mend):
+            raise
+        raise _misfit(net_node, meta, f"needs '{lacking[1]}'", where) from None
+    takes = inspect.signature(net.forward).parameters.values()
+    if not any(one.kind is one.VAR_KEYWORD for one in takes):
+        lacking_inputs = [one.name for one in takes if one.default is one.empty and one.name not in meta["inputs"]]
+        if lacking_inputs or set(meta["inputs"]) - {one.name for one in takes}:
+            raise _misfit(net_node, meta, "takes " + " and ".join(f"'{one.name}'" for one in takes), where)
+    return Network(net, meta["inputs"])
+
+
+def _misfit(net_node: Mapping[str, Any], meta: Json, takes: str, where: str) -> ConfigError:
+    """The error of a net for texts that is given pictures, and the like."""
+    given = " and ".join(f"'{name}' ({' x '.join(map(str, spec['shape']))})" for name, spec in meta["inputs"].items())
+    what = f"{net_node['_target_']} {takes}, and the data of this task are {given}"
+    return ConfigError(what, where=where, mend="choose a model for such data; conf/task/ shows which is used for what")
 
 
 def save_network(folder: Path, network: Network, description: Json, weights: Mapping[str, Tensor] | None = None) -> str:

@@ -82,12 +82,13 @@ def _workers(line: CommandLine) -> Callable[..., Iterator[Any]]:
 
 def _check(tasks: list[dict[str, Any]]) -> None:
     """Import, in a worker, what its first trial would import, and check the targets."""
-    from flywheel.instantiate import check_node
+    from flywheel.compose import check_task
+    from flywheel.params import project_root
 
     for name in _OF_A_TRAINING:
         importlib.import_module(name)
     for task in tasks:
-        check_node(task, "")
+        check_task(task, "", project_root())
 
 
 def _open_store() -> None:

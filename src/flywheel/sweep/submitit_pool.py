@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -185,6 +186,20 @@ def _end_processes(folder: str, pids: Sequence[int]) -> None:
             watcher.wait(_END_SECONDS)
         except (psutil.NoSuchProcess, psutil.TimeoutExpired):
             continue
+
+
+def check_launcher(launcher: Mapping[str, Any]) -> None:
+    """Refuse a launcher of Slurm jobs where there is no Slurm, before a sweep begins.
+
+    Args:
+        launcher: Hydra's settings of it.
+
+    Raises:
+        ConfigError: Its commands are not there.
+    """
+    if str(launcher["_target_"]).endswith(".SlurmLauncher") and shutil.which("srun") is None:
+        hint = "start the sweep on a machine of the cluster, or take hydra/launcher=joblib"
+        raise ConfigError("Slurm is not installed here (there is no srun)", where="hydra/launcher", mend=hint)
 
 
 def _executor(kind: str, settings: Mapping[str, Any], slots: int) -> Any:
