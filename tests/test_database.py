@@ -1,6 +1,16 @@
+from pathlib import Path
+
 import pytest
 
-from flywheel.database import first_line, is_database, masked, with_driver, without_password
+from flywheel.database import (
+    first_line,
+    is_database,
+    masked,
+    sqlite_file,
+    sqlite_url,
+    with_driver,
+    without_password,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -55,3 +65,30 @@ def test_a_tracking_server_is_no_database() -> None:
     assert is_database("postgresql+psycopg://me@host/db")
     assert is_database("sqlite:///x.db")
     assert not is_database("http://host:5000")
+
+
+@pytest.mark.parametrize("name", ["p", "p q", "p%q", "p?q", "p%23q", "p#q", "p'q", 'p"q', "pé", "p%", "p+q", "p&q=1;x"])
+def test_a_sqlite_file_is_found_again_whatever_its_folder_is_called(tmp_path: Path, name: str) -> None:
+    """SQLAlchemy, MLflow and Optuna must open this very file, and make no folder of a quoted name beside it."""
+    import optuna
+    import sqlalchemy
+
+    folder = tmp_path / name
+    folder.mkdir()
+    url = sqlite_url(folder / "x.db")
+    assert sqlite_file(url) == folder / "x.db"
+    assert is_database(url)
+    assert masked(url) == url
+    engine = sqlalchemy.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("CREATE TABLE t (a INTEGER)"))
+    engine.dispose()
+    storage = optuna.storages.RDBStorage(sqlite_url(folder / "studies.db"))
+    storage.engine.dispose()
+    assert sorted(file.name for file in folder.iterdir()) == ["studies.db", "x.db"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("url", ["postgresql+psycopg://me@host/db", "sqlite://", "sqlite:///:memory:", "http://h"])
+def test_other_addresses_name_no_file(url: str) -> None:
+    assert sqlite_file(url) is None

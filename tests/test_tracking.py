@@ -13,6 +13,7 @@ from flywheel.tracking import (
     experiment_id,
     find_run,
     open_run,
+    open_to_read,
     prepare,
     start_run,
     store_must_work,
@@ -68,6 +69,25 @@ def test_the_store_is_the_main_checkout_s_and_absolute(project: Path, monkeypatc
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     assert tracking_uri() == "http://127.0.0.1:1"
     assert artifact_root() is None
+
+
+@pytest.mark.parametrize("name", ["p%q", "p?q", "p%23q", "p#q 'r' é"])
+def test_a_project_s_folder_may_have_any_name(
+    tmp_path: Path, mlflow_store: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    home = tmp_path / name
+    home.mkdir()
+    (home / "mlflow.db").write_bytes(mlflow_store.read_bytes())
+    monkeypatch.setenv("DVC_ROOT", str(home))
+    for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(variable, raising=False)
+    run = start_run("digits", name="a", resume_key="k", resume=False, tags={})
+    run.log_text("x", "config.yaml")
+    run.end()
+    client = open_to_read()
+    assert [file.path for file in client.list_artifacts(run.run_id)] == ["config.yaml"]
+    assert len([*home.rglob("config.yaml")]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_killed_run_is_gone_on_with_and_older_ones_are_closed(project: Path) -> None:

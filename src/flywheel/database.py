@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, unquote
 
 from flywheel.errors import ConfigError
 from flywheel.params import state_dir
@@ -13,6 +15,7 @@ _PLAIN = re.compile(r"^postgres(ql)?://")
 # `user:password@`: to the last @ of a server's part, or else (a password may hold a slash) to the first at all.
 _PASSWORD = re.compile(r"(?<=://)([^:/?#@\s]*):(?:[^/?#\s]*@|[^@\s]*@)")
 _QUERY = re.compile(r"([?&])((?:\w*password|passwd|pwd)=)[^&\s'\"]*", re.IGNORECASE)
+_SQLITE = re.compile(r"^sqlite(?:\+\w+)?:///([^?]*)")
 _LOCK = 6_070_221_503_971_125  # any number, the same on all machines
 _WAIT_MS = 600_000
 
@@ -35,7 +38,24 @@ def without_password(url: str) -> str:
 
 def is_database(url: str) -> bool:
     """Whether a URL is one of SQLAlchemy's, and not that of a tracking server."""
-    return url.startswith(("sqlite:", "postgres", "mysql", "mssql"))
+    return url.startswith(("sqlite", "postgres", "mysql", "mssql"))
+
+
+def sqlite_url(file: Path) -> str:
+    """The address of a SQLite file, whatever its folders are called: `%`, `?` and `#` mean something else in a URL.
+
+    SQLAlchemy (from 2.1), and so MLflow and Optuna, take it back to the same path. Where it is quoted it names its
+    driver too: MLflow makes the folder of a plain `sqlite:///` address, and would make one of the quoted name.
+    """
+    quoted = quote(str(file), safe=" +/")
+    return f"sqlite:///{quoted}" if quoted == str(file) else f"sqlite+pysqlite:///{quoted}"
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite address; None for a database on a server, or one in memory."""
+    found = _SQLITE.match(url)
+    path = unquote(found[1]) if found else ""
+    return Path(path) if path not in ("", ":memory:") else None
 
 
 def first_line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.database import first_line, is_database, masked, one_at_a_time, with_driver
+from flywheel.database import first_line, is_database, masked, one_at_a_time, sqlite_file, sqlite_url, with_driver
 from flywheel.errors import ConfigError, StoreError
 from flywheel.flatten import as_text, flatten
 from flywheel.params import home_root, state_dir
@@ -32,7 +32,7 @@ _BATCH = 100  # parameters per request: the REST API's limit
 
 def tracking_uri() -> str:
     """Where runs go: `MLFLOW_TRACKING_URI`, or `mlflow.db` in the main checkout (absolute: tools change folders)."""
-    return with_driver(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home_root() / 'mlflow.db'}")
+    return with_driver(os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(home_root() / "mlflow.db"))
 
 
 def registry_uri() -> str:
@@ -51,7 +51,8 @@ def artifact_root() -> str | None:
         return None
     if "://" in given:
         return given.rstrip("/")
-    beside = Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else home_root()
+    file = sqlite_file(uri)
+    beside = file.parent if file else home_root()
     return (home_root() / given if given else beside / "mlartifacts").resolve().as_uri()
 
 
@@ -132,7 +133,8 @@ def open_to_read() -> MlflowClient:
     from mlflow import MlflowClient
 
     uri = tracking_uri()
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    file = sqlite_file(uri)
+    if file and not file.is_file():
         raise ConfigError("there is no store", where=uri, mend="run `dvc repro`, or check MLFLOW_TRACKING_URI")
     errors: tuple[type[Exception], ...] = (*store_errors(), OSError)
     try:

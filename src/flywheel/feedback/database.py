@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from flywheel.database import first_line, with_driver
+from flywheel.database import first_line, sqlite_url, with_driver
 from flywheel.errors import FeedbackError
 from flywheel.params import state_dir
 
@@ -86,7 +86,7 @@ audit = sa.Table(
 
 def default_url() -> str:
     """`FLYWHEEL_FEEDBACK_URL`, or `.flywheel/feedback/feedback.db` of the main checkout."""
-    return os.environ.get(URL_VARIABLE) or f"sqlite:///{state_dir() / 'feedback' / 'feedback.db'}"
+    return os.environ.get(URL_VARIABLE) or sqlite_url(state_dir() / "feedback" / "feedback.db")
 
 
 class Database:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flywheel.database import first_line, masked, one_at_a_time, with_driver, without_password
+from flywheel.database import first_line, masked, one_at_a_time, sqlite_url, with_driver, without_password
 from flywheel.errors import ConfigError, StoreError
 from flywheel.params import state_dir
 
@@ -33,7 +33,7 @@ def storage_url(url: str | None) -> str:
     known = os.environ.get(STORAGE)
     if known and (not url or with_driver(url) == without_password(with_driver(known))):
         return with_driver(known)
-    return with_driver(url) if url else f"sqlite:///{state_dir() / 'studies.db'}"
+    return with_driver(url) if url else sqlite_url(state_dir() / "studies.db")
 
 
 def password_taken_out(words: Sequence[str]) -> list[str]:
