@@ -56,9 +56,9 @@ def save_model(project: Path) -> Callable[..., str]:
         folder = project / "artifacts/digits/model"
         folder.mkdir(parents=True, exist_ok=True)
         link = {"_target_": "torch.nn.Softmax", "dim": -1}
-        whole = {"task": "digits", "net": net, "link": link, "meta": meta, "best_epoch": 0,
+        whole = {"task": "digits", "net": net, "link": link, "meta": meta, "best_epoch": 1,
                  "trained_on": "a processor, 1 thread", **description}  # fmt: skip
-        (folder / "history.csv").write_text("epoch,step,lr,train/loss,validation/loss\n0,5,0.1,1.0,1.1\n")
+        (folder / "history.csv").write_text("epoch,step,lr,train/loss,validation/loss\n1,5,0.1,1.0,1.1\n")
         return save_network(folder, network, whole)
 
     return save

@@ -49,7 +49,7 @@ def test_trains_writes_and_tracks(project: Path, settings, run_flywheel: Run) ->
     assert "Warning" not in done.stderr
     with (project / "artifacts/digits/model/history.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert float(rows[-1]["validation/accuracy"]) > 0.9
     client = prepare()
     run = client.get_run(str(find_run("digits", weights(project), client)))
@@ -57,7 +57,12 @@ def test_trains_writes_and_tracks(project: Path, settings, run_flywheel: Run) ->
     assert run.data.params["model.net"] == "flywheel.model.mlp.MLP"
     assert run.data.params["optimizer.lr"] == "0.001"
     assert run.data.tags["machine.num_threads"] == "1"
-    assert len(client.get_metric_history(run.info.run_id, "validation/accuracy")) == 3
+    steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "validation/accuracy")]
+    assert steps == [1, 2, 3]
+    assert (
+        run.data.metrics["best/epoch"]
+        == json.loads((project / "artifacts/digits/model/model.json").read_text())["best_epoch"]
+    )
     names = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert {"config.yaml", "model"} <= names
     assert run.inputs.dataset_inputs[0].dataset.name == "digits"
@@ -118,7 +123,7 @@ def test_killed_trainings_resume_to_the_very_same_weights_in_the_same_run(
     killed = [run for run in runs if run.info.run_id != first_run]
     assert [run.info.status for run in killed] == ["FINISHED"]
     steps = [metric.step for metric in client.get_metric_history(killed[0].info.run_id, "validation/loss")]
-    assert sorted(steps) == list(range(40))
+    assert sorted(steps) == list(range(1, 41))
 
 
 @pytest.mark.slow

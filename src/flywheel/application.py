@@ -98,7 +98,7 @@ def job(config: DictConfig) -> float:
             return math.nan
         _write(folder, result)
         log.info("%s %.4f after epoch %d; model in %s",
-                 result["monitor"], result["score"], result["epoch"] + 1, folder / "model")  # fmt: skip
+                 result["monitor"], result["score"], result["epoch"], folder / "model")  # fmt: skip
         return float(result["score"])
     from flywheel.sweep import job as sweep_job
     from flywheel.sweep.slots import num_gpus

@@ -11,7 +11,7 @@ from flywheel.report.learning import learning_section, read_history
 
 HISTORY = pd.DataFrame(
     {
-        "epoch": [0, 1, 2],
+        "epoch": [1, 2, 3],
         "step": [10, 20, 30],
         "lr": [0.1, 0.1, 0.1],
         "train/loss": [1.0, 0.5, 0.3],
@@ -22,7 +22,7 @@ HISTORY = pd.DataFrame(
 
 
 def test_best_epoch_counts_from_one_and_is_marked() -> None:
-    section = learning_section(HISTORY, best_epoch=1)
+    section = learning_section(HISTORY, best_epoch=2)
     assert section.lead == "The weights are those of epoch 2 of 3. Later epochs did no better on validation."
     loss, f1 = section.pictures[0].figure.axes
     assert (loss.get_title(loc="left"), f1.get_title(loc="left")) == ("Loss", "F1 macro")
@@ -31,16 +31,16 @@ def test_best_epoch_counts_from_one_and_is_marked() -> None:
 
 
 def test_last_epoch_is_no_reason_to_say_more() -> None:
-    assert learning_section(HISTORY, best_epoch=2).lead == "The weights are those of epoch 3 of 3."
+    assert learning_section(HISTORY, best_epoch=3).lead == "The weights are those of epoch 3 of 3."
 
 
 def test_history_without_validation_shows_train() -> None:
     history = HISTORY.drop(columns=["validation/loss", "validation/f1_macro"])
-    assert len(learning_section(history, best_epoch=2).pictures[0].figure.axes) == 1
+    assert len(learning_section(history, best_epoch=3).pictures[0].figure.axes) == 1
 
 
 def test_history_of_a_single_epoch_can_be_drawn() -> None:
-    assert learning_section(HISTORY[:1], best_epoch=0).pictures[0].alt.endswith("the kept epoch is 1.")
+    assert learning_section(HISTORY[:1], best_epoch=1).pictures[0].alt.endswith("the kept epoch is 1.")
 
 
 @pytest.mark.parametrize(("text", "why"), [(None, "missing"), ("", "damaged"), ("a,b\n1,2\n", "no column epoch")])

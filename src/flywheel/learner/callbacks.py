@@ -38,6 +38,8 @@ class History(Checkpoint):
         ranks: The ranks that train together: rank 0 keeps weights and writes. None: this process is alone.
 
     Attributes:
+        rows: Of the epochs so far, which count from 1.
+        best_epoch: The one whose weights are kept; 0: none yet.
         last_weights: Of the last epoch, after training; like the best ones on the CPU, and empty on other ranks.
     """
 
@@ -45,7 +47,7 @@ class History(Checkpoint):
         self, monitor: MonitorConfig, checkpoint: Path, on_row: Callable[[Row], None], ranks: Ranks | None = None
     ) -> None:
         self.rows: list[Row] = []
-        self.best_epoch = -1
+        self.best_epoch = 0
         self.best_score = float("nan")
         self.best_weights: dict[str, Tensor] = {}
         self.last_weights: dict[str, Tensor] = {}
@@ -67,7 +69,7 @@ class History(Checkpoint):
         """Add the epoch's row, keep its weights if they are the best, write the checkpoint."""
         learner = cast(Learner, pl_module)
         figures = {key: float(value) for key, value in trainer.callback_metrics.items()}
-        row: Row = {"epoch": trainer.current_epoch, "step": learner.steps_done, **dict(sorted(figures.items()))}
+        row: Row = {"epoch": trainer.current_epoch + 1, "step": learner.steps_done, **dict(sorted(figures.items()))}
         self.rows.append(row)
         self._keep_best(row, learner)
         self._stopped = trainer.should_stop
@@ -107,7 +109,7 @@ class History(Checkpoint):
     def _keep_best(self, row: Row, learner: Learner) -> None:
         score = row[f"validation/{self._monitor.name}"]
         better = score > self.best_score if self._monitor.mode == "max" else score < self.best_score
-        if self.best_epoch < 0 or better:
+        if self.best_epoch == 0 or better:
             self.best_score, self.best_epoch = score, int(row["epoch"])
             if self._writes or self._gathers:
                 self.best_weights = learner.weights()
@@ -145,7 +147,7 @@ class Agreed(Callback):
 
 
 class Progress(Callback):
-    """One bar over the whole training, with the time left; a line an epoch where no terminal looks on.
+    """A line an epoch, and under the lines, in a terminal, one bar over the whole training with the time left.
 
     Args:
         max_epochs: Epochs of the whole training.
@@ -169,10 +171,11 @@ class Progress(Callback):
             self._bar = tqdm(
                 total=self._max_epochs * self._num_blocks,
                 initial=trainer.current_epoch * self._num_blocks,
-                desc="train",
-                bar_format="{l_bar}{bar}| {elapsed}<{remaining}{postfix}",
+                bar_format="{l_bar}{bar}| {elapsed}<{remaining}",
                 dynamic_ncols=True,
+                leave=False,
             )
+            self._name_epoch(trainer.current_epoch + 1)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -182,15 +185,21 @@ class Progress(Callback):
             self._bar.update()
 
     def show(self, row: Row) -> None:
-        """Show an epoch's figures."""
-        text = f"epoch {row['epoch'] + 1:.0f}/{self._max_epochs}"
-        for name in dict.fromkeys(("train/loss", "validation/loss", self._metric)):
-            if name in row:
-                text += f"  {name} {row[name]:.4f}"
-        if self._bar is not None:
-            self._bar.set_postfix_str(text)
-        else:
+        """Show an epoch's figures, in a line that fits a terminal of 80 columns and stays."""
+        text = f"epoch {row['epoch']:.0f}/{self._max_epochs}  train/loss {row['train/loss']:.4f}  validation/loss "
+        text += f"{row['validation/loss']:.4f}"
+        if self._metric != "validation/loss":
+            text += f"  {self._metric.removeprefix('validation/')} {row[self._metric]:.4f}"
+        if self._bar is None:
             log.info(text)
+            return
+        self._bar.clear()
+        log.info(text)
+        self._name_epoch(int(row["epoch"]) + 1)
+
+    def _name_epoch(self, epoch: int) -> None:
+        if self._bar is not None:
+            self._bar.set_description_str(f"epoch {min(epoch, self._max_epochs)}/{self._max_epochs}")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the bar."""

@@ -30,7 +30,7 @@ class Fitted:
 
     Attributes:
         score: The monitored validation metric of the epoch that was kept.
-        epoch: That epoch, from 0.
+        epoch: That epoch, from 1.
         rows: One row of figures an epoch.
         model_sha256: Of the written `model.safetensors`.
         machine: What `auto` became.

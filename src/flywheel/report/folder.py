@@ -66,7 +66,7 @@ def write_folder(
         history: `history.csv`.
         folder: Exists, empty.
     """
-    best_epoch = int(network.description.get("best_epoch", 0))
+    best_epoch = int(network.description.get("best_epoch", 1))
     published = task.evaluate.published
     first = [published_section(published, report, evidence)] if published is not None else []
     sections = [*first, *report.sections(evidence), learning_section(history, best_epoch)]

@@ -36,10 +36,10 @@ def read_history(file: Path) -> pd.DataFrame:
 
 
 def learning_section(history: pd.DataFrame, best_epoch: int, title: str = "How did it learn?") -> Section:
-    """Show the curves, and say when the best epoch was."""
-    last, best = int(history["epoch"].max()) + 1, best_epoch + 1
-    lead = f"The weights are those of epoch {best} of {last}."
-    if best < last:
+    """Show the curves, and say when the best epoch was; epochs count from 1."""
+    last = int(history["epoch"].max())
+    lead = f"The weights are those of epoch {best_epoch} of {last}."
+    if best_epoch < last:
         lead += " Later epochs did no better on validation."
     return Section(title=title, lead=lead, pictures=(learning_picture(history, best_epoch),), is_open=False)
 
@@ -54,7 +54,7 @@ def learning_picture(history: pd.DataFrame, best_epoch: int) -> Picture:
             _panel(panel, history, name, best_epoch)
         axes[0].legend(loc="best")
     shown = ", ".join(_words(name) for name in names)
-    return Picture("learning", "Learning curves", figure, f"{shown} over epochs; the kept epoch is {best_epoch + 1}.")
+    return Picture("learning", "Learning curves", figure, f"{shown} over epochs; the kept epoch is {best_epoch}.")
 
 
 def _names(history: pd.DataFrame) -> list[str]:
@@ -68,19 +68,19 @@ def _names(history: pd.DataFrame) -> list[str]:
 def _panel(panel: Axes, history: pd.DataFrame, name: str, best_epoch: int) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    epochs = history["epoch"].to_numpy() + 1
+    epochs = history["epoch"].to_numpy()
     marker = "o" if len(epochs) < 12 else None
     for part, colour, line in (("train", style.FAINT, "--"), ("validation", style.ACCENT, "-")):
         if f"{part}/{name}" in history:
             y = history[f"{part}/{name}"].to_numpy()
             panel.plot(epochs, y, color=colour, linestyle=line, marker=marker, markersize=3, label=part)
-    panel.axvline(best_epoch + 1, color=style.MUTED, linewidth=1, linestyle=(0, (2, 3)))
+    panel.axvline(best_epoch, color=style.MUTED, linewidth=1, linestyle=(0, (2, 3)))
     at = history.index[history["epoch"] == best_epoch]
     if len(at) and f"validation/{name}" in history:
         best = float(history[f"validation/{name}"][at[0]])
-        panel.plot([best_epoch + 1], [best], "o", color=style.WRONG, markersize=6)
+        panel.plot([best_epoch], [best], "o", color=style.WRONG, markersize=6)
         panel.annotate(
-            f"{best:.3g}", (best_epoch + 1, best), xytext=(-6, 7), textcoords="offset points", ha="right", fontsize=8.5
+            f"{best:.3g}", (best_epoch, best), xytext=(-6, 7), textcoords="offset points", ha="right", fontsize=8.5
         )
     panel.set_title(_words(name))
     panel.set_xlabel("epoch")

@@ -89,9 +89,9 @@ def draw_curves(trials: Sequence[Trial], objective: Objective, file: Path) -> bo
             # A line through a single epoch would not be seen.
             marker = "o" if sum(math.isfinite(x) for x in trial.curve) < 2 else ""
             axes.plot(range(1, len(trial.curve) + 1), trial.curve, marker=marker, markersize=4, **look)
-        if best in shown and best.epoch is not None and 0 <= best.epoch < len(best.curve):
+        if best in shown and best.epoch is not None and 0 < best.epoch <= len(best.curve):
             look = {"color": style.ACCENT, "edgecolor": style.PAPER, "zorder": 5, "label": "its kept epoch"}
-            axes.scatter([best.epoch + 1], [best.curve[best.epoch]], s=60, **look)
+            axes.scatter([best.epoch], [best.curve[best.epoch - 1]], s=60, **look)
         settings = "  ".join(f"{key.split('.')[-1]}={value}" for key, value in best.params.items())
         axes.set_title(style.shorten(f"trial {best.number}, the best:  {settings}", 108), weight="normal", fontsize=9)
         everything = [x for trial in shown for x in trial.curve if math.isfinite(x)]

@@ -205,7 +205,7 @@ def as_table(jobs: list[dict[str, Any]]) -> pd.DataFrame:
         settings = dict(word.split("=", 1) for word in job["overrides"])
         row = {"job": job.get("job", number), **settings, job.get("monitor", "score"): job["score"]}
         row |= job.get("more", {})
-        row["epoch"] = job["epoch"] + 1 if "epoch" in job else None
+        row["epoch"] = job.get("epoch")
         row |= {"stopped": "early"} if job.get("pruned") else {}
         rows.append(row | ({"error": job["error"]} if "error" in job else {}))
     table = pd.DataFrame(rows)

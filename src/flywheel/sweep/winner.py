@@ -87,7 +87,7 @@ def num_epochs(run_id: str) -> int:
 
     with store_must_work():
         history = prepare().get_metric_history(run_id, "validation/loss")
-    return 1 + max((metric.step for metric in history), default=-1)
+    return len({metric.step for metric in history})
 
 
 def _experiments(client: MlflowClient, task: str | None) -> list[str]:
