@@ -1,5 +1,7 @@
 """DVC writes `dvc.lock` in place: a kill leaves half of it, and the next command puts a whole one back."""
 
+import json
+import os
 import random
 import subprocess
 from collections.abc import Callable
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 from dvc.lock import Lock
 
-from flywheel.dvc_lock import check, keep, keep_or_restore, read
+from flywheel.dvc_lock import check, keep, keep_or_restore, read, refuse_while_dvc_works
 from flywheel.errors import ConfigError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -82,6 +84,20 @@ def test_a_file_that_dvc_is_writing_is_left_to_it(lock: Path) -> None:
     with Lock(str(lock.parent / ".dvc/tmp/lock")), pytest.raises(ConfigError, match="another `dvc` is at work"):
         keep_or_restore(lock.parent)
     assert lock.read_text() == WHOLE[:200]
+
+
+def test_a_second_repro_is_told_of_the_first_and_what_to_do(lock: Path, run_flywheel: Run) -> None:
+    (lock.parent / ".dvc/tmp").mkdir(exist_ok=True)
+    rwlock = lock.parent / ".dvc/tmp/rwlock"
+    holder = {"pid": os.getpid(), "cmd": "/x/.venv/bin/dvc repro -s train@digits"}
+    rwlock.write_text(json.dumps({"write": {"/x/data": holder}, "read": {}}))
+    done = run_flywheel("cli", "params")
+    assert done.returncode == 2
+    said = f"process {os.getpid()} is at work in this project: dvc repro -s train@digits; wait until it has ended, or"
+    assert said in done.stderr
+    for content in (json.dumps({"read": {"/x/data": [{**holder, "pid": 999_999_999}]}}), "{half", ""):
+        rwlock.write_text(content)
+        refuse_while_dvc_works(lock.parent)
 
 
 def test_a_stage_keeps_the_copy_and_params_puts_it_back(lock: Path, run_flywheel: Run) -> None:

@@ -107,7 +107,7 @@ def built(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
 def restored(built: Project) -> Iterator[Project]:
     """The built project; what a test changes is taken back."""
     yield built
-    built.run("git", "checkout", "-q", "--", ".")
+    built.run("git", "reset", "-q", "--hard")  # `dvc repro` has put dvc.lock into the index
     built.run("git", "clean", "-qfd")
     built.dvc("checkout", "-q", check=False)
     built.dvc("repro", "-q")

@@ -57,7 +57,7 @@ def params(
 ) -> None:
     """Compose params.yaml from conf/; put dvc.lock back where a kill has left half of it."""
     from flywheel.compose import is_stale, write_params
-    from flywheel.dvc_lock import keep_or_restore
+    from flywheel.dvc_lock import keep_or_restore, refuse_while_dvc_works
     from flywheel.params import project_root
 
     root = project_root()
@@ -66,6 +66,7 @@ def params(
             typer.echo("params.yaml differs from what conf/ composes to; run `make params`", err=True)
             raise typer.Exit(1)
         return
+    refuse_while_dvc_works(root)
     keep_or_restore(root)
     typer.echo("params.yaml is composed anew" if write_params(root) else "params.yaml is up to date")
 

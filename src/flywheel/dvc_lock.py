@@ -8,6 +8,7 @@ out of its run cache.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import subprocess
@@ -19,7 +20,7 @@ import yaml
 
 from flywheel.errors import ConfigError
 from flywheel.params import home_root, load_yaml, state_dir
-from flywheel.stage import whole_file
+from flywheel.stage import is_alive, whole_file
 
 log = logging.getLogger("flywheel")
 
@@ -97,6 +98,24 @@ def keep_or_restore(root: Path) -> None:
             _restore(root)
     else:
         keep(root)
+
+
+def refuse_while_dvc_works(root: Path) -> None:
+    """Refuse where DVC runs a stage of this project: its stages read `params.yaml` when they start, and no earlier.
+
+    Raises:
+        ConfigError: It does; the process is named.
+    """
+    try:
+        held = json.loads((root / ".dvc/tmp/rwlock").read_text())
+    except (OSError, ValueError):
+        return
+    holders = [*held.get("write", {}).values(), *(one for some in held.get("read", {}).values() for one in some)]
+    for pid, command in sorted({(int(one["pid"]), str(one["cmd"])) for one in holders}):
+        if is_alive(pid):
+            words = " ".join([Path(command.split()[0]).name, *command.split()[1:]])
+            what = f"process {pid} is at work in this project: {words}"
+            raise ConfigError(what, where="DVC", mend=f"wait until it has ended, or end it: kill {pid}")
 
 
 def _restore(root: Path) -> None:
