@@ -116,3 +116,28 @@ def test_dvc_says_so_and_stops_before_any_other_stage(project: Path, with_tasks:
     file = project / "params.yaml"
     file.write_text(file.read_text().replace("lr: 0.005", "lr: 0.5").replace("lr: 5e-3", "lr: 0.5"))
     assert dvc("repro", "download@digits").returncode != 0
+
+
+def test_a_new_model_that_does_not_fit_the_data_stops_before_the_old_one_is_gone(
+    project: Path, processed: Path, with_tasks: Callable[..., None], run_flywheel: Run
+) -> None:
+    with_tasks("digits")
+    params = project / "params.yaml"
+    task = yaml.safe_load(params.read_text())["tasks"]["digits"]
+    entry = {"cmd": "x", "params": {"params.yaml": {"tasks.digits.model": task["model"]}}}
+    made = {"cmd": "x", "params": {"params.yaml": {"tasks.digits.preprocess.seed": task["preprocess"]["seed"]}}}
+    stages = {"train@digits": entry, "preprocess@digits": made}
+    (project / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    assert run_flywheel("staleness").returncode == 0
+    task["model"]["net"] = {
+        "_target_": "flywheel.model.text_cnn.TextCNN",
+        "vocabulary_size": "meta.vocabulary_size",
+        "num_outputs": "meta.num_outputs",
+    }
+    params.write_text(yaml.safe_dump({"tasks": {"digits": task}}))
+    done = run_flywheel("staleness", DVC_EXP_NAME="x")
+    assert done.returncode == 2
+    assert "tasks.digits.model.net: flywheel.model.text_cnn.TextCNN needs 'vocabulary_size'" in done.stderr
+    task["preprocess"]["seed"] += 1  # other data are to be made: nobody knows yet
+    params.write_text(yaml.safe_dump({"tasks": {"digits": task}}))
+    assert run_flywheel("staleness", DVC_EXP_NAME="x").returncode == 0

@@ -11,10 +11,12 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
+from flywheel import dvc_lock
 from flywheel.errors import ConfigError, FlywheelError
 from flywheel.params import home_root, load_params, project_root, state_dir
-from flywheel.stage import explained, set_up_process, whole_file
+from flywheel.stage import explained, read_json, set_up_process, whole_file
 
 log = logging.getLogger("flywheel")
 
@@ -29,7 +31,8 @@ def check() -> None:
     carry those of a new task into an experiment's copy of the project before they are committed.
 
     Raises:
-        ConfigError: `params.yaml` is stale, or `conf/` does not compose, or an experiment's settings are wrong.
+        ConfigError: `params.yaml` is stale, `conf/` does not compose, an experiment's settings are wrong, or a new
+            model does not fit the data.
     """
     from flywheel import compose
 
@@ -42,8 +45,37 @@ def check() -> None:
     compose.make_feedback_folders(root, (root / "params.yaml").read_text())
     if root != home_root():
         _warn_of_what_was_not_copied(root)
+    _refuse_models_that_do_not_fit(root)
     with whole_file(root / CHECKED) as part:
         part.write_text("params.yaml is what conf/ composes to.\n")
+
+
+def _refuse_models_that_do_not_fit(root: Path) -> None:
+    """Make each network that is new, for the data that are there: DVC removes the old model before `train` starts.
+
+    Raises:
+        ConfigError: A model is one for other data.
+    """
+    params, stages = load_params(), dvc_lock.read(root).get("stages", {})
+    for name, task in params["tasks"].items():
+        before: dict[str, Any] = {}
+        for verb in ("download", "preprocess", "train"):
+            before |= stages.get(f"{verb}@{name}", {}).get("params", {}).get("params.yaml", {})
+        model, meta = f"tasks.{name}.model", root / "data/processed" / name / "meta.json"
+        is_new = before.pop(model, task["model"]) != task["model"]
+        parts = (f"tasks.{name}.data", f"tasks.{name}.preprocess")
+        same_data = all(_at(params, key) == value for key, value in before.items() if key.startswith(parts))
+        if is_new and same_data and meta.is_file():
+            from flywheel.model.network import build_network
+
+            build_network(task["model"]["net"], read_json(meta), where=f"{model}.net")
+
+
+def _at(params: Any, key: str) -> Any:
+    """The value at a dotted key; None where there is none."""
+    for part in key.split("."):
+        params = params.get(part) if isinstance(params, dict) else None
+    return params
 
 
 def _warn_of_what_was_not_copied(root: Path) -> None:
