@@ -155,7 +155,7 @@ def _complete(words: list[str], root: Path) -> int:
 
     text = script(words)
     if text is not None:
-        print(text)  # noqa: T201 - the shell reads it
+        sys.stdout.write(f"{text}\n")
         return 0
     sys.argv = [sys.argv[0], *words]
     hydra.main(version_base=HYDRA_VERSION_BASE, config_path=str(root / "conf"), config_name="train")(job)()
