@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import socket
 import sqlite3
@@ -56,6 +57,26 @@ def test_a_row_recorded_twice_is_kept_once(store: FeedbackStore) -> None:
     assert [one.feedback.label for one in store.answered("digits")] == ["a"]
     assert store.record_feedback([]) == []
     store.record_predictions([])
+
+
+def test_a_full_disk_is_never_told_as_an_unknown_prediction(tmp_path: Path) -> None:
+    """Reading goes on where nothing can be written: a prediction that was not kept must not be called unknown."""
+    store = FeedbackStore(f"sqlite:///{tmp_path}/feedback.db")
+    store.record_predictions([prediction("kept", {"n": 1})])
+    full = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = max(file.stat().st_size for file in tmp_path.iterdir())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, full[1]))  # no file may grow beyond the largest, as on a full disk
+    try:
+        with pytest.raises(FeedbackError):
+            store.record_predictions([prediction("lost", {"n": 2})])
+        for _ in range(2):
+            with pytest.raises(FeedbackError, match="free some space"):
+                store.record_feedback([word("w1", "lost", "a")])
+            with pytest.raises(FeedbackError, match="free some space"):
+                store.record_feedback([word("w2", "kept", "a")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, full)
+    assert store.record_feedback([word("w1", "lost", "a"), word("w2", "kept", "a")]) == ["unknown_prediction", "stored"]
 
 
 def test_times_choose_rows(store: FeedbackStore) -> None:

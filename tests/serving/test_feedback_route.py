@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,23 @@ def test_a_key_given_twice_is_refused(client_of: Callable[..., TestClient], enco
     said = client.post(FEEDBACK, content=body, headers={"content-type": "application/json"})
     assert said.status_code == 400
     assert "the key 'correct' is there twice" in said.json()["error"]["message"]
+
+
+def test_while_predictions_still_wait_to_be_kept_none_is_called_unknown(
+    client_of: Callable[..., TestClient], encode: Any, test_images: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, on = encode.Kept(), threading.Event()
+    record = kept.record_predictions
+    monkeypatch.setattr("flywheel.serving.recording.FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr(kept, "record_predictions", lambda rows: on.wait(60) and record(rows))
+    client = client_of(recorder=kept)
+    row = client.post(PREDICT, json={"image": test_images[0].tolist()}).json()["predictions"][0]
+    told = {"prediction_id": row["prediction_id"], "correct": True}
+    said = client.post(FEEDBACK, json=told)
+    assert (said.status_code, said.headers["retry-after"]) == (503, "5")
+    on.set()
+    monkeypatch.setattr("flywheel.serving.recording.FLUSH_SECONDS", 60)
+    assert client.post(FEEDBACK, json=told).json()["outcome"] == "stored"
 
 
 def test_files_are_kept_as_the_schema_writes_them_and_hashed_alike(

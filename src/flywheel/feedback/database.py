@@ -166,6 +166,12 @@ class Database:
             self.insert_new(connection, facts, [{"key": key, "value": value}], "key")
             return str(connection.execute(sa.select(facts.c.value).where(facts.c.key == key)).scalar_one())
 
+    def write_something(self, connection: sa.Connection) -> None:
+        """Write what nobody reads, so that the transaction fails where nothing can be written now."""
+        row = {"key": "written", "value": secrets.token_hex(8)}
+        if not connection.execute(sa.update(facts).where(facts.c.key == row["key"]).values(row)).rowcount:
+            self.insert_new(connection, facts, [row], "key")
+
     def compact(self) -> None:
         """Let nothing of deleted rows stay in SQLite's log; PostgreSQL's own housekeeping sees to its pages."""
         if self.file is not None:

@@ -106,6 +106,8 @@ class FeedbackStore:
         with self.database.write() as connection:
             for start in range(0, len(rows), ROWS):
                 said += self._record_some(connection, rows[start : start + ROWS])
+            if UNKNOWN in said:  # a disk that is full reads well: then the prediction itself may not have been kept
+                self.database.write_something(connection)
         return said
 
     def predictions(

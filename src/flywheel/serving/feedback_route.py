@@ -16,11 +16,10 @@ from flywheel.serving.gateway import CLIENT
 from flywheel.serving.metrics import Metrics
 from flywheel.serving.problem import RequestError
 from flywheel.serving.record import Feedback
-from flywheel.serving.recording import Recording
+from flywheel.serving.recording import UNKNOWN, Recording
 from flywheel.serving.rows import parse_json
 
 MAX_DEPTH = 8
-UNKNOWN = "unknown_prediction"
 PATIENCE = (0.05, 0.2, 0.5)
 """Seconds between looks for a prediction that another worker has answered and not kept yet."""
 

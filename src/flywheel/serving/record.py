@@ -72,5 +72,6 @@ class Recorder(Protocol):
         """Keep them.
 
         Returns:
-            For each row `stored`, `known` (the same feedback was there already), or `unknown_prediction`.
+            For each row `stored`, `known` (the same feedback was there already), or `unknown_prediction`, which only a
+            recorder says that can write now: else its prediction may have been lost for the same reason.
         """

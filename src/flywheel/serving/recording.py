@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from flywheel.errors import FeedbackError
 from flywheel.serving.complaint import Complaint
 from flywheel.serving.record import Feedback, Prediction, Recorder
 from flywheel.serving.served import Champion
@@ -22,6 +23,7 @@ from flywheel.types import Json
 BATCH_ROWS = 500
 FLUSH_SECONDS = 5.0
 FULL = "full"
+UNKNOWN = "unknown_prediction"
 
 
 @dataclass(frozen=True)
@@ -80,16 +82,20 @@ class Recording:
         """Keep feedback; when this returns, it is on the disk. Predictions that wait here go first.
 
         Raises:
+            FeedbackError: Its prediction is not known, but may be among those that still wait.
             Exception: The recorder's own, where it cannot keep it.
         """
-        self.flush()
-        return self._recorder.record_feedback(rows)
+        flushed = self.flush()
+        outcomes = self._recorder.record_feedback(rows)
+        if UNKNOWN in outcomes and not flushed:
+            raise FeedbackError("predictions still wait to be kept", where="store", mend="send it again later")
+        return outcomes
 
-    def flush(self) -> None:
-        """Wait until all predictions that were queued before are kept."""
+    def flush(self) -> bool:
+        """Wait until all predictions that were queued before are kept; False where that takes too long."""
         done = threading.Event()
         self._queue.put(done)
-        done.wait(FLUSH_SECONDS)
+        return done.wait(FLUSH_SECONDS)
 
     def close(self) -> None:
         """Keep what waits, and end."""
