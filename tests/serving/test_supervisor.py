@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from flywheel.errors import ConfigError, FlywheelError
 from flywheel.serve import serve
 from flywheel.serving.served import Champion
 from flywheel.serving.settings import ServingSettings, load_settings
-from flywheel.serving.supervisor import Supervisor
+from flywheel.serving.supervisor import Supervisor, remove_left_folders
 
 
 class Fixed:
@@ -53,6 +54,34 @@ def test_workers_that_cannot_start_end_the_server(champion: Champion) -> None:
     command = [sys.executable, "-c", "import sys; sys.exit(3)"]
     with pytest.raises(ConfigError, match=r"workers cannot start \(exit code 3\)"):
         Supervisor(settings, Fixed(champion), command, {}, lambda line: None).run()
+
+
+def test_what_a_killed_server_left_is_removed_at_the_next_start_and_a_running_ones_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, champion: Champion
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    # What a server does at its start, as far as its workers' folder goes; then it waits, and is killed.
+    program = "from flywheel.serving import supervisor; supervisor._own_folder(); print(1, flush=True); input()"
+    started = [
+        subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    assert all(one.stdout is not None and one.stdout.readline() == "1\n" for one in started)
+    killed, running = started
+    killed.kill()
+    killed.communicate()
+    other = tmp_path / "flywheel-serve-file"
+    other.write_text("no folder")
+    assert len(list(tmp_path.iterdir())) == 3
+    command = [sys.executable, "-c", "import sys; sys.exit(3)"]
+    with pytest.raises(ConfigError, match="workers cannot start"):
+        Supervisor(ServingSettings(port=0), Fixed(champion), command, {}, lambda line: None).run()
+    left = set(tmp_path.iterdir()) - {other}
+    assert len(left) == 1, "that of the server that still runs"
+    running.communicate("\n")
+    remove_left_folders()
+    assert set(tmp_path.iterdir()) == {other}
 
 
 def test_settings_are_read_and_checked(root: Path, tmp_path: Path, write: Callable[[str], Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import shutil
@@ -29,6 +30,8 @@ log = logging.getLogger("flywheel")
 
 TICK_SECONDS = 0.1
 BACKLOG = 2048
+FOLDER = "flywheel-serve-"
+"""Begins the name of the folder, among the temporary ones, that the workers' metrics are in."""
 MAX_FAILED_STARTS = 3
 KILL_AFTER_SECONDS = 5.0
 
@@ -78,7 +81,8 @@ class Supervisor:
         """
         check_address(self._settings.host, self._tokens)
         self._champions = self._source.first()
-        folder = Path(tempfile.mkdtemp(prefix="flywheel-serve-"))
+        remove_left_folders()
+        folder, held = _own_folder()
         before = {name: signal.signal(name, self._stopped) for name in (signal.SIGTERM, signal.SIGINT)}
         try:
             with contextlib.closing(self._listening()) as listener:
@@ -88,6 +92,7 @@ class Supervisor:
             for name, handler in before.items():
                 signal.signal(name, handler)
             shutil.rmtree(folder, ignore_errors=True)
+            os.close(held)
 
     def _stopped(self, *_: object) -> None:
         self._stop.set()
@@ -169,6 +174,33 @@ class Supervisor:
                 worker.process.kill()
                 worker.process.wait()
             worker.close()
+
+
+def remove_left_folders() -> None:
+    """Remove the metrics of servers that were killed: nobody else does. A server that runs holds its folder locked."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+        with contextlib.suppress(OSError):  # another user's, no folder, gone meanwhile, or held
+            number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if os.fstat(number).st_uid == os.getuid():
+                    fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(folder)
+            finally:
+                os.close(number)
+
+
+def _own_folder() -> tuple[Path, int]:
+    """Make the folder of the workers' metrics, and hold it locked; the kernel lets go however the process ends."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=FOLDER))
+        try:
+            number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue  # another server that has just started took it for one that was left
+        fcntl.flock(number, fcntl.LOCK_EX)
+        if folder.is_dir():
+            return folder, number
+        os.close(number)
 
 
 class _Worker:
