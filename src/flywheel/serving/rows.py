@@ -35,13 +35,16 @@ class RowReader:
         names: The inputs of a row, in order.
         required: Those that each row must have.
         media: Those that may be an encoded file.
+        texts: Those that must be a text.
     """
 
     def __init__(self, schema: Json, max_rows: int, aliases: Mapping[str, str] | None = None) -> None:
         self.names = tuple(schema["properties"])
         self.required = tuple(schema.get("required", ()))
         self.media = tuple(name for name, spec in schema["properties"].items() if _is_media(spec))
+        self.texts = tuple(name for name, spec in schema["properties"].items() if _is_text(spec))
         self.max_rows, self.aliases = max_rows, dict(aliases or {})
+        self._nullable = {name for name, spec in schema["properties"].items() if "null" in spec.get("type", ())}
         self._indices: dict[tuple[str, ...], pd.Index] = {}
         self._known, self._must = frozenset(self.names), frozenset(self.required)
 
@@ -70,13 +73,13 @@ class RowReader:
         """Check one row's names; where there is one input only, its bare value will do.
 
         Raises:
-            DataError: An input is missing or not known.
+            DataError: An input is missing or not known, or is a number where the schema says text.
         """
         if not isinstance(instance, dict):
             if len(self.names) != 1:
                 mend = f"name the inputs {', '.join(self.names)}"
                 raise DataError(WHERE, place, f"is a {_kind(instance)}, not a mapping", mend=mend)
-            return {self.names[0]: instance}
+            instance = {self.names[0]: instance}
         row: Json = instance
         if self.aliases:
             names = [name if (new := self.aliases.get(name, name)) in instance else new for name in map(str, instance)]
@@ -86,7 +89,12 @@ class RowReader:
             raise DataError(WHERE, place, f"has '{name[:80]}', which is no input", mend=nearest(name[:80], self.names))
         if not self._must <= row.keys():
             name = next(name for name in self.required if name not in row)
-            raise DataError(WHERE, place, f"has no '{name}'", mend=nearest(name, row))
+            mend = "give it; null where it is not known" if name in self._nullable else "give it"
+            raise DataError(WHERE, place, f"has no '{name}'", mend=mend)
+        for name in self.texts:
+            if isinstance(row.get(name), int | float):
+                what = f"{name} is a {_kind(row[name])}, not a text"
+                raise DataError(WHERE, place, what, mend="put it in quotes")
         return row
 
     def check_number(self, num_rows: int) -> None:
@@ -158,6 +166,10 @@ def _depth(body: bytes) -> int:
 
 def _is_media(spec: Json) -> bool:
     return "contentEncoding" in spec or any(_is_media(one) for one in (*spec.get("anyOf", ()), *spec.get("allOf", ())))
+
+
+def _is_text(spec: Json) -> bool:
+    return spec.get("type") == "string" and "contentEncoding" not in spec
 
 
 def _kind(value: Any) -> str:
