@@ -16,6 +16,7 @@ import numpy as np
 
 from bench.record import Table
 from flywheel.instantiate import build
+from flywheel.kind import READER
 from flywheel.monitor import making
 from flywheel.monitor.distribution import Distribution, distribution_of
 from flywheel.monitor.drift import compare
@@ -52,7 +53,7 @@ class Rows:
 
     def __init__(self, name: str) -> None:
         self.processed, self.feedback = Path("data/processed") / name, Path("data/feedback") / name
-        reader = build(load_task(name).data.reader.read, where="data.reader.read")
+        reader = build(load_task(name).data.reader.read, READER, where="data.reader.read")
         self.splits = reader.read(Path("data/raw") / name)
         model = Path("artifacts") / name / "export/fp32.onnx"
         self.predictor = Predictor.load(model, self.processed / "preprocessor.json", threads=1)

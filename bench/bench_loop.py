@@ -24,6 +24,7 @@ import numpy as np
 from bench.closed_loop import Closed, Row, Traffic, close_the_loop
 from bench.record import Table
 from flywheel.instantiate import build
+from flywheel.kind import READER
 from flywheel.monitor import making
 from flywheel.params import load_task
 
@@ -126,7 +127,7 @@ def _rows(
     name: str, split: str, number: int, wanted: Callable[[str], bool] = lambda label: True
 ) -> list[tuple[Row, str]]:
     """Raw rows of a processed split with their labels, as a client has them."""
-    splits = build(load_task(name).data.reader.read, where="data.reader.read").read(Path("data/raw") / name)
+    splits = build(load_task(name).data.reader.read, READER, where="data.reader.read").read(Path("data/raw") / name)
     numbers = making.rows_of(Path("data/processed") / name / f"{split}.safetensors")
     numbers = np.random.default_rng(0).permutation(numbers)
     found: list[tuple[Row, str]] = []

@@ -105,6 +105,7 @@ def score(words: list[str], model: Path, *, with_baseline: bool) -> tuple[dict[s
     from flywheel.compose import compose_task
     from flywheel.evaluate import predict
     from flywheel.instantiate import build
+    from flywheel.kind import REPORT
     from flywheel.model.network import load_network
     from flywheel.params import task_from
     from flywheel.prepare import processed_for
@@ -115,7 +116,7 @@ def score(words: list[str], model: Path, *, with_baseline: bool) -> tuple[dict[s
     settings = task_from(compose_task(ROOT, words), "")
     data = processed_for(settings)
     meta = json.loads((data / "meta.json").read_text())
-    report = build(settings.metric.report, where="metric.report", meta=meta)
+    report = build(settings.metric.report, REPORT, where="metric.report", meta=meta)
     names = [name for name, num_rows in meta["num_rows"].items() if num_rows]
     splits = {name: Examples(data / f"{name}.safetensors", meta["inputs"]) for name in names}
     network = load_network(model)

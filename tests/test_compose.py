@@ -1,12 +1,15 @@
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from flywheel.compose import compose_command_line, compose_params, compose_task, is_stale, write_params
+from flywheel.config import TaskConfig
 from flywheel.errors import ConfigError
-from flywheel.instantiate import check_node
+from flywheel.instantiate import check_targets
 
 
 def test_committed_params_are_what_conf_composes_to(root: Path) -> None:
@@ -20,6 +23,14 @@ def test_params_are_byte_for_byte_what_dvc_writes(project: Path) -> None:
     assert (project / "by_dvc.yaml").read_text() == compose_params(project, check=False)
 
 
+def with_defaults(option: Path) -> Any:
+    """An option's settings, over those of the options that it starts from."""
+    own = OmegaConf.load(option)
+    names = [name for name in own.pop("defaults", []) if isinstance(name, str) and name != "_self_"]
+    started = [OmegaConf.create(with_defaults(option.with_name(f"{name}.yaml"))) for name in names]
+    return OmegaConf.to_container(OmegaConf.merge(*started, own))
+
+
 @pytest.mark.parametrize(
     "group", ["model", "augment", "loss", "optimizer", "scheduler", "metric", "preprocess", "data"]
 )
@@ -27,7 +38,7 @@ def test_every_option_of_every_group_names_things_that_exist(root: Path, group: 
     options = sorted((root / "conf" / group).glob("*.yaml"))
     assert options
     for option in options:
-        check_node(yaml.safe_load(option.read_text()), f"{group}.{option.stem}")
+        check_targets(TaskConfig, {group: with_defaults(option)}, option.stem)
 
 
 def test_every_task_composes(root: Path) -> None:
@@ -82,6 +93,47 @@ def test_a_task_file_whose_first_line_is_not_the_package_says_so(project: Path) 
     task.write_text("# my task\n" + task.read_text())
     with pytest.raises(ConfigError, match="make `# @package _global_` its very first line"):
         compose_task(project, ["task=digits"])
+
+
+EVIL = "{_target_: pytorch_lightning.cli.instantiate_class, args: touch pwned, init: {class_path: os.system}}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (f"augment: {EVIL}", "augment: target 'pytorch_lightning.cli.instantiate_class' is not allowed"),
+        (f"loss: {{link: {{_target_: torch.nn.Softmax, dim: {EVIL}}}}}", "loss.link.dim"),
+        (f"metric: {{train: {{odd: {EVIL}}}}}", "metric.train.odd"),
+        (f"export: {{variants: {{odd: {{make: {EVIL}}}}}}}", "export.variants.odd.make"),
+        (f"hydra: {{callbacks: {{odd: {EVIL}}}}}", "hydra.callbacks: is set by a task"),
+        ("hydra: {job_logging: {handlers: {odd: {(): os.system, command: touch pwned}}}}", "hydra.job_logging"),
+        ("hydra: {job: {env_set: {LD_PRELOAD: ./odd.so}}}", "hydra.job: is set by a task"),
+        ("hydra: {verbose: true}", "hydra.verbose: is set by a task"),
+        ("hydra: {launcher: {odd: 1}}", "task/digits"),
+        ("hydra: {searchpath: [file:///tmp]}", "searchpath"),
+        ("data: {title: '${oc.env:HOME}'}", "reads $HOME of the environment"),
+        ("data: {title: '${oc.${name}:HOME}'}", ""),
+        ("name: !!python/object/apply:os.system [touch pwned]", "conf"),
+    ],
+)
+def test_a_task_file_runs_nothing_and_reads_no_secret(project: Path, lines: str, said: str) -> None:
+    task = project / "conf/task/digits.yaml"
+    text = "\n".join(line for line in task.read_text().splitlines() if not line.startswith("name:"))
+    task.write_text(f"{text}\nname: digits\n" if not lines.startswith("name:") else text)
+    key = lines.partition(":")[0]
+    kept = yaml.safe_load(task.read_text())
+    if key in kept and key != "name":  # YAML has each key once: the new lines go below the old ones
+        kept.pop(key)
+    task.write_text("# @package _global_\n" + yaml.safe_dump(kept, sort_keys=False) + lines + "\n")
+    for compose in (
+        lambda: compose_command_line(["task=digits"]).check_targets(),
+        lambda: compose_task(project, ["task=digits"]),
+    ):
+        with pytest.raises(ConfigError) as error:
+            compose()
+        assert said in str(error.value)
+        assert "\n" not in str(error.value)
+    assert not (project / "pwned").exists()
 
 
 def test_broken_yaml_is_one_line(project: Path) -> None:

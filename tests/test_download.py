@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from flywheel.instantiate import build
+from flywheel.kind import READER
 from flywheel.params import load_params, load_task
 from flywheel.source.check import check_download
 
@@ -114,4 +115,4 @@ def test_the_projects_own_data_sets_are_complete(project: Path, with_tasks: Call
     read = {key: value for key, value in data.reader.read.items() if key != "_target_"}
     named = {value for value in read.values() if isinstance(value, str)}
     assert named == set(data.download.files)  # the reader reads just what is downloaded
-    assert build(data.reader.read, where="data.reader.read").classes in (None, read.get("classes"))
+    assert build(data.reader.read, READER, where="data.reader.read").classes in (None, read.get("classes"))

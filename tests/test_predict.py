@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 
 from flywheel.errors import DataError, FlywheelError, RegistryError
 from flywheel.instantiate import build
+from flywheel.kind import READER
 from flywheel.predict import predict, table
 from flywheel.register import register
 
@@ -21,7 +22,7 @@ from flywheel.register import register
 def test_images(digits: Any) -> np.ndarray[Any, Any]:
     """The raw pictures of the test rows, in the order of the test set."""
     rows = load_file(digits.folder / digits.processed / "test.safetensors")["row"]
-    reader = build(digits.task.data.reader.read, where="read")
+    reader = build(digits.task.data.reader.read, READER, where="read")
     frame = pd.concat(reader.read(digits.folder / digits.raw)["train"].chunks(1000))
     return np.stack(frame.loc[rows, "image"].tolist())
 

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
+from flywheel.config import TaskConfig
 from flywheel.digest import sha256_of_code, sha256_of_json
 from flywheel.errors import ConfigError, nearest
-from flywheel.instantiate import check_node
+from flywheel.hydra_guard import refuse_environment, without_hydra
+from flywheel.instantiate import check_targets
 from flywheel.params import project_root, state_dir, task_from
 from flywheel.stage import whole_file
 from flywheel.task_check import check_values, explained
@@ -66,9 +68,10 @@ def compose_task(root: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     return plain
 
 
-def _task_of(root: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """The same, with the targets not looked at: that imports torch."""
-    plain = _plain(_compose(root, "train", overrides))
+def _task_of(root: Path, overrides: Sequence[str], launcher: Sequence[str] = (), alone: Any = None) -> dict[str, Any]:
+    """The same, with the targets not looked at: that imports torch. `alone` is what composes without a task."""
+    composed = _compose(root, "train", [*launcher, *overrides], with_hydra=True)
+    plain = _plain(without_hydra(composed, alone or _compose(root, "train", [*launcher, "~task"], with_hydra=True)))
     if set(plain) - {"sweep"} == {"task"}:
         mend = "make `# @package _global_` its very first line"
         raise ConfigError("does not stand at the root", where=f"conf/task/{plain['task'].get('name')}.yaml", mend=mend)
@@ -81,7 +84,7 @@ def check_task(task: Any, where: str, root: Path) -> None:
     """Check all that can be known of a composed task before there are data; raises ConfigError."""
     task_from(task, where)
     try:
-        check_node(task, where)
+        check_targets(TaskConfig, task, where)
     except ConfigError as error:
         raise explained(error, task, root) from None
     check_values(task, where)
@@ -187,20 +190,21 @@ def compose_command_line(overrides: Sequence[str]) -> CommandLine:
     launcher = [str(one.input_line) for one in parsed if one.key_or_group.startswith(("hydra/", "hydra.launcher"))]
     base, swept = split([one for one in parsed if not one.is_hydra_override()])
     composed = _compose(root, "train", [*launcher, *base], with_hydra=True)
+    alone = _compose(root, "train", [*launcher, "~task"], with_hydra=True)
     sweep = sweep_from(_plain(composed.sweep) if composed.get("sweep") else None)
     space = dimensions(sweep.params, swept, sweep.method)
     firsts: dict[str, str] = {}
     for dimension in space:
         if dimension.exists(firsts):
             firsts[dimension.key] = dimension.samples[0]
-    tasks = [_task_of(root, [*base, *overrides_of(firsts)])]
+    tasks = [_task_of(root, [*base, *overrides_of(firsts)], launcher, alone)]
     for dimension in space:
         parent, _, needed = dimension.when.partition("=")
         others = firsts | ({parent: needed} if parent else {})
         for value in dimension.samples[1 if dimension.key in firsts else 0 : 20]:
             params = {**others, dimension.key: value}
             kept = {one.key: params[one.key] for one in space if one.key in params and one.exists(params)}
-            tasks.append(_task_of(root, [*base, *overrides_of(kept)]))
+            tasks.append(_task_of(root, [*base, *overrides_of(kept)], launcher, alone))
     return CommandLine(sweep, space, composed.hydra.launcher, tasks)
 
 
@@ -218,6 +222,7 @@ def _compose(root: Path, name: str, overrides: Sequence[str], *, with_hydra: boo
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
+    refuse_environment()
     with initialize_config_dir(str(root / "conf"), version_base=HYDRA_VERSION_BASE):
         try:
             return compose(name, overrides=list(overrides), return_hydra_config=with_hydra)
@@ -283,7 +288,8 @@ def _plain(config: Any) -> dict[str, Any]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line.removeprefix("ConfigError raised while resolving interpolation: ")  # the message is ours already
 
 
 def _joined(error: Exception) -> str:

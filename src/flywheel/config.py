@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from flywheel import kind
 from flywheel.config_data import DataConfig as DataConfig
 from flywheel.config_data import DownloadConfig as DownloadConfig
 from flywheel.config_data import FileConfig as FileConfig
@@ -43,8 +44,8 @@ class PreprocessConfig:
     """
 
     name: str
-    inputs: Node
-    target: Node
+    inputs: Annotated[Node, kind.PREPROCESSOR]
+    target: Annotated[Node, kind.TARGET]
     seed: int = 0
     validation: float = 0.2
     test: float = 0.2
@@ -75,7 +76,7 @@ class ModelConfig:
     """
 
     name: str
-    net: Node
+    net: Annotated[Node, kind.NET]
     watch: str
     init: str = "default"
 
@@ -99,8 +100,8 @@ class LossConfig:
         l2: Weight of half the sum of squared weights (biases excluded).
     """
 
-    criterion: Node
-    link: Node
+    criterion: Annotated[Node, kind.CRITERION]
+    link: Annotated[Node, kind.LINK]
     class_weights: str = "none"
     l1: float = 0.0
     l2: float = 0.0
@@ -173,8 +174,8 @@ class MetricConfig:
     """`train` are torchmetrics logged per epoch; `report` builds what evaluate does for this kind of target."""
 
     monitor: MonitorConfig
-    train: dict[str, Node]
-    report: Node
+    train: dict[str, Annotated[Node, kind.METRIC]]
+    report: Annotated[Node, kind.REPORT]
 
 
 @dataclass
@@ -192,7 +193,7 @@ class EvaluateConfig:
 
     num_bootstrap: int = 1000
     seed: int = 0
-    baseline: Node | None = None
+    baseline: Annotated[Node, kind.BASELINE] | None = None
     baseline_rows: int = 10000
     num_mistakes: int = 36
     published: PublishedConfig | None = None
@@ -202,7 +203,7 @@ class EvaluateConfig:
 class VariantConfig:
     """A form of the exported model, made of another; what fails it is beyond `max_loss`, or below `min_shrink`."""
 
-    make: Node
+    make: Annotated[Node, kind.VARIANT]
     of: str = "fp32"
     max_loss: float | None = None
     min_shrink: float = 0.0
@@ -257,10 +258,10 @@ class TaskConfig:
     data: DataConfig
     preprocess: PreprocessConfig
     model: ModelConfig
-    augment: Node
+    augment: Annotated[Node, kind.AUGMENTATION]
     loss: LossConfig
-    optimizer: Node
-    scheduler: Node
+    optimizer: Annotated[Node, kind.OPTIMIZER]
+    scheduler: Annotated[Node, kind.SCHEDULER]
     trainer: TrainerConfig
     metric: MetricConfig
     evaluate: EvaluateConfig

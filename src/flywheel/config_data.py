@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from flywheel import kind
 
 Node = dict[str, Any]
-"""A node with a `_target_`: `flywheel.instantiate.build` makes the object."""
+"""A node with a `_target_`; its place is annotated with the kind of object that `flywheel.instantiate.build` makes."""
 
 
 @dataclass
@@ -47,7 +49,7 @@ class ReaderConfig:
     """`name` is the module under `flywheel/reader/` (a DVC dependency); `read` builds the reader."""
 
     name: str
-    read: Node
+    read: Annotated[Node, kind.READER]
 
 
 @dataclass

@@ -39,6 +39,7 @@ def evaluate(task: TaskConfig) -> None:
         FlywheelError: The model or the data are missing or do not fit each other, or MLflow refused the results.
     """
     from flywheel.instantiate import build
+    from flywheel.kind import REPORT
     from flywheel.model.network import load_network
     from flywheel.report.folder import headline_of, metrics_of, write_folder
     from flywheel.report.learning import read_history
@@ -48,7 +49,7 @@ def evaluate(task: TaskConfig) -> None:
     history = read_history(artifacts / "model" / "history.csv")
     meta = read_json(data / "meta.json")
     _check_fit(network, meta, artifacts / "model")
-    report: Report = build(task.metric.report, where="metric.report", meta=meta)
+    report: Report = build(task.metric.report, REPORT, where="metric.report", meta=meta)
     evidence = _evidence(task, report, network, data, meta)
     metrics = metrics_of(report, evidence, network.model_sha256)
     with whole_folder(artifacts / "report") as folder:

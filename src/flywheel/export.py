@@ -32,6 +32,7 @@ def export(task: TaskConfig) -> None:
     from safetensors.numpy import save_file
 
     from flywheel.instantiate import build
+    from flywheel.kind import REPORT
     from flywheel.model.network import load_network
     from flywheel.registry.onnx_export import export_onnx
     from flywheel.registry.onnx_model import OnnxModel
@@ -42,7 +43,7 @@ def export(task: TaskConfig) -> None:
     check(task.export)
 
     def score(parity: Parity) -> dict[str, float | None]:
-        report = build(task.metric.report, where="metric.report", meta=loaded.meta)
+        report = build(task.metric.report, REPORT, where="metric.report", meta=loaded.meta)
         without_intervals = Bootstrap(len(parity.target), 0, 0)
         measured = report.measure(parity.target, parity.scores, without_intervals)
         return {name: metric.value for name, metric in measured.metrics.items() if name == report.headline}
@@ -90,12 +91,13 @@ def _add_variants(task: TaskConfig, meta: Json, parity: Parity, found: Json, fol
     from safetensors.numpy import save_file
 
     from flywheel.instantiate import build
+    from flywheel.kind import REPORT
     from flywheel.registry.variant.base import Material
     from flywheel.registry.variant.choice import scores_file
     from flywheel.registry.variant.judge import Exam, fp32_entry, make_variants
 
     processed, file = Path("data/processed") / task.name, folder / f"{VARIANT}.onnx"
-    report = build(task.metric.report, where="metric.report", meta=meta)
+    report = build(task.metric.report, REPORT, where="metric.report", meta=meta)
     exam = Exam(report, processed / "test.safetensors", parity.target, parity.scores, file.stat().st_size)
     material = Material(file, meta["inputs"], processed / "train.safetensors", parity.row)
     entries, passed = make_variants(task.export, material, exam, folder)

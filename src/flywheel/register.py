@@ -38,15 +38,16 @@ def register(task: TaskConfig) -> None:
         FlywheelError: An input is missing or damaged, or the gate's rules cannot be meant.
     """
     from flywheel.instantiate import build
+    from flywheel.kind import READER, REPORT
     from flywheel.registry import aliases, gate, versions
     from flywheel.tracking import open_run, prepare
 
     check(task.export)
     meta = read_json(Path("data/processed") / task.name / "meta.json")
-    report: Report = build(task.metric.report, where="metric.report", meta=meta)
+    report: Report = build(task.metric.report, REPORT, where="metric.report", meta=meta)
     gate.check_rules(task.register, report)
     places = _places(task, meta)
-    splits: Splits = build(task.data.reader.read, where="data.reader.read").read(places.raw)
+    splits: Splits = build(task.data.reader.read, READER, where="data.reader.read").read(places.raw)
     candidate = _candidate(task, report, places, meta)
     client = prepare()
     with aliases.locked(task.name), open_run(task.name, candidate.model_sha256, client) as run_id:

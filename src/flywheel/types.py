@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,6 +40,18 @@ class Split:
 
 Splits = dict[str, Split]
 """`train` always, `test` where the data set has an official one, `validation` likewise."""
+
+
+class Reader(ABC):
+    """Reads a data set's files; what `data.reader.read` builds is one."""
+
+    @abstractmethod
+    def read(self, raw_dir: Path) -> Splits:
+        """Give the splits, each of which reads its rows when a chunk is asked for.
+
+        Raises:
+            DataError: A file is missing or is not what it should be.
+        """
 
 
 @dataclass(frozen=True)

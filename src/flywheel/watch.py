@@ -205,6 +205,7 @@ def table(check: Check) -> Table:
 def _made_now(version: Version, folder: Path) -> Reference:
     from flywheel.digest import sha256_of
     from flywheel.instantiate import build
+    from flywheel.kind import READER
     from flywheel.monitor.making import make_reference
     from flywheel.params import load_task, project_root
     from flywheel.registry.package import open_package
@@ -220,7 +221,7 @@ def _made_now(version: Version, folder: Path) -> Reference:
     ):
         why = "has no reference, and the data here are not those it was trained on"
         raise DataError(str(version), None, why, mend=mend)
-    reader = build(load_task(version.task).data.reader.read, where="data.reader.read")
+    reader = build(load_task(version.task).data.reader.read, READER, where="data.reader.read")
     splits = reader.read(root / "data/raw" / version.task)
     feedback = root / "data/feedback" / version.task
     return make_reference(open_package(folder), splits, feedback, processed, version.model_sha256)

@@ -92,8 +92,9 @@ class World:
         from safetensors.numpy import load_file
 
         from flywheel.instantiate import build
+        from flywheel.kind import READER
 
-        splits = build(self.task.data.reader.read, where="read").read(self.raw)
+        splits = build(self.task.data.reader.read, READER, where="read").read(self.raw)
         source = splits[split if split in splits else "train"]
         frame = pd.concat(source.chunks(10_000))
         return frame.loc[load_file(self.processed / f"{split}.safetensors")["row"]]

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from flywheel.instantiate import build
+from flywheel.kind import CRITERION
 from flywheel.learner.criterion import BinaryCrossEntropy
 
 TARGET = torch.tensor([0, 1, 1, 0, 1])
@@ -34,8 +35,8 @@ def test_a_logit_for_each_class_is_judged_against_the_rest(logits: torch.Tensor)
 
 def test_it_is_built_from_configuration_with_class_weights(logits: torch.Tensor) -> None:
     node = {"_target_": "flywheel.learner.criterion.BinaryCrossEntropy", "label_smoothing": 0.0}
-    weighted = build(node, where="loss", weight=torch.tensor([1.0, 3.0]))
-    assert weighted(logits, TARGET) != build(node, where="loss")(logits, TARGET)
+    weighted = build(node, CRITERION, where="loss", weight=torch.tensor([1.0, 3.0]))
+    assert weighted(logits, TARGET) != build(node, CRITERION, where="loss")(logits, TARGET)
 
 
 def test_what_cannot_be() -> None:

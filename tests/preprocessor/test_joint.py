@@ -13,6 +13,7 @@ import pytest
 
 from flywheel.errors import ConfigError, DataError
 from flywheel.instantiate import build
+from flywheel.kind import PREPROCESSOR
 from flywheel.preprocessor.image import ImagePreprocessor
 from flywheel.preprocessor.joint import JointPreprocessor, inputs_of
 from flywheel.preprocessor.target import ClassTarget
@@ -31,7 +32,7 @@ IMAGE = {"_target_": "flywheel.preprocessor.image.ImagePreprocessor"}
 def make(parts: dict[str, Any] | None = None, **given: Any) -> JointPreprocessor:
     node = {"_target_": "flywheel.preprocessor.joint.JointPreprocessor", **given}
     node["parts"] = {"photo": IMAGE, "caption": words("caption")} if parts is None else parts
-    made = build(node, where="preprocess.inputs")
+    made = build(node, PREPROCESSOR, where="preprocess.inputs")
     assert isinstance(made, JointPreprocessor)
     return made
 
@@ -74,7 +75,7 @@ def test_inputs_and_meta_carry_the_part_s_name(fitted: JointPreprocessor, frame:
 
 
 def test_a_part_gives_what_it_gives_alone(fitted: JointPreprocessor, frame: pd.DataFrame) -> None:
-    alone = build(words("caption"), where="here")
+    alone = build(words("caption"), PREPROCESSOR, where="here")
     alone.fit([frame])
     np.testing.assert_array_equal(fitted.transform(frame)["caption_tokens"], alone.transform(frame)["tokens"])
 
@@ -191,7 +192,7 @@ def test_parts_that_read_other_rows_are_told(fitted: JointPreprocessor, tmp_path
 
 
 def test_columns_keep_parts_apart(frame: pd.DataFrame) -> None:
-    parts = {"photo": Probe(), "caption": build(words("caption"), where="here")}
+    parts = {"photo": Probe(), "caption": build(words("caption"), PREPROCESSOR, where="here")}
     JointPreprocessor(parts, {"caption": ["caption"]}).clean(frame)
     assert parts["photo"].seen == ["image", "label"]
     JointPreprocessor(parts, {"photo": ["image"]}).clean(frame)

@@ -10,6 +10,7 @@ import pytest
 
 from flywheel.errors import DataError
 from flywheel.instantiate import build
+from flywheel.kind import PREPROCESSOR
 from flywheel.preprocessor.tabular import TabularPreprocessor
 
 ROWS = 40
@@ -96,7 +97,7 @@ def test_chunks_change_nothing(fitted: TabularPreprocessor, chunk: int) -> None:
 
 def test_json_gives_an_equal_preprocessor(fitted: TabularPreprocessor) -> None:
     state = json.loads(json.dumps(fitted.to_json()))
-    again = build({"_target_": TARGET}, where="x").from_json(state)
+    again = build({"_target_": TARGET}, PREPROCESSOR, where="x").from_json(state)
     assert again.to_json() == fitted.to_json()
     for name, array in fitted.transform(table(seed=1)).items():
         assert (again.transform(table(seed=1))[name] == array).all()

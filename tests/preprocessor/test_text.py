@@ -10,6 +10,7 @@ import pytest
 
 from flywheel.errors import ConfigError, DataError
 from flywheel.instantiate import build
+from flywheel.kind import PREPROCESSOR
 from flywheel.preprocessor.text import TextPreprocessor
 from flywheel.preprocessor.tokeniser.bpe import BpeTokeniser
 from flywheel.preprocessor.tokeniser.word import WordTokeniser
@@ -31,10 +32,10 @@ def test_it_is_built_from_nested_nodes() -> None:
     tokeniser = {"_target_": "flywheel.preprocessor.tokeniser.word.WordTokeniser", "vocabulary_size": 5}
     node = {"_target_": "flywheel.preprocessor.text.TextPreprocessor", "tokeniser": tokeniser,
             "cleaning": {"lowercase": True}}  # fmt: skip
-    made = build(node, where="preprocess.inputs")
+    made = build(node, PREPROCESSOR, where="preprocess.inputs")
     assert (made.tokeniser.max_size, made.cleaning.lowercase) == (5, True)
     with pytest.raises(ConfigError, match="shout"):
-        build({**node, "cleaning": {"shout": True}}, where="preprocess.inputs")
+        build({**node, "cleaning": {"shout": True}}, PREPROCESSOR, where="preprocess.inputs")
 
 
 def test_transform_cleans_and_pads() -> None:

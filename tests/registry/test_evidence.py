@@ -41,9 +41,10 @@ def test_stored_scores_are_those_of_the_export(version: Path, digits: Any) -> No
 def test_scores_made_anew_from_raw_rows_are_the_stored_ones_to_the_bit(version: Path, digits: Any) -> None:
     """No skew: reading, cleaning and encoding in a batch of raw rows gives what preprocessing the data set gave."""
     from flywheel.instantiate import build
+    from flywheel.kind import READER
 
     like = stored_scores(version)
-    splits = build(digits.task.data.reader.read, where="read").read(digits.folder / digits.raw)
+    splits = build(digits.task.data.reader.read, READER, where="read").read(digits.folder / digits.raw)
     found = rescored(version, splits, like)
     assert np.array_equal(found.scores, like.scores)
     assert np.array_equal(found.row, like.row)

@@ -8,6 +8,7 @@ import pytest
 
 from flywheel.errors import ConfigError
 from flywheel.instantiate import build
+from flywheel.kind import BASELINE
 from flywheel.preprocessor.image import ImagePreprocessor
 from flywheel.report.baseline import BaselineData, logistic_regression, stratified
 
@@ -116,7 +117,7 @@ def test_train_of_one_class_is_stated(make_examples: MakeExamples, data: Callabl
 def test_a_bad_penalty_names_its_key() -> None:
     node = {"_target_": "flywheel.report.baseline.logistic_regression", "c": [0.0]}
     with pytest.raises(ConfigError, match=r"evaluate\.baseline.*c must hold positive numbers"):
-        build(node, where="evaluate.baseline")
+        build(node, BASELINE, where="evaluate.baseline")
 
 
 def test_stratified_keeps_shares_and_every_class() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from flywheel.errors import ConfigError
 from flywheel.instantiate import build
+from flywheel.kind import BASELINE
 from flywheel.report.baseline import BaselineData
 from flywheel.report.examples import Examples
 from flywheel.report.tree_baseline import gradient_boosting
@@ -92,6 +93,6 @@ def test_one_class_is_always_answered(data: Make) -> None:
 
 def test_it_is_built_from_configuration() -> None:
     node = {"_target_": "flywheel.report.tree_baseline.gradient_boosting"}
-    assert build(node, where="evaluate.baseline").title == "gradient boosting"
+    assert build(node, BASELINE, where="evaluate.baseline").title == "gradient boosting"
     with pytest.raises(ConfigError, match="learning_rate > 0"):
-        build({**node, "learning_rate": 0}, where="evaluate.baseline")
+        build({**node, "learning_rate": 0}, BASELINE, where="evaluate.baseline")

@@ -28,6 +28,7 @@ from starlette.testclient import TestClient
 from tests.serving.site import chromium, page, site  # noqa: F401 - fixtures of the pages' tests
 
 from flywheel.instantiate import build
+from flywheel.kind import READER
 from flywheel.serving.app import make_gateway
 from flywheel.serving.metrics import Metrics
 from flywheel.serving.record import Feedback, Prediction
@@ -206,7 +207,7 @@ def client(client_of: Callable[..., TestClient]) -> TestClient:
 def test_images(digits: Any) -> Array:
     """The raw pictures of the test rows of digits, in the order of the test set, uint8 [N, 8, 8]."""
     rows = load_file(digits.folder / digits.processed / "test.safetensors")["row"]
-    reader = build(digits.task.data.reader.read, where="read")
+    reader = build(digits.task.data.reader.read, READER, where="read")
     frame = pd.concat(reader.read(digits.folder / digits.raw)["train"].chunks(1000))
     return np.stack(frame.loc[rows, "image"].tolist())
 

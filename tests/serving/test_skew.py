@@ -37,6 +37,7 @@ def build_champion(task_name: str, root: Path) -> tuple[Champion, pd.DataFrame, 
     from flywheel.digest import sha256_of
     from flywheel.export import export
     from flywheel.instantiate import build
+    from flywheel.kind import READER
     from flywheel.model.network import build_network, save_network
     from flywheel.params import load_task
     from flywheel.preprocessor.pipeline import preprocess
@@ -56,7 +57,7 @@ def build_champion(task_name: str, root: Path) -> tuple[Champion, pd.DataFrame, 
     sha256 = save_network(artifacts / "model", build_network(node, meta), description)
     export(task)
     stored = load_file(artifacts / "export/scores.safetensors")
-    splits = build(task.data.reader.read, where="read").read(raw)
+    splits = build(task.data.reader.read, READER, where="read").read(raw)
     frame = pd.concat((splits.get("test") or splits["train"]).chunks(1000)).loc[stored["row"]]
     folder = Path("version") / task_name
     for source, name in (

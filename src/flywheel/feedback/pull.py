@@ -25,6 +25,7 @@ from flywheel.feedback.rules import Candidate, Refused, choose
 from flywheel.feedback.settings import check_settings
 from flywheel.feedback.store import Answered, FeedbackStore, microseconds
 from flywheel.instantiate import build
+from flywheel.kind import READER
 from flywheel.preprocessor.task import TaskPreprocessor, load_preprocessor
 from flywheel.stage import read_json
 from flywheel.types import Json
@@ -75,7 +76,7 @@ def pull(task: TaskConfig, store: FeedbackStore, raw: Path, processed: Path, fol
     """
     check_settings(task.feedback, f"tasks.{task.name}.feedback")
     preprocessor = load_preprocessor(processed / "preprocessor.json")
-    splits = build(task.data.reader.read, where=f"tasks.{task.name}.data.reader.read").read(raw)
+    splits = build(task.data.reader.read, READER, where=f"tasks.{task.name}.data.reader.read").read(raw)
     keeps_equal = task.preprocess.overlap == "keep"
     frozen = read_frozen(processed, splits, preprocessor.inputs, keeps_equal=keeps_equal)
     own = read_own(processed)

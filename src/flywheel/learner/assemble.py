@@ -10,12 +10,13 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from flywheel.config import LossConfig, TaskConfig
 from flywheel.errors import ConfigError
 from flywheel.instantiate import build
+from flywheel.kind import AUGMENTATION, CRITERION, METRIC, OPTIMIZER, SCHEDULER
 from flywheel.learner.callbacks import Agreed, Unwritten
 from flywheel.learner.data import Blocks, Part, mixed_seed, open_part, padding_of
 from flywheel.learner.distillation import Distillation, load_parent
@@ -169,11 +170,13 @@ def _learner(
     parent: LoadedNetwork | None,
 ) -> Learner:
     def make_optimizer(parameters: list[nn.Parameter]) -> Optimizer:
-        made: Optimizer = build(task.optimizer, where="optimizer", params=parameters)
+        made: Optimizer = build(task.optimizer, OPTIMIZER, where="optimizer", params=parameters)
         return made
 
     total_steps = steps_per_epoch * task.trainer.max_epochs
-    metrics = {name: build(node, where=f"metric.train.{name}", meta=meta) for name, node in task.metric.train.items()}
+    metrics = {
+        name: build(node, METRIC, where=f"metric.train.{name}", meta=meta) for name, node in task.metric.train.items()
+    }
     criterion = _criterion(task.loss, meta)
     if ranks:
         must_be_a_mean(criterion)
@@ -185,7 +188,7 @@ def _learner(
         make_scheduler=partial(_scheduler, task.scheduler, total_steps),
         monitor=task.metric.monitor,
         metrics=metrics,
-        augmentation=build(task.augment, where="augment", meta=meta),
+        augmentation=build(task.augment, AUGMENTATION, where="augment", meta=meta),
         seed=task.seed,
         clip_norm=task.trainer.gradient_clip_norm,
         compile_net=task.trainer.compile,
@@ -196,13 +199,13 @@ def _learner(
 
 
 def _scheduler(node: dict[str, Any], total_steps: int, optimizer: Optimizer) -> Any:
-    return build(node, where="scheduler", optimizer=optimizer, total_steps=total_steps)
+    return build(node, SCHEDULER, where="scheduler", optimizer=optimizer, total_steps=total_steps)
 
 
 def _criterion(loss: LossConfig, meta: Json) -> nn.Module:
-    given: dict[str, Tensor] = {}
+    given: dict[str, Any] = {}
     if loss.class_weights != "none":
         counts = torch.tensor(meta["class_counts"], dtype=torch.float32)
         given["weight"] = (counts.sum() / (len(counts) * counts)) ** CLASS_WEIGHTS[loss.class_weights]
-    made: nn.Module = build(loss.criterion, where="loss.criterion", meta=meta, **given)
+    made: nn.Module = build(loss.criterion, CRITERION, where="loss.criterion", meta=meta, **given)
     return made

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from flywheel.digest import sha256_of
 from flywheel.errors import ConfigError, ModelError
 from flywheel.instantiate import build
+from flywheel.kind import LINK, NET
 from flywheel.types import Json
 
 FORMAT = 1
@@ -93,14 +94,16 @@ class LoadedNetwork:
         return scores
 
 
-def build_network(net_node: Mapping[str, Any], meta: Json, *, where: str = "model.net") -> Network:
+def build_network(
+    net_node: Mapping[str, Any], meta: Json, *, where: str = "model.net", stored: bool = False
+) -> Network:
     """Make an untrained network for data described by `meta`.
 
     Raises:
         ConfigError: The node's target or arguments are wrong, or the net is one for other kinds of inputs.
     """
     try:
-        net = build(net_node, where=where, meta=meta)
+        net = build(net_node, NET, where=where, meta=meta, stored=stored)
     except ConfigError as error:
         lacking = re.fullmatch(r"meta\.json has no '(\w+)'", error.what)
         if not lacking or "did you mean" in str(error.mend):
@@ -146,21 +149,34 @@ def load_network(folder: Path) -> LoadedNetwork:
 
     Raises:
         ModelError: A file is missing or damaged, or the weights do not fit the description.
+        ConfigError: The description names a class that may not stand there.
     """
     try:
         description: Json = json.loads((folder / DESCRIPTION).read_text())
         weights = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
         raise ModelError("no trained model", where=error.filename, mend="run `dvc repro` to train it") from None
-    except (ValueError, SafetensorError) as error:
+    except (ValueError, RecursionError, SafetensorError) as error:
         raise ModelError(f"damaged: {error}", where=folder, mend="run `dvc checkout`, or train again") from None
-    if description.get("format") != FORMAT:
-        raise ModelError(f"format {description.get('format')!r}, not {FORMAT}", where=folder / DESCRIPTION)
-    network = build_network(description["net"], description["meta"])
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        given = description.get("format") if isinstance(description, dict) else None
+        raise ModelError(f"format {given!r}, not {FORMAT}", where=folder / DESCRIPTION, mend="train again")
+    try:
+        meta = description["meta"]
+        network = build_network(description["net"], meta, where=f"{DESCRIPTION}: net", stored=True)
+        link: nn.Module = build(description["link"], LINK, where=f"{DESCRIPTION}: link", meta=meta, stored=True)
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        why = f"does not describe a network: {_reason(error)}"
+        raise ModelError(why, where=folder / DESCRIPTION, mend="run `dvc checkout`, or train again") from None
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        why = str(error).split("\n")[1].strip() if "\n" in str(error) else str(error)
-        raise ModelError(f"weights do not fit: {why}", where=folder, mend="train again") from None
-    link = build(description["link"], where="loss.link", meta=description["meta"])
-    return LoadedNetwork(network.eval(), link.eval(), description["meta"], description, sha256_of(folder / WEIGHTS))
+        raise ModelError(f"weights do not fit: {_reason(error)}", where=folder, mend="train again") from None
+    return LoadedNetwork(network.eval(), link.eval(), meta, description, sha256_of(folder / WEIGHTS))
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line; `load_state_dict` says it in the second."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    text = lines[1] if len(lines) > 1 and isinstance(error, RuntimeError) else lines[0]
+    return f"{error!r}" if isinstance(error, LookupError) or not text else text

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from flywheel.errors import DataError
+from flywheel.instantiate import locate
+from flywheel.kind import Kind, name_of
 from flywheel.reader.format.table_file import TableFormat
 from flywheel.types import Dropped, Json, Preview
 
@@ -135,5 +138,45 @@ def digests_of(digests: Iterable[bytes]) -> np.ndarray[Any, Any]:
 
 
 def target_name(kind: type) -> str:
-    """The `_target_` under which `flywheel.instantiate` finds a class again."""
-    return f"{kind.__module__}.{kind.__qualname__}"
+    """The `_target_` under which `rebuild` finds a class again."""
+    return name_of(kind)
+
+
+def rebuild(state: Any, kind: Kind, file: str | Path, key: str) -> Any:
+    """Rebuild what `to_json` described, out of a file that anybody may have written.
+
+    Args:
+        state: What stands at `key` of the file.
+        kind: What may stand there.
+        file: Of the state, for messages.
+        key: Of the state, for messages.
+
+    Raises:
+        DataError: The state does not describe such an object, or not all of it was understood.
+        ConfigError: It names a class that may not stand there.
+    """
+    again = "run the preprocess stage again"
+    if not isinstance(state, dict):
+        raise DataError(file, None, f"has no '{key}'", mend=again)
+    found = locate(state, kind, where=f"{Path(file).name}: {key}", stored=True)
+    try:
+        made = found.from_json(state)
+        told = made.to_json()
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+        raise DataError(file, None, f"its {key} is no {found.__name__}'s: {error!r}", mend=again) from None
+    # A value that was read as another, or not at all, would change answers in silence.
+    if odd := _differs(state, told, key):
+        raise DataError(file, None, f"{odd} is no value of a {found.__name__}", mend=again)
+    return made
+
+
+def _differs(state: Any, told: Any, key: str) -> str:
+    """The first key of a state whose value is another in what was rebuilt of it; keys that it lacks are not missed."""
+    if isinstance(state, dict) and isinstance(told, dict):
+        pairs = [(state[name], told.get(name, ...), f"{key}.{name}") for name in state]
+    elif isinstance(state, list) and isinstance(told, list | tuple) and len(state) == len(told):
+        pairs = [(*pair, f"{key}[{number}]") for number, pair in enumerate(zip(state, told, strict=True))]
+    else:
+        same = isinstance(state, bool) == isinstance(told, bool) and state == told
+        return "" if same or (state != state and told != told) else key  # NaN is no number that equals itself
+    return next((found for pair in pairs if (found := _differs(*pair))), "")

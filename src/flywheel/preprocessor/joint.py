@@ -6,14 +6,21 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from flywheel.errors import DataError
-from flywheel.instantiate import locate
-from flywheel.preprocessor.base import DIGEST_BYTES, RESERVED_COLUMNS, Preprocessor, digests_of, target_name
+from flywheel.kind import PREPROCESSOR
+from flywheel.preprocessor.base import (
+    DIGEST_BYTES,
+    RESERVED_COLUMNS,
+    Preprocessor,
+    digests_of,
+    rebuild,
+    target_name,
+)
 from flywheel.preprocessor.chunks import Mapped
 from flywheel.reader.format.table_file import TableFormat
 from flywheel.types import Dropped, Json, Preview
@@ -180,7 +187,10 @@ class JointPreprocessor(Preprocessor):
             ConfigError: A part's class is outside the allow-list.
         """
         try:
-            parts = {name: _rebuilt(name, node) for name, node in state["parts"].items()}
+            parts = {
+                name: rebuild(node, PREPROCESSOR, "preprocessor.json", f"inputs.parts.{name}")
+                for name, node in state["parts"].items()
+            }
             return cls(parts, state["columns"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             why = f"its inputs are no JointPreprocessor's: {error!r}"
@@ -216,13 +226,6 @@ def inputs_of(name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """One part's inputs, under its own names."""
     prefix = f"{name}_"
     return {key.removeprefix(prefix): values for key, values in inputs.items() if key.startswith(prefix)}
-
-
-def _rebuilt(name: str, node: Json) -> Preprocessor:
-    kind = locate(node, f"preprocessor.json: inputs.parts.{name}")
-    if not (isinstance(kind, type) and issubclass(kind, Preprocessor)):
-        raise ValueError(f"{kind} is no Preprocessor")
-    return cast(Preprocessor, cast(Any, kind).from_json(node))
 
 
 def _hashes(rows: Array, num_bytes: int) -> Iterator[bytes]:

@@ -21,6 +21,7 @@ from flywheel.config import PreprocessConfig, TaskConfig
 from flywheel.digest import sha256_of
 from flywheel.errors import ConfigError, nearest
 from flywheel.instantiate import build
+from flywheel.kind import PREPROCESSOR, READER, TARGET
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.engine import Engine, Frames, Pass, RawData, engine_for
 from flywheel.preprocessor.feedback import check_manifest, feedback_record
@@ -59,9 +60,9 @@ def preprocess(task: TaskConfig, raw_dir: Path, feedback_dir: Path, target: Path
     settings = task.preprocess
     where = f"tasks.{task.name}"
     _check_settings(settings, f"{where}.preprocess")
-    reader = build(task.data.reader.read, where=f"{where}.data.reader.read")
-    inputs = cast(Preprocessor, build(settings.inputs, where=f"{where}.preprocess.inputs"))
-    labels = cast(Target, build(settings.target, where=f"{where}.preprocess.target"))
+    reader = build(task.data.reader.read, READER, where=f"{where}.data.reader.read")
+    inputs = cast(Preprocessor, build(settings.inputs, PREPROCESSOR, where=f"{where}.preprocess.inputs"))
+    labels = cast(Target, build(settings.target, TARGET, where=f"{where}.preprocess.target"))
     raw = RawData(reader, raw_dir, feedback_dir)
     own = raw.own()
     check_manifest(feedback_dir)

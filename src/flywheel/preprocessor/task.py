@@ -10,9 +10,9 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
+from flywheel import kind
 from flywheel.errors import ConfigError, DataError
-from flywheel.instantiate import locate
-from flywheel.preprocessor.base import Preprocessor
+from flywheel.preprocessor.base import Preprocessor, rebuild
 from flywheel.preprocessor.target import Target
 from flywheel.reader.format.table_file import TableFormat
 from flywheel.types import Json
@@ -81,21 +81,21 @@ def load_preprocessor(path: Path) -> TaskPreprocessor:
     """Rebuild a preprocessor from the file that `TaskPreprocessor.save` wrote.
 
     Raises:
-        DataError: The file is missing, is no JSON, or of another format.
-        ConfigError: It names a class outside the allow-list.
+        DataError: The file is missing, is no JSON, of another format, or does not describe a preprocessor.
+        ConfigError: It names a class that may not stand there.
     """
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(path, None, "missing", mend="run the preprocess stage") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(path, None, f"is no JSON: {error}", mend="run the preprocess stage") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         given = state.get("format") if isinstance(state, dict) else None
         why = f"has format {given}, this version reads {FORMAT}"
         raise DataError(path, None, why, mend="run the preprocess stage again")
-    inputs = _rebuild(state, "inputs", Preprocessor, path)
-    target = _rebuild(state, "target", Target, path)
+    inputs = rebuild(state.get("inputs"), kind.PREPROCESSOR, path, "inputs")
+    target = rebuild(state.get("target"), kind.TARGET, path, "target")
     return TaskPreprocessor(cast(Preprocessor, inputs), cast(Target, target), _table(state, path))
 
 
@@ -106,13 +106,3 @@ def _table(state: Json, path: Path) -> TableFormat:
     except (TypeError, ConfigError) as error:
         raise DataError(path, None, f"its 'table' is no table's form: {error}", mend=MEND) from None
     return table
-
-
-def _rebuild(state: Json, key: str, kind: type, path: Path) -> Any:
-    node = state.get(key)
-    if not isinstance(node, dict):
-        raise DataError(path, None, f"has no '{key}'", mend="run the preprocess stage again")
-    found = locate(node, f"{path.name}: {key}")
-    if not (isinstance(found, type) and issubclass(found, kind)):
-        raise DataError(path, None, f"'{node['_target_']}' is no {kind.__name__}")
-    return cast(Any, found).from_json(node)

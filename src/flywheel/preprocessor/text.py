@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from flywheel.errors import DataError
-from flywheel.instantiate import locate
-from flywheel.preprocessor.base import RESERVED_COLUMNS, Preprocessor, target_name
+from flywheel.kind import TOKENISER
+from flywheel.preprocessor.base import RESERVED_COLUMNS, Preprocessor, rebuild, target_name
 from flywheel.preprocessor.chunks import Mapped
 from flywheel.preprocessor.table_requests import read_table_requests
 from flywheel.preprocessor.text_cleaning import TextCleaning, near_text
@@ -176,10 +176,7 @@ class TextPreprocessor(Preprocessor):
             ConfigError: Its tokeniser is outside the allow-list.
         """
         try:
-            kind = locate(state["tokeniser"], "preprocessor.json: inputs.tokeniser")
-            if not (isinstance(kind, type) and issubclass(kind, Tokeniser)):
-                raise ValueError(f"{kind} is no Tokeniser")
-            tokeniser = kind.from_json(state["tokeniser"])
+            tokeniser = rebuild(state["tokeniser"], TOKENISER, "preprocessor.json", "inputs.tokeniser")
             # Versions that were registered before there were characters have no number of them.
             number = state.get("num_characters", 0)
             return cls(tokeniser, **{key: state[key] for key in OPTIONS}, num_characters=number)

@@ -18,7 +18,7 @@ from flywheel.reader.format.audio_archive import Member, members
 from flywheel.reader.format.audio_file import AUDIO_EXTENSIONS, AudioError
 from flywheel.reader.format.folder import composed
 from flywheel.reader.format.image_frame import object_column
-from flywheel.types import SPLITS, Split, SplitName, Splits
+from flywheel.types import SPLITS, Reader, Split, SplitName, Splits
 
 CLASS_FOLDERS = r"(?:(?P<split>train|validation|test)/)?(?P<label>[^/]+)/.+"
 """`<class>/x.wav`, or `train/<class>/x.wav` and `test/<class>/x.wav`."""
@@ -28,7 +28,7 @@ CHUNK_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class AudioFolderReader:
+class AudioFolderReader(Reader):
     r"""A recording a row, still encoded, in the column `audio`.
 
     Thousands of small files slow DVC down, so an archive is read as it is. Rows are in the order of the sorted paths

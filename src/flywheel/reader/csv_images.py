@@ -14,13 +14,13 @@ from flywheel.errors import ConfigError, DataError, nearest
 from flywheel.reader.format.image_frame import image_frame, rows_per_chunk
 from flywheel.reader.format.raw_file import open_raw, require_file
 from flywheel.reader.format.table import csv_chunks
-from flywheel.types import Split, Splits
+from flywheel.types import Reader, Split, Splits
 
 PARSED_BYTES = 8  # pandas holds each value as a 64-bit number
 
 
 @dataclass(frozen=True)
-class CsvImageReader:
+class CsvImageReader(Reader):
     """One row a picture: its pixels row by row (the channels of a pixel together), and its label.
 
     Attributes:

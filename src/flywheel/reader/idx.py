@@ -19,13 +19,13 @@ import pandas as pd
 from flywheel.errors import ConfigError, DataError
 from flywheel.reader.format.image_frame import image_frame, object_column, rows_per_chunk
 from flywheel.reader.format.raw_file import is_gzip, open_raw, require_file
-from flywheel.types import Split, Splits
+from flywheel.types import Reader, Split, Splits
 
 UNSIGNED_BYTE = 0x08
 
 
 @dataclass(frozen=True)
-class IdxReader:
+class IdxReader(Reader):
     """Pictures and labels in pairs of IDX files.
 
     Attributes:

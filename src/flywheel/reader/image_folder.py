@@ -15,13 +15,13 @@ from flywheel.errors import DataError
 from flywheel.reader.format.folder import composed, list_files
 from flywheel.reader.format.image_file import IMAGE_EXTENSIONS, ImageError, decode_image
 from flywheel.reader.format.image_frame import MAX_CHUNK_BYTES, image_frame, object_column
-from flywheel.types import Split, Splits
+from flywheel.types import Reader, Split, Splits
 
 log = logging.getLogger("flywheel")
 
 
 @dataclass(frozen=True)
-class ImageFolderReader:
+class ImageFolderReader(Reader):
     """`<split>/<class>/*.png`: the folder's name is the label. Rows are in the order of the sorted paths.
 
     Attributes:

@@ -24,7 +24,7 @@ from flywheel.reader.format.interaction_table import (
 )
 from flywheel.reader.format.table_file import TableFormat
 from flywheel.reader.format.time_column import UNITS
-from flywheel.types import Split, Splits
+from flywheel.types import Reader, Split, Splits
 
 log = logging.getLogger("flywheel")
 
@@ -33,7 +33,7 @@ TAB_KINDS = (".inter", ".item", ".tsv", ".tab")
 
 
 @dataclass(frozen=True)
-class InteractionsReader:
+class InteractionsReader(Reader):
     """Interactions from CSV (also RecBole's `.inter`, with headers like `user_id:token`), Parquet or JSONL.
 
     A row of a split is one interaction: `user`, `history` (the items that this user had before, the most recent last),

@@ -13,7 +13,7 @@ from flywheel.errors import ConfigError, DataError, nearest
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.table_file import TableFile, TableFormat
 from flywheel.reader.format.table_join import Join, JoinSettings
-from flywheel.types import SPLITS, Split, Splits
+from flywheel.types import SPLITS, Reader, Split, Splits
 
 WHERE = "data.reader.read"
 RESERVED = ("label", "group", "error", "file", "row")
@@ -25,7 +25,7 @@ NO_LABEL = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "<NA>")
 
 
 @dataclass(frozen=True)
-class TableReader:
+class TableReader(Reader):
     """A table on the disk, its format told by its ending: .parquet, .jsonl, or else CSV (also .gz).
 
     Values of CSV files are passed on as texts, those of Parquet and JSONL as they are: types are inferred by the

@@ -15,14 +15,14 @@ from flywheel.errors import DataError
 from flywheel.reader.format.folder import composed, list_files
 from flywheel.reader.format.raw_file import require_file
 from flywheel.reader.format.tar_link import refuse_member
-from flywheel.types import Split, Splits
+from flywheel.types import Reader, Split, Splits
 
 MAX_CHUNK_CHARACTERS = 16 * 1024 * 1024
 """Text that is put into one frame at most, however many rows were asked for."""
 
 
 @dataclass(frozen=True)
-class TextFolderReader:
+class TextFolderReader(Reader):
     """`<split>/<class>/*.txt`: the folder's name is the label. Rows are in the order of the sorted paths.
 
     Many small files are slow to copy, to hash and to open; given as one tar archive they are read from there. It is

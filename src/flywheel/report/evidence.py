@@ -8,6 +8,7 @@ import numpy as np
 
 from flywheel.config import EvaluateConfig
 from flywheel.instantiate import build
+from flywheel.kind import BASELINE
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.report.base import Contender, Evidence, Report
 from flywheel.report.baseline import Baseline, BaselineData
@@ -65,6 +66,6 @@ def _answers(
         seed=settings.seed,
     )
     if settings.baseline is not None:
-        baseline: Baseline = build(settings.baseline, where="evaluate.baseline", meta=meta)
+        baseline: Baseline = build(settings.baseline, BASELINE, where="evaluate.baseline", meta=meta)
         found.append((baseline.name, baseline.title, *baseline.predict(data)))
     return [*found, report.trivial(data)]

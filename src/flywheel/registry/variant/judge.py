@@ -15,6 +15,7 @@ from flywheel.config import ExportConfig, VariantConfig
 from flywheel.digest import sha256_of
 from flywheel.errors import FlywheelError, ModelError
 from flywheel.instantiate import build
+from flywheel.kind import VARIANT
 from flywheel.registry.onnx_model import Array, OnnxModel
 from flywheel.registry.parity import answers, scores_of
 from flywheel.registry.variant.base import Maker, Material
@@ -101,7 +102,7 @@ def fp32_entry(exam: Exam, file: Path) -> Json:
 def _made(
     variant: VariantConfig, material: Material, exam: Exam, file: Path, fp32: Metric, max_loss: float
 ) -> tuple[Json, Array | None]:
-    maker: Maker = build(variant.make, where="export.variants: make")
+    maker: Maker = build(variant.make, VARIANT, where="export.variants: make")
     source = file.parent / f"{variant.of}.onnx"
     if not source.is_file():
         raise ModelError(f"{variant.of}, which it is made from, could not be made")
