@@ -120,6 +120,7 @@ def task_torch(folder: Path) -> FastAPI:
 
 def with_flywheel(folder: Path, port: int) -> None:
     """Ours, without the registry: one worker, nothing recorded."""
+    from flywheel.digest import sha256_of
     from flywheel.serve import WORKER
     from flywheel.serving.served import Champion
     from flywheel.serving.settings import ServingSettings
@@ -127,7 +128,9 @@ def with_flywheel(folder: Path, port: int) -> None:
 
     file = folder / "task"
     task = file.read_text() if file.is_file() else "digits"
-    champion = Champion(task, 1, "0" * 64, str(folder / "version"))
+    names = ("artifacts/model.onnx", "artifacts/preprocessor.json")
+    sums = {name: sha256_of(folder / "version" / name) for name in names}
+    champion = Champion(task, 1, "0" * 64, str(folder / "version"), sums)
 
     class Fixed:
         def first(self) -> list[Champion]:

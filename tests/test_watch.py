@@ -49,7 +49,8 @@ def served(at_project: Path, images: Any, traffic: Memory) -> Any:
     from flywheel.tracking import prepare
 
     client = prepare()
-    predictor = open_package(versions.files_of(client, versions.resolve(client, "digits", "champion")), threads=1)
+    version = versions.resolve(client, "digits", "champion")
+    predictor = open_package(versions.folder_of(client, version), version.sums, threads=1)
 
     def fill(number: int, *, turned: bool = False, labelled: bool = False, keep: bool = True) -> Memory:
         pictures = images["image"][:number, 0]

@@ -79,7 +79,7 @@ def predict(
     _check(files, output, version, alias)
     client = prepare()
     found = versions.resolve(client, task, version or alias or versions.CHAMPION)
-    predictor = open_package(versions.files_of(client, found))
+    predictor = open_package(versions.folder_of(client, found), found.sums)
     num_rows, heads, num_head = 0, [], 0
     with _writing(output) as write:
         for answers in answer(predictor, found, files):

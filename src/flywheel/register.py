@@ -182,7 +182,7 @@ def _champion(client: MlflowClient, places: Places, champion: Version, splits: S
     rescored = not theirs.fits(ours)
     if rescored:
         log.info("register: the test set has changed since %s was registered; scoring it anew", champion)
-        theirs = evidence.rescored(folder, splits, ours)
+        theirs = evidence.rescored(folder, champion.sums, splits, ours)
     return Champion(champion.model_sha256, theirs.scores, rescored)
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.errors import DataError, FlywheelError, RegistryError
+from flywheel.errors import DataError, FlywheelError
 from flywheel.stage import read_json, whole_file
 
 if TYPE_CHECKING:
@@ -89,10 +89,6 @@ def in_service(client: MlflowClient, task: str) -> InService:
 
     version = versions.resolve(client, task, versions.CHAMPION)
     folder = versions.files_of(client, version)
-    read = (f"{package.ARTIFACTS}/", f"{package.EVIDENCE}/")
-    bad = [name for name in package.rotted(folder) if name.startswith(read)]
-    if bad:
-        raise RegistryError(f"{bad[0]} is missing or damaged", where=folder, mend="run `flywheel verify`")
     metrics = package.evidence(folder, evidence.METRICS)
     preprocessor = load_preprocessor(folder / package.ARTIFACTS / PREPROCESSOR_FILE)
     return InService(task, version.number, preprocessor, reference_of(version, folder), metrics)
@@ -224,4 +220,4 @@ def _made_now(version: Version, folder: Path) -> Reference:
     reader = build(load_task(version.task).data.reader.read, READER, where="data.reader.read")
     splits = reader.read(root / "data/raw" / version.task)
     feedback = root / "data/feedback" / version.task
-    return make_reference(open_package(folder), splits, feedback, processed, version.model_sha256)
+    return make_reference(open_package(folder, version.sums), splits, feedback, processed, version.model_sha256)

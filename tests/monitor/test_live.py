@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flywheel.digest import sha256_of
 from flywheel.feedback.settings import FeedbackConfig
 from flywheel.feedback.store import FeedbackStore
 from flywheel.monitor import live
 from flywheel.monitor.journal import Entry, Journal
 from flywheel.monitor.live import look
 from flywheel.registry import log as registry_log
+from flywheel.registry.package import MODEL, PREPROCESSOR
 from flywheel.serve import look_with
 from flywheel.serving.problem import RequestError
 from flywheel.serving.record import Feedback, Prediction
@@ -46,7 +48,12 @@ def served(digits_store: Path) -> Champion:
     """digits/1 as the registry holds it."""
     folder = next(digits_store.rglob("evidence")).parent
     sha256 = json.loads((folder / "evidence/metrics.json").read_text()).get("model_sha256", "a" * 64)
-    return Champion("digits", 1, sha256, str(folder))
+    return Champion("digits", 1, sha256, str(folder), sums_of(folder))
+
+
+def sums_of(folder: Path) -> dict[str, str]:
+    """What the registry says of a version from before it kept the checksum of the list."""
+    return {name: sha256_of(folder / name) for name in (MODEL, PREPROCESSOR)}
 
 
 def answer(store: FeedbackStore, number: int, row: Any, *, right: bool | None, hours: float = 1.0) -> None:
@@ -107,6 +114,9 @@ def test_a_version_without_a_reference_says_so(store: FeedbackStore, served: Cha
     folder = tmp_path / "version"
     shutil.copytree(served.folder, folder)
     (folder / "evidence/reference.safetensors").unlink()
-    found = look(Champion("digits", 1, "b" * 64, str(folder)), store)
+    listed = json.loads((folder / "checksums.json").read_text())
+    del listed["evidence/reference.safetensors"]
+    (folder / "checksums.json").write_text(json.dumps(listed))
+    found = look(Champion("digits", 1, "b" * 64, str(folder), served.sums), store)
     assert found["check"] is None
     assert "missing" in found["why_not"]

@@ -37,6 +37,15 @@ def version(at_store: Path) -> Path:
     return files_of(client, resolve(client, "digits", "1"))
 
 
+@pytest.fixture
+def sums(at_store: Path) -> dict[str, str]:
+    """What the registry's tags say of the files of digits/1."""
+    from flywheel.registry.versions import resolve
+    from flywheel.tracking import prepare
+
+    return resolve(prepare(), "digits", "1").sums
+
+
 class TwoInputs(torch.nn.Module):
     """Two inputs of different types."""
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from flywheel.errors import DataError
 from flywheel.preprocessor.image import ImagePreprocessor
-from flywheel.registry.evidence import raw_example, read_scores, read_target, rescored, stored_scores
+from flywheel.registry.evidence import TestScores, raw_example, read_scores, read_target, rescored, stored_scores
 from flywheel.types import Split
 
 
@@ -30,6 +31,11 @@ def split(images: Any, first_row: int = 0, errors: list[str | None] | None = Non
     return Split(len(frame), chunks, "images.csv")
 
 
+@pytest.fixture
+def rescore(version: Path, sums: dict[str, str]) -> Callable[..., TestScores]:
+    return partial(rescored, version, sums)
+
+
 def test_stored_scores_are_those_of_the_export(version: Path, digits: Any) -> None:
     file = digits.folder / "good/export/scores.safetensors"
     exported = load_file(file)
@@ -38,48 +44,54 @@ def test_stored_scores_are_those_of_the_export(version: Path, digits: Any) -> No
     assert stored.fits(read_scores(file, digits.folder / digits.processed / "meta.json"))
 
 
-def test_scores_made_anew_from_raw_rows_are_the_stored_ones_to_the_bit(version: Path, digits: Any) -> None:
+def test_scores_made_anew_from_raw_rows_are_the_stored_ones_to_the_bit(
+    version: Path, rescore: Callable[..., TestScores], digits: Any
+) -> None:
     """No skew: reading, cleaning and encoding in a batch of raw rows gives what preprocessing the data set gave."""
     from flywheel.instantiate import build
     from flywheel.kind import READER
 
     like = stored_scores(version)
     splits = build(digits.task.data.reader.read, READER, where="read").read(digits.folder / digits.raw)
-    found = rescored(version, splits, like)
+    found = rescore(splits, like)
     assert np.array_equal(found.scores, like.scores)
     assert np.array_equal(found.row, like.row)
 
 
-def test_an_official_test_split_comes_before_train_and_rows_are_put_in_order(version: Path) -> None:
+def test_an_official_test_split_comes_before_train_and_rows_are_put_in_order(
+    version: Path, rescore: Callable[..., TestScores]
+) -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8), dtype=np.uint8)
     splits = {"train": split(images[::-1]), "test": split(images)}
     stored = stored_scores(version)
     like = type(stored)(np.array([4, 0, 2]), stored.scores[:3], stored.meta)
-    found = rescored(version, splits, like).scores
-    alone = [rescored(version, splits, type(stored)(np.array([n]), stored.scores[:1], stored.meta)) for n in (4, 0, 2)]
+    found = rescore(splits, like).scores
+    alone = [rescore(splits, type(stored)(np.array([n]), stored.scores[:1], stored.meta)) for n in (4, 0, 2)]
     assert np.array_equal(found, np.concatenate([one.scores for one in alone]))
 
 
-def test_classes_in_another_order_and_new_ones_are_aligned_by_name(version: Path) -> None:
+def test_classes_in_another_order_and_new_ones_are_aligned_by_name(
+    version: Path, rescore: Callable[..., TestScores]
+) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 8), dtype=np.uint8)
     stored = stored_scores(version)
     same = type(stored)(np.arange(3), stored.scores[:3], stored.meta)
-    plain = rescored(version, {"train": split(images)}, same).scores
+    plain = rescore({"train": split(images)}, same).scores
     classes = ["new", *reversed(stored.meta["classes"])]
     other = type(stored)(np.arange(3), stored.scores[:3], {**stored.meta, "classes": classes})
-    found = rescored(version, {"train": split(images)}, other).scores
+    found = rescore({"train": split(images)}, other).scores
     assert np.array_equal(found[:, 1:], plain[:, ::-1])
     assert not found[:, 0].any()
 
 
-def test_rows_that_are_gone_or_do_not_fit_are_named(version: Path) -> None:
+def test_rows_that_are_gone_or_do_not_fit_are_named(version: Path, rescore: Callable[..., TestScores]) -> None:
     stored = stored_scores(version)
     like = type(stored)(np.array([1, 99]), stored.scores[:2], stored.meta)
     images = np.zeros((3, 8, 8), np.uint8)
     with pytest.raises(DataError, match=r"images.csv, row 99"):
-        rescored(version, {"train": split(images)}, like)
+        rescore({"train": split(images)}, like)
     with pytest.raises(DataError, match="row 1: is 9x9, not 8x8"):
-        rescored(version, {"train": split(np.zeros((3, 9, 9), np.uint8))}, like)
+        rescore({"train": split(np.zeros((3, 9, 9), np.uint8))}, like)
 
 
 def test_damaged_or_missing_scores_are_refused(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def champion(digits_store: Path) -> Champion:
         patch.setenv("DVC_ROOT", str(digits_store))
         client = prepare()
         version = resolve(client, "digits", "1")
-        return Champion("digits", 1, version.model_sha256, str(files_of(client, version)))
+        return Champion("digits", 1, version.model_sha256, str(files_of(client, version)), version.sums)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from flywheel.serving import looks
 from flywheel.serving.looks import Looks
 from flywheel.serving.served import Champion
 
-FIRST = Champion("digits", 1, "a" * 64, "folder")
+FIRST = Champion("digits", 1, "a" * 64, "folder", {})
 
 
 class Eyes:

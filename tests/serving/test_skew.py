@@ -70,7 +70,7 @@ def build_champion(task_name: str, root: Path) -> tuple[Champion, pd.DataFrame, 
     (folder / "evidence/metrics.json").write_text("{}")
     sums = {name: sha256_of(folder / name) for name in ("artifacts/model.onnx", "artifacts/preprocessor.json")}
     (folder / "checksums.json").write_text(json.dumps(sums))
-    return Champion(task_name, 1, sha256, str(folder)), frame, stored["scores"]
+    return Champion(task_name, 1, sha256, str(folder), sums), frame, stored["scores"]
 
 
 def as_json(value: Any) -> Any:

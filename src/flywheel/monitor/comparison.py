@@ -99,7 +99,7 @@ def beside_the_former(client: MlflowClient, task: str, traffic: Traffic, setting
     if sum(row.version == last.after for row, _ in known) < settings.min_rollback_rows:
         return None
     known = Window.of([], traffic.answered(task)).known
-    predictor = open_package(versions.files_of(client, old))
+    predictor = open_package(versions.folder_of(client, old), old.sums)
     least, confidence = settings.min_rollback_rows, settings.rollback_confidence
     return compare_versions(known, last.after, old.number, predictor, least, confidence)
 

@@ -18,7 +18,7 @@ from flywheel.params import project_root, state_dir
 from flywheel.preprocessor.task import load_preprocessor
 from flywheel.registry import log as registry_log
 from flywheel.registry.evidence import METRICS
-from flywheel.registry.package import ARTIFACTS, EVIDENCE, evidence
+from flywheel.registry.package import ARTIFACTS, EVIDENCE, check_package, evidence
 from flywheel.registry.predictor import PREPROCESSOR_FILE
 from flywheel.serving.served import Champion
 from flywheel.types import Json
@@ -73,6 +73,7 @@ def _check(traffic: Traffic, champion: Champion, since: datetime) -> tuple[Json 
     folder = Path(champion.folder)
     try:
         settings = load_settings(project_root(), champion.task)
+        check_package(folder, champion.sums)
         preprocessor = load_preprocessor(folder / ARTIFACTS / PREPROCESSOR_FILE)
         reference = Reference.load(_reference_file(champion))
         service = InService(champion.task, champion.number, preprocessor, reference, evidence(folder, METRICS))

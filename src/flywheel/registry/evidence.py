@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,21 +87,23 @@ def stored_scores(folder: Path) -> TestScores:
     return read_scores(folder / EVIDENCE / SCORES, folder / EVIDENCE / META)
 
 
-def rescored(folder: Path, splits: Splits, like: TestScores) -> TestScores:
+def rescored(folder: Path, sums: Mapping[str, str], splits: Splits, like: TestScores) -> TestScores:
     """A version's scores on the present test rows, through its own preprocessor and model, from the raw files.
 
     Needed where the test set, or how it is preprocessed, has changed since the version was registered.
 
     Args:
         folder: The version's files.
+        sums: Their sha256, as the registry's tags have them.
         splits: The raw data, read. The test rows are in the official test split; where there is none, they were
             drawn from train, and `like.row` are numbers of train rows.
         like: The other model's scores: these rows are wanted, in this order, in the order of its classes.
 
     Raises:
         DataError: The version cannot take a row as it is now.
+        RegistryError: Its files are not those that were registered.
     """
-    predictor = open_package(folder)
+    predictor = open_package(folder, sums)
     meta: Json = json.loads((folder / EVIDENCE / META).read_text())
     split = splits.get("test") or splits["train"]
     parts = [(frame.index.to_numpy(), predictor.scores(frame)) for frame in _wanted(split, like.row)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -10,15 +12,18 @@ import flywheel
 from flywheel.digest import sha256_of
 from flywheel.errors import RegistryError
 from flywheel.params import home_root
-from flywheel.registry.package import CHECKSUMS, rotted
-from flywheel.registry.versions import Version, files_of, versions_of
+from flywheel.registry.package import CHECKSUMS, checksums, differing
+from flywheel.registry.versions import Version, folder_of, versions_of
+from flywheel.stage import whole_file
 from flywheel.types import Checked, Rot
+
+log = logging.getLogger("flywheel")
 
 STORE = "registry"
 
 
 def verify_registry(*, mend: bool) -> Checked:
-    """Compare the files of all versions on this machine with the checksums they were stored with.
+    """Compare the files of all versions on this machine with what the registry's tags say of them.
 
     Args:
         mend: Put good copies back, from the project's folders, the package, or another version.
@@ -32,21 +37,27 @@ def verify_registry(*, mend: bool) -> Checked:
     bad: list[tuple[Version, Path, str, str]] = []
     for version in versions_of(client):
         try:
-            folder = files_of(client, version)
-            names = rotted(folder)
+            folder = folder_of(client, version)
+            differs = differing(folder, version.sums)
         except RegistryError as error:
             rotten.append(Rot(Path(error.where or str(version)), f"{version}: {error.what}", ""))
             continue
-        wanted: dict[str, str] = json.loads((folder / CHECKSUMS).read_text())
-        num_files += len(wanted)
-        num_bytes += sum((folder / name).stat().st_size for name in wanted if (folder / name).is_file())
-        sound |= {digest: folder / name for name, digest in wanted.items() if name not in names}
-        bad += [(version, folder, name, wanted[name]) for name in names]
+        listed: dict[str, str] = json.loads((folder / CHECKSUMS).read_text())
+        num_files += len(listed)
+        num_bytes += sum((folder / name).stat().st_size for name in listed if (folder / name).is_file())
+        sound |= {digest: folder / name for name, digest in listed.items() if name not in differs}
+        bad += [(version, folder, name, digest) for name, digest in differs.items()]
+        if CHECKSUMS not in version.sums:
+            log.warning("%s was registered before the registry kept the checksum of its list: only its model and "
+                        "preprocessor are known to be genuine", version)  # fmt: skip
     if bad and mend:
         sound |= {sha256_of(file): file for task in {v.task for v, *_ in bad} for file in _copies(task)}
-    for version, folder, name, digest in bad:
+    for version, folder, name, digest in sorted(bad, key=lambda one: one[2] == CHECKSUMS):  # the list comes last
         source = sound.get(digest) if mend else None
-        rotten.append(Rot(folder / name, str(version), _put_back(source, folder / name)))
+        mended = _put_back(source, folder / name)
+        if mend and not mended and name == CHECKSUMS:
+            mended = _list_again(folder, digest)
+        rotten.append(Rot(folder / name, str(version), mended))
     return Checked(STORE, num_files, num_bytes, rotten)
 
 
@@ -58,6 +69,16 @@ def _put_back(source: Path | None, target: Path) -> str:
     shutil.copyfile(source, part)
     part.replace(target)
     return f"put back from {source}"
+
+
+def _list_again(folder: Path, digest: str) -> str:
+    """Make a version's list of checksums anew, if that gives the registered one: then all its files are genuine."""
+    text = checksums(folder)
+    if hashlib.sha256(text.encode()).hexdigest() != digest:
+        return ""
+    with whole_file(folder / CHECKSUMS) as part:
+        part.write_text(text)
+    return "listed again"
 
 
 def _copies(task: str) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import shutil
 import tempfile
 import warnings
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from mlflow.models import Model
 
 CHECKSUMS, EVIDENCE, ARTIFACTS = "checksums.json", "evidence", "artifacts"
+MODEL, PREPROCESSOR = f"{ARTIFACTS}/{MODEL_FILE}", f"{ARTIFACTS}/{PREPROCESSOR_FILE}"
+CODE = "code/"
+_NOT_LISTED = (CHECKSUMS, "registered_model_meta")  # MLflow adds that to a copy that it downloads
 REQUIREMENTS = (
     "ftfy", "mlflow", "numpy", "onnxruntime", "pandas", "pandera", "pillow", "pyarrow", "scipy", "soundfile",
     "tokenizers",
@@ -51,11 +55,14 @@ class Contents:
     evidence: Mapping[str, Path]
 
 
-def write_package(folder: Path, contents: Contents, described: Model) -> None:
+def write_package(folder: Path, contents: Contents, described: Model) -> dict[str, str]:
     """Write a version's files into `folder`, which does not exist yet.
 
     The package's code goes in as well: a version runs with the code it was judged with, also on a machine where
     Flywheel is not installed or has moved on. Requirements are listed: MLflow would need ten seconds to find them.
+
+    Returns:
+        The sha256 of the files that the registry is to keep.
     """
     predictor = Predictor.load(contents.model, contents.preprocessor, threads=1)
     schema = predictor.preprocessor.inputs.schema()
@@ -83,7 +90,8 @@ def write_package(folder: Path, contents: Contents, described: Model) -> None:
     (folder / EVIDENCE).mkdir()
     for name, file in contents.evidence.items():
         shutil.copyfile(file, folder / EVIDENCE / name)
-    (folder / CHECKSUMS).write_text(json.dumps(_checksums(folder), indent=1, sort_keys=True) + "\n")
+    (folder / CHECKSUMS).write_text(checksums(folder))
+    return {name: sha256_of(folder / name) for name in (CHECKSUMS, MODEL, PREPROCESSOR)}
 
 
 def requirements() -> list[str]:
@@ -91,30 +99,74 @@ def requirements() -> list[str]:
     return [f"{name}=={metadata.version(name)}" for name in REQUIREMENTS]
 
 
-def rotted(folder: Path) -> list[str]:
-    """Name the files of a version that are missing or no longer have the bytes they were stored with.
+def checksums(folder: Path) -> str:
+    """The content of `checksums.json`: the sha256 of all other files."""
+    return json.dumps({name: sha256_of(folder / name) for name in _names(folder)}, indent=1, sort_keys=True) + "\n"
+
+
+def differing(folder: Path, sums: Mapping[str, str]) -> dict[str, str]:
+    """Compare a version's files with the registry, which alone can say what they should be.
+
+    The list of checksums lies beside the files, where whoever swaps them can write another. So the list itself is held
+    to the registry's tags, and where a version is older than the tag of the list, model and preprocessor are.
+
+    Args:
+        folder: With the files.
+        sums: The sha256 of some of them, as the registry's tags have it (`Version.sums`).
+
+    Returns:
+        Names of the files that are missing, added or have other bytes, and the sha256 that each should have: empty for
+        one that was added, and for one whose sha256 stood in a list that is not the registered one.
 
     Raises:
-        RegistryError: The list of checksums itself is missing or damaged.
+        RegistryError: There is nothing to compare with: the tags or the list of checksums are missing or damaged.
     """
+    if not {MODEL, PREPROCESSOR} <= set(sums):
+        what = "the registry has no checksums of its files, so nothing can say that they are genuine"
+        raise RegistryError(what, where=folder, mend="delete the version in MLflow and register again")
     try:
-        wanted: dict[str, str] = json.loads((folder / CHECKSUMS).read_text())
-    except (FileNotFoundError, ValueError) as error:
+        listed = json.loads((folder / CHECKSUMS).read_text())
+        if not isinstance(listed, dict) or not all(map(_may_be_listed, listed.items())):
+            raise ValueError("is no list of files and checksums")
+    except (OSError, ValueError, RecursionError) as error:
         raise RegistryError(f"{CHECKSUMS}: {error}", where=folder, mend="restore the version's files") from None
-    return [name for name, digest in wanted.items() if not _holds(folder / name, digest)]
+    wanted: dict[str, str] = {**dict.fromkeys(_names(folder), ""), **listed, **sums}
+    bad = {name: digest for name, digest in wanted.items() if not _holds(folder / name, digest)}
+    if CHECKSUMS in bad:
+        return {name: sums.get(name, "") for name in bad}
+    return bad
 
 
-def open_package(folder: Path, *, threads: int = 0) -> Predictor:
-    """Open a version's model and preprocessor, after checking that their bytes are those that were stored.
+def check_package(folder: Path, sums: Mapping[str, str]) -> None:
+    """Refuse a version whose files are not those that were registered; its code, which nothing here runs, is left out.
+
+    Args:
+        folder: With the files.
+        sums: As the registry's tags have them.
 
     Raises:
-        RegistryError: A file is missing or damaged.
+        RegistryError: A file is missing, was added, or has other bytes.
     """
-    files = [f"{ARTIFACTS}/{MODEL_FILE}", f"{ARTIFACTS}/{PREPROCESSOR_FILE}"]
-    bad = [name for name in rotted(folder) if name in files]
+    bad = sorted(name for name in differing(folder, sums) if not name.startswith(CODE))
     if bad:
-        raise RegistryError(f"{bad[0]} is missing or damaged", where=folder, mend="run `flywheel verify`")
-    return Predictor.load(folder / files[0], folder / files[1], threads=threads)
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        what = f"{bad[0]}{more} is missing or damaged: not the file that was registered"
+        raise RegistryError(what, where=folder, mend="run `flywheel verify`")
+
+
+def open_package(folder: Path, sums: Mapping[str, str], *, threads: int = 0) -> Predictor:
+    """Open a version's model and preprocessor, after checking that its files are those that were registered.
+
+    Args:
+        folder: With the files.
+        sums: As the registry's tags have them.
+        threads: That a prediction may use; 0: as ONNX Runtime thinks fit.
+
+    Raises:
+        RegistryError: A file is missing, was added, or has other bytes.
+    """
+    check_package(folder, sums)
+    return Predictor.load(folder / MODEL, folder / PREPROCESSOR, threads=threads)
 
 
 def evidence(folder: Path, name: str) -> Any:
@@ -133,8 +185,17 @@ def _quiet() -> Iterator[None]:
 
 
 def _holds(file: Path, digest: str) -> bool:
-    return file.is_file() and sha256_of(file) == digest
+    return bool(digest) and file.is_file() and sha256_of(file) == digest
 
 
-def _checksums(folder: Path) -> dict[str, str]:
-    return {f.relative_to(folder).as_posix(): sha256_of(f) for f in sorted(folder.rglob("*")) if f.is_file()}
+def _may_be_listed(entry: tuple[str, Any]) -> bool:
+    """Whether a line of the list is a file inside the folder and a checksum: what is listed is read, and put back."""
+    name, digest = entry
+    inside = not name.startswith("/") and ".." not in Path(name).parts and name != CHECKSUMS
+    return inside and isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{64}", digest) is not None
+
+
+def _names(folder: Path) -> list[str]:
+    """The files of a version, without the list of checksums and what loading it leaves behind."""
+    files = [file.relative_to(folder) for file in sorted(folder.rglob("*")) if not file.is_dir() or file.is_symlink()]
+    return [file.as_posix() for file in files if file.name not in _NOT_LISTED and "__pycache__" not in file.parts]

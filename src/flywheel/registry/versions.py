@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlparse
 from flywheel.errors import RegistryError, nearest
 from flywheel.params import state_dir
 from flywheel.registry import log as registry_log
-from flywheel.registry.package import Contents, write_package
+from flywheel.registry.package import CHECKSUMS, MODEL, PREPROCESSOR, Contents, check_package, write_package
 from flywheel.registry.variant.choice import FP32
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 CANDIDATE, CHAMPION = "candidate", "champion"
 MODEL_TAG, PREPROCESSOR_TAG = "model_sha256", "preprocessor_sha256"
 ONNX_TAG, VARIANT_TAG = "onnx_sha256", "variant"
+CHECKSUMS_TAG = "checksums_sha256"
 DECISION_TAG = "flywheel.decision"
+_SUM_TAGS = {CHECKSUMS: CHECKSUMS_TAG, MODEL: ONNX_TAG, PREPROCESSOR: PREPROCESSOR_TAG}
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
@@ -56,6 +58,14 @@ class Version:
     def variant(self) -> str:
         """Which form of the exported model it holds."""
         return self.tags.get(VARIANT_TAG, FP32)
+
+    @property
+    def sums(self) -> dict[str, str]:
+        """The sha256 of its files as the registry has them: of the list of checksums, which holds all the others.
+
+        Versions that were registered before there was a tag of the list have those of model and preprocessor alone.
+        """
+        return {name: self.tags[tag] for name, tag in _SUM_TAGS.items() if self.tags.get(tag)}
 
     @property
     def events(self) -> list[str]:
@@ -154,18 +164,31 @@ def create(client: MlflowClient, task: str, run_id: str, contents: Contents, tag
                       model_id=logged.model_id)  # fmt: skip
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "version"
-        write_package(folder, contents, described)
+        sums = write_package(folder, contents, described)
+        held = {tag: sums[name] for name, tag in _SUM_TAGS.items()}
+        client.set_logged_model_tags(logged.model_id, held)
         client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
     if _ask(client.get_registered_model, task) is None:
         client.create_registered_model(task, description=f"Flywheel task {task}")
-    made = client.create_model_version(task, f"models:/{logged.model_id}", run_id=run_id, tags=dict(tags))
+    made = client.create_model_version(task, f"models:/{logged.model_id}", run_id=run_id, tags={**tags, **held})
     return _version(client, made)
 
 
 def files_of(client: MlflowClient, version: Version) -> Path:
-    """The folder with a version's files: where they lie, or a copy where the store is on another machine.
+    """The folder with a version's files, after comparing them with the registry.
+
+    Raises:
+        RegistryError: They are gone, or are not those that were registered.
+    """
+    folder = folder_of(client, version)
+    check_package(folder, version.sums)
+    return folder
+
+
+def folder_of(client: MlflowClient, version: Version) -> Path:
+    """Where a version's files lie, or a copy where the store is on another machine; nothing is compared.
 
     Raises:
         RegistryError: They are gone.

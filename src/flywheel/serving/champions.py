@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flywheel.errors import FlywheelError, RegistryError, nearest
@@ -51,7 +52,7 @@ class Champions:
             raise RegistryError("no task has a champion", where="registry", mend="run `dvc repro`")
         for task, number in numbers.items():
             self._known[task] = self._champion(task, number)
-            open_package(versions.files_of(self._client, self._version(task, number)), threads=1)
+            open_package(Path(self._known[task].folder), self._known[task].sums, threads=1)
         return list(self._known.values())
 
     def changed(self) -> list[Champion] | None:
@@ -85,7 +86,8 @@ class Champions:
 
     def _champion(self, task: str, number: int) -> Champion:
         version = self._version(task, number)
-        return Champion(task, number, version.model_sha256, str(versions.files_of(self._client, version)))
+        folder = str(versions.folder_of(self._client, version))
+        return Champion(task, number, version.model_sha256, folder, version.sums)
 
     def _version(self, task: str, number: int) -> versions.Version:
         found = versions.by_number(self._client, task, number)

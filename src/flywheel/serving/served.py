@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,14 @@ class Champion:
         number: Of the version.
         model_sha256: Of its weights.
         folder: With its files.
+        sums: The sha256 of its files, as the registry has them; the files are compared whenever they are opened.
     """
 
     task: str
     number: int
     model_sha256: str
     folder: str
+    sums: dict[str, str] = field(hash=False)
 
     def __str__(self) -> str:
         return f"{self.task}/{self.number}"
@@ -184,7 +186,7 @@ def open_served(
         ModelError: The model cannot be run.
     """
     folder = Path(champion.folder)
-    predictor = open_package(folder, threads=settings.threads)
+    predictor = open_package(folder, champion.sums, threads=settings.threads)
     described = {"meta": evidence(folder, META), "metrics": evidence(folder, METRICS)}
     served = Served(champion, predictor, described, settings, executor, observe)
     served.warm()

@@ -1,0 +1,150 @@
+"""A version whose files were swapped, with their checksums written anew beside them, is served nowhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import onnx
+import pytest
+from mlflow.exceptions import MlflowException
+from onnx import numpy_helper
+
+from flywheel.digest import sha256_of
+from flywheel.errors import RegistryError
+from flywheel.predict import predict
+from flywheel.register import register
+from flywheel.registry import evidence, versions
+from flywheel.registry.integrity import verify_registry
+from flywheel.serving.champions import Champions
+from flywheel.serving.served import Champion, open_served
+from flywheel.serving.settings import ServingSettings
+from flywheel.tracking import prepare
+from flywheel.watch import in_service
+
+
+@pytest.fixture
+def version(project: Path, registered: Callable[..., Any]) -> versions.Version:
+    registered("good")
+    return versions.versions_of(prepare(), "digits")[0]
+
+
+@pytest.fixture
+def folder(version: versions.Version) -> Path:
+    return versions.files_of(prepare(), version)
+
+
+def write_checksums(folder: Path) -> None:
+    """What an attacker does who has read how versions are checked."""
+    files = [file for file in folder.rglob("*") if file.is_file() and file.name != "checksums.json"]
+    listed = {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
+    (folder / "checksums.json").write_text(json.dumps(listed, indent=1, sort_keys=True) + "\n")
+
+
+def negate(file: Path) -> None:
+    model = onnx.load(file)
+    for weights in model.graph.initializer:
+        weights.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(weights), weights.name))
+    onnx.save(model, file)
+
+
+def forget_tags(version: versions.Version, *tags: str) -> versions.Version:
+    """Make of a version what an older Flywheel registered."""
+    for tag in tags:
+        prepare().delete_model_version_tag("digits", str(version.number), tag)
+    return versions.resolve(prepare(), "digits", "1")
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_swapped_weights_are_refused_at_every_door(
+    version: versions.Version, folder: Path, older: bool, tmp_path: Path
+) -> None:
+    client = prepare()
+    served = Champion("digits", 1, version.model_sha256, str(folder), version.sums)
+    if older:
+        version = forget_tags(version, versions.CHECKSUMS_TAG)
+    negate(folder / "artifacts/model.onnx")
+    write_checksums(folder)
+    said = "the file that was registered"
+    with pytest.raises(RegistryError, match=said):
+        predict("digits", [tmp_path])
+    with pytest.raises(RegistryError, match=said):
+        Champions(client).first()
+    with ThreadPoolExecutor(1) as executor, pytest.raises(RegistryError, match=said):
+        open_served(served, ServingSettings(), executor)
+    with pytest.raises(RegistryError, match=said):
+        in_service(client, "digits")
+    with pytest.raises(RegistryError, match=said):
+        evidence.rescored(folder, version.sums, {}, evidence.stored_scores(folder))
+    with pytest.raises(MlflowException, match=said):
+        mlflow.pyfunc.load_model("models:/digits@champion")
+    assert folder / "artifacts/model.onnx" in [rot.file for rot in verify_registry(mend=False).rotten]
+    assert all(rot.mended for rot in verify_registry(mend=True).rotten)
+    assert not verify_registry(mend=False).rotten
+    assert Champions(client).first()
+
+
+def test_a_champion_that_was_swapped_is_not_compared_with(version: versions.Version, folder: Path, digits: Any) -> None:
+    negate(folder / "artifacts/model.onnx")
+    write_checksums(folder)
+    digits.use("close", Path.cwd())
+    register(digits.task)
+    decision = json.loads(Path("artifacts/digits/decision.json").read_text())
+    assert not decision["promoted"]
+    assert "not the file that was registered" in decision["why"]
+
+
+@pytest.mark.parametrize("name", ["evidence/reference.safetensors", "evidence/scores.safetensors", "MLmodel", "odd.py"])
+def test_other_files_that_were_swapped_or_added_are_refused(
+    version: versions.Version, folder: Path, name: str, tmp_path: Path
+) -> None:
+    (folder / name).write_bytes(b"another")
+    write_checksums(folder)
+    with pytest.raises(RegistryError, match=r"checksums\.json"):
+        predict("digits", [tmp_path])
+
+
+def test_a_version_without_any_checksum_in_the_registry_says_so(
+    version: versions.Version, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    forget_tags(version, versions.CHECKSUMS_TAG)
+    assert not verify_registry(mend=False).rotten
+    assert "only its model and preprocessor are known to be genuine" in caplog.text
+    forget_tags(version, versions.ONNX_TAG)
+    with pytest.raises(RegistryError, match=r"the registry has no checksums of its files.*register again"):
+        predict("digits", [tmp_path])
+
+
+def test_a_list_of_checksums_that_reaches_outside_is_no_list(version: versions.Version, folder: Path) -> None:
+    old = forget_tags(version, versions.CHECKSUMS_TAG)
+    for odd in ("../../mlflow.db", "/etc/passwd"):
+        listed = json.loads((folder / "checksums.json").read_text())
+        (folder / "checksums.json").write_text(json.dumps({**listed, odd: "0" * 64}))
+        found = verify_registry(mend=True)
+        assert [rot.mended for rot in found.rotten] == [""]
+        with pytest.raises(RegistryError, match="is no list of files and checksums"):
+            versions.files_of(prepare(), old)
+
+
+@pytest.mark.slow
+def test_mlflow_imports_none_of_the_versions_code_before_it_is_compared(folder: Path, tmp_path: Path) -> None:
+    code = folder / "code/flywheel/registry/predictor.py"
+    code.write_text(f"open({str(tmp_path / 'pwned')!r}, 'w')\n" + code.read_text())
+    write_checksums(folder)
+    program = "import sys, mlflow; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f)]; "
+    program += "sys.path = [path for path in sys.path if not path.endswith('/src')]; "
+    program += "mlflow.pyfunc.load_model('models:/digits@champion')"
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{Path.cwd()}/mlflow.db", "PYTHONPATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "checksums.json is not the file that was registered" in done.stderr
+    assert not (tmp_path / "pwned").exists()
