@@ -20,8 +20,7 @@ TASKS = ("digits", "digits_cnn")
 INFRASTRUCTURE = {
     "cli", "compose", "config", "config_data", "database", "digest", "dvc_lock", "errors", "feedback/settings",
     "flatten", "hydra_guard", "instantiate", "kind", "lineage", "params", "prepare", "ray_cluster", "stage",
-    "staleness", "task_check",
-    "tracking", "types",
+    "staleness", "task_check", "tracking", "types",
 }  # fmt: skip
 LINK = "model/link.py"  # imported by the tasks whose loss names one of its links
 
