@@ -2,9 +2,9 @@
 
     python -m flywheel.evaluate --task NAME
 
-Reads `artifacts/<task>/model/` and `data/processed/<task>/`; writes to `artifacts/<task>/` `metrics.json` (what DVC
-compares), `evaluation.json` (the same with intervals, baselines and the model's hash) and `report/`; then adds them to
-the MLflow run that trained the model.
+Reads `artifacts/<task>/model/`, `data/processed/<task>/`, and of `data/raw/<task>/` the texts of examples; writes to
+`artifacts/<task>/` `metrics.json` (what DVC compares), `evaluation.json` (the same with intervals, baselines and the
+model's hash) and `report/`; then adds them to the MLflow run that trained the model.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from flywheel.errors import FlywheelError, ModelError
 from flywheel.stage import read_json, run_stage, whole_file, whole_folder
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from flywheel.model.network import LoadedNetwork
     from flywheel.report.base import Evidence, Report
     from flywheel.report.bootstrap import Array
@@ -98,15 +100,22 @@ def _check_fit(network: LoadedNetwork, meta: Json, folder: Path) -> None:
 
 
 def _evidence(task: TaskConfig, report: Report, network: LoadedNetwork, data: Path, meta: Json) -> Evidence:
+    from flywheel.instantiate import build
+    from flywheel.kind import READER
     from flywheel.preprocessor.task import load_preprocessor
     from flywheel.report.evidence import gather
-    from flywheel.report.examples import Examples
+    from flywheel.report.examples import Examples, raw_rows
 
     preprocessor = load_preprocessor(data / "preprocessor.json").inputs
     names = [name for name, num_rows in meta["num_rows"].items() if num_rows or name != "validation"]
     splits = {name: Examples(data / f"{name}.safetensors", meta["inputs"]) for name in names}
     scores = predict(network, splits["test"], Path("artifacts") / task.name / "model")
-    return gather(task.evaluate, report, meta, splits, scores, preprocessor)
+
+    def raw(rows: Array) -> pd.DataFrame:
+        reader = build(task.data.reader.read, READER, where="data.reader.read")
+        return raw_rows(reader.read(Path("data/raw") / task.name), rows)
+
+    return gather(task.evaluate, report, meta, splits, scores, preprocessor, raw)
 
 
 def _log_to_mlflow(task: str, model_sha256: str, metrics: Json, folder: Path) -> None:

@@ -171,6 +171,7 @@ def test_a_preview_shows_the_picture_and_every_text(fitted: JointPreprocessor, f
     assert shown.image is not None
     np.testing.assert_array_equal(shown.image, frame["image"].iloc[0])
     assert shown.text == "a red cat"
+    assert fitted.words(frame.iloc[:1]) == [frame["caption"].iloc[0]]
 
 
 def test_requests_are_read_from_a_table_with_all_columns(

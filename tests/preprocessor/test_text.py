@@ -123,6 +123,10 @@ def test_preview_is_the_text_shortened() -> None:
     assert text is not None
     assert len(text) == 400
     assert text.endswith("\u2026")
+    assert made.words(frame(["@United  big up the PILOT!", "x" * 500])) == [
+        "@United  big up the PILOT!",
+        "x" * 399 + "…",
+    ]
 
 
 def test_requests_come_from_text_files_and_tables(tmp_path: Path) -> None:

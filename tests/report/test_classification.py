@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -31,14 +32,14 @@ def test_verdict_on_a_model_that_is_clearly_better(report: ClassificationReport,
     assert verdict.badge == "Beats logistic regression"
     assert verdict.sentence.startswith("The model names the right class for 9")
     assert "of 300 test rows (95% interval 9" in verdict.sentence
-    assert verdict.sentence.endswith("points more than logistic regression.")
+    assert re.search(r"points more than logistic regression \(\+[\d.]+ to \+[\d.]+ points\)\.$", verdict.sentence)
     assert verdict.note == "Fitted on 7 rows."
 
 
 def test_verdict_on_a_model_that_is_clearly_worse(report: ClassificationReport, make_evidence: MakeEvidence) -> None:
     verdict = report.verdict(make_evidence(skill=1.0, baseline_skill=4.0))
     assert (verdict.tone, verdict.badge) == ("bad", "Worse than logistic regression")
-    assert verdict.sentence.endswith("points less than logistic regression.")
+    assert re.search(r"points less than logistic regression \(−[\d.]+ to −[\d.]+ points\)\.$", verdict.sentence)
 
 
 def test_verdict_on_a_model_that_is_no_better(report: ClassificationReport, make_evidence: MakeEvidence) -> None:

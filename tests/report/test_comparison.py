@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -44,7 +45,7 @@ def test_table_and_frame_hold_all_contenders(make_evidence: Callable[..., Any]) 
     table = comparison_table(evidence, KINDS)
     assert table.header[1:] == ["this model", "logistic regression", "model − logistic regression"]
     assert len(table.rows) == len(KINDS)
-    assert table.rows[0][3].endswith("points, clearly better")
+    assert re.fullmatch(r"\+[\d.]+ points \(\+[\d.]+ to \+[\d.]+ points\), clearly better", table.rows[0][3])
     frame = comparison_frame(evidence, list(KINDS))
     assert frame["of"].tolist() == ["model"] * 7 + ["logistic_regression"] * 7
     assert frame["difference"].isna().tolist() == [True] * 7 + [False] * 7

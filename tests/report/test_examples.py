@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
 from flywheel.errors import DataError
-from flywheel.report.examples import Examples
+from flywheel.report.examples import Examples, raw_rows
+from flywheel.types import Split
 
 INPUTS = {
     "image": {"dtype": "uint8", "shape": [2, 3, 3], "mean": [100.0, 50.0], "std": [10.0, 5.0]},
@@ -46,3 +50,15 @@ def test_batches_give_every_row_once_and_in_order(file: Path) -> None:
 def test_a_file_without_an_input_names_it(file: Path) -> None:
     with pytest.raises(DataError, match="has no tensor text"):
         Examples(file, {"text": {"shape": [1]}})
+
+
+def test_raw_rows_are_those_that_are_asked_for_in_their_order() -> None:
+    frame = pd.DataFrame({"text": [f"text {n}" for n in range(9)]}, index=range(100, 109))
+
+    def chunks(rows: int) -> Iterator[pd.DataFrame]:
+        yield from (frame.iloc[:5], frame.iloc[5:])
+
+    splits: Any = {"train": Split(9, chunks, "tweets.csv")}
+    assert raw_rows(splits, np.array([107, 101, 104]))["text"].tolist() == ["text 7", "text 1", "text 4"]
+    with pytest.raises(DataError, match=r"tweets\.csv.*row 7.*is a test row, but is not in the raw file"):
+        raw_rows(splits, np.array([101, 7]))

@@ -123,6 +123,15 @@ class Preprocessor(ABC):
         """Make of a split's sums what `profile.json` says of it; by default the sums themselves."""
         return statistics
 
+    @property
+    def has_words(self) -> bool:
+        """Whether a raw row holds what a person wrote, which reads better than what the network sees of it."""
+        return False
+
+    def words(self, frame: pd.DataFrame) -> list[str]:
+        """Give what a person wrote in each raw row, shortened, where `has_words`."""
+        raise NotImplementedError
+
     def item_titles(self) -> dict[str, str]:
         """What the items that may be answered are called, by identifier; empty where they have no titles."""
         return {}

@@ -159,6 +159,16 @@ class JointPreprocessor(Preprocessor):
         texts = [one.text for one in shown if one.text]
         return Preview(next((one.image for one in shown if one.image is not None), None), " · ".join(texts) or None)
 
+    @property
+    def has_words(self) -> bool:
+        """Whether any part has."""
+        return any(part.has_words for part in self.parts.values())
+
+    def words(self, frame: pd.DataFrame) -> list[str]:
+        """The words of all parts that have some."""
+        found = [part.words(self.view(frame, name)) for name, part in self.parts.items() if part.has_words]
+        return [" · ".join(row) for row in zip(*found, strict=True)]
+
     def read_requests(self, paths: Sequence[Path], table: TableFormat | None = None) -> pd.DataFrame:
         """Read files that every part can read, such as a table with the columns of all."""
         read = [part.read_requests(paths, table) for part in self.parts.values()]

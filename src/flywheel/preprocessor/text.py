@@ -147,8 +147,16 @@ class TextPreprocessor(Preprocessor):
 
     def preview(self, inputs: dict[str, np.ndarray[Any, Any]], index: int) -> Preview:
         """What the network sees of a text, shortened."""
-        text = self.tokeniser.decode(inputs[INPUT][index].tolist())
-        return Preview(text=text if len(text) <= PREVIEW_CHARACTERS else f"{text[: PREVIEW_CHARACTERS - 1]}…")
+        return Preview(text=_shortened(self.tokeniser.decode(inputs[INPUT][index].tolist())))
+
+    @property
+    def has_words(self) -> bool:
+        """Yes: tokens have lost capitals, spaces, and words that are rare."""
+        return True
+
+    def words(self, frame: pd.DataFrame) -> list[str]:
+        """The texts as they were written."""
+        return [_shortened(str(text)) for text in frame[self.column]]
 
     def read_requests(self, paths: Sequence[Path], table: TableFormat | None = None) -> pd.DataFrame:
         """Read .txt files (a text each), and CSV, JSONL and Parquet files with the column."""
@@ -227,3 +235,7 @@ def _bytes(texts: Sequence[str], width: int) -> np.ndarray[Any, Any]:
 
 class _TextError(ValueError):
     """Why a value cannot be a text, in words that fit after `row 3: `."""
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= PREVIEW_CHARACTERS else f"{text[: PREVIEW_CHARACTERS - 1]}…"

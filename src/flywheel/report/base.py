@@ -56,6 +56,12 @@ class MetricKind:
         text = f"{100 * value:+.1f} points" if self.percent else f"{value:+.3f}"
         return text.replace("-", "−")
 
+    def show_difference_interval(self, metric: Metric) -> str:
+        """Write a difference's interval for people, each end with its sign; empty where there is none."""
+        if metric.low is None or metric.high is None:
+            return ""
+        return f"{self.show_difference(metric.low).removesuffix(' points')} to {self.show_difference(metric.high)}"
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -114,12 +120,16 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with its file name (without ending), a title, and the words for who cannot see it."""
+    """A figure with its file name (without ending), a title, and the words for who cannot see it.
+
+    `panels` are its parts, each a figure of its own: a page puts as many side by side as it has room for.
+    """
 
     name: str
     title: str
     figure: Figure
     alt: str
+    panels: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -257,12 +267,16 @@ def verdict_against(
         return Verdict(f"{start}.", "No baseline to compare with", "even")
     difference = rival.difference[headline]
     tone, words = tone_of(difference, kind), apart(abs(difference.value or 0.0))
+    between = kind.show_difference_interval(difference)
     if tone == "even":
-        end = f"{rival.title} is as good, as far as these {rows} can tell ({words} apart)"
+        said = f"{words} apart" + (f", {between}" if between else "")
+        end = f"{rival.title} is as good, as far as these {rows} can tell ({said})"
         return Verdict(f"{start}; {end}.", f"Not clearly better than {rival.title}", tone, rival.note)
     side = "more" if (tone == "good") == kind.higher_is_better else "less"
     badge = "Beats" if tone == "good" else "Worse than"
-    return Verdict(f"{start}, {words} {side} than {rival.title}.", f"{badge} {rival.title}", tone, rival.note)
+    return Verdict(
+        f"{start}, {words} {side} than {rival.title} ({between}).", f"{badge} {rival.title}", tone, rival.note
+    )
 
 
 def flat(metrics: dict[str, Metric]) -> dict[str, Any]:

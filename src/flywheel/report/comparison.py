@@ -38,7 +38,16 @@ def comparison_picture(evidence: Evidence, kinds: dict[str, MetricKind], shown: 
         for panel in axes[len(shown) :]:
             panel.set_visible(False)
     words = "; ".join(_in_words(name, kinds[name], contenders) for name in shown)
-    return Picture("baselines", "The model and its baselines", figure, words)
+    panels = tuple(_alone(name, kinds[name], contenders) for name in shown)
+    return Picture("baselines", "The model and its baselines", figure, words, panels)
+
+
+def _alone(name: str, kind: MetricKind, contenders: list[Contender]) -> Picture:
+    """One panel, as a figure of its own."""
+    figure, (axes,) = style.new_figure(3.5, 0.85 + 0.32 * len(contenders))
+    with style.styled():
+        _panel(axes, name, kind, contenders, with_names=True)
+    return Picture(f"baselines-{name}", kind.title, figure, _in_words(name, kind, contenders))
 
 
 def comparison_table(evidence: Evidence, kinds: dict[str, MetricKind]) -> Table:
@@ -55,7 +64,8 @@ def comparison_table(evidence: Evidence, kinds: dict[str, MetricKind]) -> Table:
             cells.append(kind.show(metric.value) + (f" ({between})" if between else ""))
         for item in evidence.baselines:
             found = item.difference[name]
-            words = "" if found.low is None else f", {_WORDS[tone_of(found, kind)]}"  # without an interval nobody knows
+            between = kind.show_difference_interval(found)
+            words = f" ({between}), {_WORDS[tone_of(found, kind)]}" if between else ""  # without one nobody knows
             cells.append("" if found.value is None else f"{kind.show_difference(found.value)}{words}")
         rows.append(cells)
     return Table(header, rows)

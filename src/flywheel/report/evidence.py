@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +18,9 @@ from flywheel.report.bootstrap import Array, Bootstrap
 from flywheel.report.examples import Examples
 from flywheel.types import Json, Preview
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def gather(
     settings: EvaluateConfig,
@@ -24,6 +29,7 @@ def gather(
     splits: Mapping[str, Examples],
     scores: Array,
     preprocessor: Preprocessor,
+    raw: Callable[[Array], pd.DataFrame] | None = None,
 ) -> Evidence:
     """Measure the model's scores, and those of its baselines.
 
@@ -34,6 +40,7 @@ def gather(
         splits: `train` and `test`, and `validation` where there is one.
         scores: The model's answers to the test rows.
         preprocessor: Of the inputs; shows examples, and serves baselines.
+        raw: Gives the raw rows with these numbers, in their order, for examples that a person wrote.
     """
     test = splits["test"]
     bootstrap = Bootstrap(test.num_rows, settings.num_bootstrap, settings.seed)
@@ -41,7 +48,11 @@ def gather(
 
     def previews(index: list[int]) -> list[Preview]:
         inputs = {name: values.numpy() for name, values in test.inputs(np.array(index, dtype=np.int64)).items()}
-        return [preprocessor.preview(inputs, place) for place in range(len(index))]
+        made = [preprocessor.preview(inputs, place) for place in range(len(index))]
+        if raw is None or not preprocessor.has_words or not index:
+            return made
+        words = preprocessor.words(raw(test.rows[index]))
+        return [replace(one, text=text) for one, text in zip(made, words, strict=True)]
 
     baselines = []
     for name, title, answers, note in _answers(settings, report, meta, splits, preprocessor):

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from flywheel.errors import DataError
 from flywheel.report.bootstrap import Array
-from flywheel.types import Json
+from flywheel.types import Json, Splits
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import Tensor
+
+CHUNK_ROWS = 4096
 
 
 class Examples:
@@ -71,3 +75,25 @@ class Examples:
 
         found: Array = self._part.gather(torch.arange(self.num_rows))[name].numpy()
         return found
+
+
+def raw_rows(splits: Splits, rows: Array) -> pd.DataFrame:
+    """Give test rows as they are in the raw files.
+
+    Args:
+        splits: The raw data. Test rows are in the official test split; where there is none, they were drawn from train.
+        rows: Their numbers; the frame has them in this order.
+
+    Raises:
+        DataError: A row is not there.
+    """
+    import pandas as pd
+
+    split = splits.get("test") or splits["train"]
+    parts = [part for frame in split.chunks(CHUNK_ROWS) if len(part := frame[frame.index.isin(rows)])]
+    found = pd.concat(parts) if parts else pd.DataFrame()
+    missing = np.setdiff1d(rows, found.index.to_numpy())
+    if len(missing):
+        why = "is a test row, but is not in the raw file"
+        raise DataError(split.file, int(missing[0]), why, mend="run `dvc repro` to preprocess again")
+    return found.loc[rows]

@@ -69,7 +69,7 @@ def write_folder(
     best_epoch = int(network.description.get("best_epoch", 1))
     published = task.evaluate.published
     first = [published_section(published, report, evidence)] if published is not None else []
-    sections = [*first, *report.sections(evidence), learning_section(history, best_epoch)]
+    sections = [*first, *report.sections(evidence), learning_section(history, best_epoch, report.kinds)]
     tables = {**report.tables(evidence), "baselines": comparison_frame(evidence, list(report.kinds))}
     for name, frame in tables.items():
         frame.to_csv(folder / f"{name}.csv", index=False, float_format=f"%.{DIGITS}g", lineterminator="\n")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flywheel.errors import ModelError
 from flywheel.report import style
-from flywheel.report.base import Picture, Section
+from flywheel.report.base import MetricKind, Picture, Section
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,26 +36,44 @@ def read_history(file: Path) -> pd.DataFrame:
     return history
 
 
-def learning_section(history: pd.DataFrame, best_epoch: int, title: str = "How did it learn?") -> Section:
-    """Show the curves, and say when the best epoch was; epochs count from 1."""
+def learning_section(
+    history: pd.DataFrame, best_epoch: int, kinds: Mapping[str, MetricKind], title: str = "How did it learn?"
+) -> Section:
+    """Show the curves, and say when the best epoch was; epochs count from 1.
+
+    Args:
+        history: `history.csv`.
+        best_epoch: The kept one.
+        kinds: What metrics are called.
+        title: Of the section.
+    """
+    titles = {name: kind.title for name, kind in kinds.items()}
     last = int(history["epoch"].max())
     lead = f"The weights are those of epoch {best_epoch} of {last}."
     if best_epoch < last:
         lead += " Later epochs did no better on validation."
-    return Section(title=title, lead=lead, pictures=(learning_picture(history, best_epoch),), is_open=False)
+    return Section(title=title, lead=lead, pictures=(learning_picture(history, best_epoch, titles),), is_open=False)
 
 
-def learning_picture(history: pd.DataFrame, best_epoch: int) -> Picture:
+def learning_picture(history: pd.DataFrame, best_epoch: int, titles: Mapping[str, str]) -> Picture:
     """A panel for the loss and for each metric: train and validation over epochs, the kept epoch marked."""
     names = _names(history)
     width = 4.6 if len(names) == 1 else 3.5 * len(names)
     figure, axes = style.new_figure(width, 3.1, 1, len(names))
     with style.styled():
         for panel, name in zip(axes, names, strict=True):
-            _panel(panel, history, name, best_epoch)
+            _panel(panel, history, name, best_epoch, titles)
         axes[0].legend(loc="best")
-    shown = ", ".join(_words(name) for name in names)
-    return Picture("learning", "Learning curves", figure, f"{shown} over epochs; the kept epoch is {best_epoch}.")
+    end = f"over epochs; the kept epoch is {best_epoch}."
+    panels = []
+    for name in names:
+        alone, (panel,) = style.new_figure(3.5, 3.1)
+        with style.styled():
+            _panel(panel, history, name, best_epoch, titles)
+            panel.legend(loc="best")
+        panels.append(Picture(f"learning-{name}", _words(name, titles), alone, f"{_words(name, titles)} {end}"))
+    shown = ", ".join(_words(name, titles) for name in names)
+    return Picture("learning", "Learning curves", figure, f"{shown} {end}", tuple(panels))
 
 
 def _names(history: pd.DataFrame) -> list[str]:
@@ -65,7 +84,7 @@ def _names(history: pd.DataFrame) -> list[str]:
     return names[:MAX_PANELS] or ["loss"]
 
 
-def _panel(panel: Axes, history: pd.DataFrame, name: str, best_epoch: int) -> None:
+def _panel(panel: Axes, history: pd.DataFrame, name: str, best_epoch: int, titles: Mapping[str, str]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     epochs = history["epoch"].to_numpy()
@@ -82,13 +101,16 @@ def _panel(panel: Axes, history: pd.DataFrame, name: str, best_epoch: int) -> No
         panel.annotate(
             f"{best:.3g}", (best_epoch, best), xytext=(-6, 7), textcoords="offset points", ha="right", fontsize=8.5
         )
-    panel.set_title(_words(name))
+    panel.set_title(_words(name, titles))
     panel.set_xlabel("epoch")
     panel.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     panel.margins(x=0.06, y=0.14)
     style.clean_frame(panel, grid="y")
 
 
-def _words(name: str) -> str:
+def _words(name: str, titles: Mapping[str, str]) -> str:
+    """A metric's title in the report; of one that the report does not have, the words of its key."""
+    if name in titles:
+        return titles[name]
     words = name.replace("_", " ")
     return words[:1].upper() + words[1:]

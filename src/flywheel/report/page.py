@@ -86,9 +86,11 @@ def _tiles(report: Report, evidence: Evidence) -> list[Tile]:
         difference = rival.difference[name] if rival is not None else None
         against = None
         if difference is not None and difference.value is not None:
+            between = kind.show_difference_interval(difference)
             against = {
                 "tone": tone_of(difference, kind),
                 "text": f"{kind.show_difference(difference.value)} vs baseline",
+                "interval": f"({between})" if between else "",
             }
         found.append(
             Tile(
@@ -105,10 +107,12 @@ def _tiles(report: Report, evidence: Evidence) -> list[Tile]:
 
 def _section(number: int, section: Section) -> dict[str, Any]:
     # Cards stand for their own sheet, which is for places that show one picture only.
-    shown = () if section.cards else section.pictures
+    whole = () if section.cards else section.pictures
+    shown = [part for picture in whole for part in (picture.panels or (picture,))]
     return {
         "section": section,
         "number": number,
+        "in_panels": any(picture.panels for picture in whole),
         "svgs": [style.to_svg(picture.figure, f"{picture.name}-{number}", picture.alt) for picture in shown],
         "cards": [
             {
