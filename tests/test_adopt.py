@@ -16,6 +16,7 @@ from flywheel.adopt import adopt, next_lines
 from flywheel.compose import compose_task
 from flywheel.errors import ConfigError
 from flywheel.params import task_from
+from flywheel.sweep.folder import Plan
 from flywheel.sweep.summary import open_parent
 from flywheel.task_file import with_choice, with_value, without
 from flywheel.tracking import TrackedRun, prepare, start_run
@@ -84,7 +85,7 @@ def swept(
     folder: Path, *trials: tuple[str, ...], best: int | None = None, mean: tuple[str, ...] | None = None
 ) -> list[str]:
     """A sweep's parent run, its folder and its children; their ids, the parent's first."""
-    parent = open_parent(folder, "digits", ["task=digits"], "python -m flywheel.train -m task=digits")
+    parent = open_parent(folder, "digits", ["task=digits"], Plan("i", "digits/s", "a command", 1, [], []))
     ids = [parent]
     for number, overrides in enumerate(trials):
         ids.append(trained(*overrides, name=" ".join(overrides), parent=parent, sha256=f"{number:064x}"))

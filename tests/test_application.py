@@ -113,6 +113,9 @@ def test_a_multirun_has_a_parent_children_a_table_and_goes_on_after_a_failure(pr
     assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {"jobs.csv", "jobs.png"}
     best = max(run.data.metrics["best/accuracy"] for run in children if run.info.status == "FINISHED")
     assert parent.data.metrics["best/accuracy"] == best
+    assert {run.info.run_name.split()[0] for run in children} == {
+        f"optimizer.lr={lr}" for lr in ("0.01", "1e30", "0.1")
+    }
 
 
 @pytest.mark.slow

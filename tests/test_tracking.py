@@ -2,11 +2,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from flywheel.errors import ConfigError, StoreError
+from flywheel.experiment import address, mark
 from flywheel.flatten import as_text, flatten
 from flywheel.tracking import (
     artifact_root,
@@ -122,6 +124,41 @@ def test_a_deleted_experiment_comes_back(project: Path) -> None:
     client.delete_experiment(made)
     assert experiment_id(client, "t") == made
     assert client.get_experiment(made).lifecycle_stage == "active"
+
+
+def test_experiments_are_shown_as_model_training_and_the_empty_default_goes(project: Path) -> None:
+    client = prepare()
+    made = client.get_experiment(experiment_id(client, "digits"))
+    assert made.tags["mlflow.experimentKind"] == "custom_model_development"
+    assert [one.name for one in client.search_experiments()] == ["digits"]
+    prepare()
+    assert [one.name for one in client.search_experiments()] == ["digits"], "MLflow does not make it again"
+    client.set_experiment_tag(made.experiment_id, "mlflow.experimentKind", "genai_development")
+    mark(client)
+    assert client.get_experiment(made.experiment_id).tags["mlflow.experimentKind"] == "custom_model_development"
+    assert "workflowType=machine_learning" in address(5000, made.experiment_id)
+
+
+def test_a_default_experiment_that_somebody_uses_stays(project: Path) -> None:
+    client = prepare()
+    client.create_run("0")
+    experiment_id(client, "digits")
+    assert {one.name for one in client.search_experiments()} == {"Default", "digits"}
+
+
+def test_the_machine_is_watched_unless_that_is_switched_off(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    seen = {}
+    for wanted in ("true", "false"):
+        monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", wanted)
+        run = start_run("digits", name=wanted, resume_key=wanted, resume=False, tags={})
+        with run.watched_machine():
+            end = time.monotonic() + (20 if wanted == "true" else 0.3)
+            while time.monotonic() < end and not run.client.get_run(run.run_id).data.metrics:
+                time.sleep(0.05)
+        seen[wanted] = set(run.client.get_run(run.run_id).data.metrics)
+    assert "system/cpu_utilization_percentage" in seen["true"]
+    assert seen["false"] == set()
 
 
 def test_a_store_that_cannot_be_opened_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

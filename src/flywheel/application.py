@@ -121,7 +121,7 @@ def _train(config: DictConfig, folder: Path, overrides: list[str], trial: TrialJ
         task,
         data,
         folder / "model",
-        name=" ".join(overrides) or None,
+        name=_run_name(overrides, trial),
         parent=parent_of(folder.parent) if trial else None,
         overrides=overrides,
         watch=trial.tell if trial else None,
@@ -139,6 +139,15 @@ def _train(config: DictConfig, folder: Path, overrides: list[str], trial: TrialJ
     if trial and len(trial.objectives) > 1:
         result["values"] = measure(trial.objectives, fitted.score, folder / "model", data)
     return result
+
+
+def _run_name(overrides: list[str], trial: TrialJob | None) -> str | None:
+    """What was typed; of a sweep's trial what was swept, which tells it from the others, first."""
+    if trial is None:
+        return " ".join(overrides) or None
+    swept = [f"{key}={value}" for key, value in trial.noted["params"].items()]
+    others = [word for word in overrides if word not in swept and not word.startswith("task=")]
+    return " ".join([*swept, *others]) or None
 
 
 def _write(folder: Path, result: Json) -> None:

@@ -165,10 +165,11 @@ def verify(
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
     """Compare runs in a browser: starts `mlflow ui`."""
+    from flywheel import experiment
     from flywheel.database import is_database, masked
     from flywheel.tracking import artifact_root, prepare, registry_uri, tracking_uri
 
-    prepare()
+    client = prepare()
     uri = tracking_uri()
     if not is_database(uri):
         raise FlywheelError("runs are on a tracking server", where=masked(uri), mend="open that address in a browser")
@@ -176,7 +177,11 @@ def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
     os.environ |= {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_REGISTRY_STORE_URI": registry_uri()}
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--default-artifact-root", str(artifact_root())]
-    typer.echo(f"http://127.0.0.1:{port}  (Ctrl+C stops it)")
+    experiment.mark(client)
+    typer.echo(f"{experiment.address(port)}  (Ctrl+C stops it)")
+    for one in client.search_experiments(order_by=["name ASC"]):
+        if one.experiment_id != experiment.DEFAULT:
+            typer.echo(f"  {one.name}: {experiment.address(port, one.experiment_id)}")
     os.execv(sys.executable, command)  # noqa: S606 - no shell; Ctrl+C and kill reach the server itself
 
 

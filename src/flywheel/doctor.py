@@ -15,6 +15,7 @@ from flywheel.database import masked
 from flywheel.dvc_lock import check as check_lock
 from flywheel.errors import FlywheelError
 from flywheel.params import load_params, project_root, state_dir, task_from
+from flywheel.registry.versions import how_to_register
 from flywheel.tracking import prepare, tracking_uri
 
 LEAST_FREE_BYTES = 2_000_000_000
@@ -131,7 +132,7 @@ def _registry() -> Iterator[Finding]:
     client = prepare()
     names = [file.parent.name for file in sorted((project_root() / "artifacts").glob("*/registered.json"))]
     lost = [name for name in names if not client.search_model_versions(f"name='{name}'")]
-    mend = f"run `dvc repro -f -s {' '.join(f'register@{name}' for name in lost)}`" if lost else ""
+    mend = how_to_register(*lost) if lost else ""
     said = f"not there: {', '.join(lost)}" if lost else f"{len(names)} task(s) registered"
     yield Finding("warn" if lost else "ok", "registry", said, mend)
 

@@ -61,6 +61,8 @@ def register(task: TaskConfig) -> None:
         aliases.set_candidate(client, version)
         decision = _decide(client, task, report, candidate, version, places, splits)
         _tell_run(client, run_id, version, decision)
+        described = f"{task.data.title}; model {task.model.name}, {version.variant}. {decision.why}"
+        client.update_model_version(task.name, str(version.number), described)
     write_json(places.artifacts / "decision.json", decision.to_json())
     registered = {"model_sha256": candidate.model_sha256, "registered_model": task.name}
     if task.export.serve != FP32:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flywheel import experiment
 from flywheel.database import first_line, is_database, masked, one_at_a_time, sqlite_file, sqlite_url, with_driver
 from flywheel.errors import ConfigError, StoreError
 from flywheel.flatten import as_text, flatten
@@ -147,36 +148,18 @@ def open_to_read() -> MlflowClient:
 
 
 def experiment_id(client: MlflowClient, task: str) -> str:
-    """The task's experiment, made with an explicit place for its files where it is missing."""
-    from filelock import FileLock
-    from mlflow.exceptions import MlflowException
-
-    found = client.get_experiment_by_name(task)
-    if found is None:
-        state_dir().mkdir(parents=True, exist_ok=True)
-        with FileLock(state_dir() / "mlflow.lock"):
-            found = client.get_experiment_by_name(task)
-            if found is None:
-                root = artifact_root()
-                try:
-                    return str(client.create_experiment(task, artifact_location=root and f"{root}/{task}"))
-                except MlflowException:  # another machine made it on the same server just now
-                    found = client.get_experiment_by_name(task)
-                    if found is None:
-                        raise
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
+    """The task's experiment, made where it is missing."""
+    return experiment.find_or_make(client, task, artifact_root(), state_dir() / "mlflow.lock")
 
 
 def find_run(task: str, model_sha256: str, client: MlflowClient | None = None) -> str | None:
     """The newest training run of these weights; None where this store has none."""
     client = client or prepare()
-    experiment = client.get_experiment_by_name(task)
-    if experiment is None:
+    found = client.get_experiment_by_name(task)
+    if found is None:
         return None
     query = f"tags.{MODEL_TAG} = '{model_sha256}'"
-    runs = client.search_runs([experiment.experiment_id], query, max_results=1, order_by=["attributes.start_time DESC"])
+    runs = client.search_runs([found.experiment_id], query, max_results=1, order_by=["attributes.start_time DESC"])
     return runs[0].info.run_id if runs else None
 
 
@@ -253,6 +236,22 @@ class TrackedRun:
         tags = [InputTag("mlflow.data.context", context)]
         self.client.log_inputs(self.run_id, [DatasetInput(dataset=dataset, tags=tags)])
 
+    @contextlib.contextmanager
+    def watched_machine(self) -> Iterator[None]:
+        """Log CPU, memory, disk, network and GPU every 10 s, unless MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING=false."""
+        if os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true").lower() in ("false", "0"):
+            yield
+            return
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        watch: Any = SystemMetricsMonitor  # MLflow leaves it without types
+        monitor = watch(self.run_id, resume_logging=True, tracking_uri=tracking_uri())
+        monitor.start()
+        try:
+            yield
+        finally:
+            monitor.finish()
+
     def end(self, status: str = "FINISHED") -> None:
         """Close the run as FINISHED, FAILED or KILLED."""
         self.client.set_terminated(self.run_id, status=status)
@@ -269,8 +268,8 @@ def start_run(task: str, *, name: str, resume_key: str, resume: bool, tags: Mapp
         tags: For a new run.
     """
     client = prepare()
-    experiment = experiment_id(client, task)
-    left = _unfinished(client, experiment, resume_key)
+    belongs_to = experiment_id(client, task)
+    left = _unfinished(client, belongs_to, resume_key)
     keep = left[0] if left and resume else None
     for run in left:
         if run is not keep and run.info.status in ("RUNNING", "SCHEDULED"):  # one that FAILED stays so
@@ -279,7 +278,7 @@ def start_run(task: str, *, name: str, resume_key: str, resume: bool, tags: Mapp
         client.set_tag(keep.info.run_id, "flywheel.resumed", "true")
         client.update_run(keep.info.run_id, status="RUNNING")
         return TrackedRun(client, keep.info.run_id)
-    run = client.create_run(experiment, run_name=name, tags={RESUME_TAG: resume_key, **tags})
+    run = client.create_run(belongs_to, run_name=name, tags={RESUME_TAG: resume_key, **tags})
     return TrackedRun(client, run.info.run_id)
 
 

@@ -77,7 +77,7 @@ def train(
         with store_must_work():
             run = _start_run(task, key, is_resumable(checkpoint), name, tags, git_commit(project_root()))
         try:
-            with store_must_work(), whole_folder(target) as part:
+            with store_must_work(), run.watched_machine(), whole_folder(target) as part:
                 fitted = fit(
                     task, processed, meta, part, checkpoint,
                     on_start=lambda machine: _log_start(run, task, meta, machine),

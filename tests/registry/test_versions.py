@@ -44,9 +44,16 @@ def test_what_is_not_there_is_said_with_what_is(at_store: Path) -> None:
 def test_an_empty_registry_says_what_makes_a_model(project: Path) -> None:
     with pytest.raises(RegistryError, match="digits: no registered model; run `dvc repro register@digits`"):
         versions.resolve(prepare(), "digits", "champion")
-    with pytest.raises(RegistryError, match="digits: no registered model; run `dvc repro`"):
+    with pytest.raises(RegistryError, match="digits: no registered model; run `dvc repro register@digits`"):
         list_versions("digits")
     assert list_versions() == []
+    # DVC takes the stage for done, because its outputs are there: only a forced one registers again.
+    Path("artifacts/digits").mkdir(parents=True)
+    Path("artifacts/digits/registered.json").write_text("{}")
+    for ask in (lambda: versions.resolve(prepare(), "digits", "champion"), lambda: list_versions("digits")):
+        with pytest.raises(RegistryError, match="no registered model; run `dvc repro -f -s register@digits`"):
+            ask()
+    assert versions.how_to_register() == "run `dvc repro`"
 
 
 def test_lineage_is_on_the_version(at_store: Path) -> None:

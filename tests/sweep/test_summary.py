@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from flywheel.sweep.folder import Plan, note_trial, write_result
+from flywheel.sweep.space import Dimension
 from flywheel.sweep.summary import Closing, as_table, best_job, close_parent, draw, open_parent, read_jobs
 from flywheel.sweep.trial import Objective
 from flywheel.tracking import prepare
@@ -97,11 +98,13 @@ def test_a_job_that_was_stopped_early_is_said_to_be_and_is_never_best(tmp_path: 
 
 def sweep(folder: Path, results: list[dict[str, object]], *, planned: int = 0, exhausted: bool = False) -> Any:
     """Close a sweep with these results, in a store of its own; the parent run."""
-    open_parent(folder, "digits", ["task=digits"], "python -m flywheel.train -m task=digits")
+    lr = Dimension("optimizer.lr", "float", low=1e-4, high=0.1, log=True)
+    space = [lr, Dimension("model", "choice", ("mlp", "cnn"))]
+    plan = Plan("i", "digits/sweep", "a command", planned or len(results), space, [Objective("accuracy", "max")])
+    open_parent(folder, "digits", ["task=digits"], plan)
     for number, one in enumerate(results):
         noted(folder, number, *one["overrides"])  # type: ignore[misc]
         write_result(folder, number, one)
-    plan = Plan("i", "digits/sweep", "a command", planned or len(results), [], [Objective("accuracy", "max")])
     close_parent(folder, plan, Closing(exhausted=exhausted))
     client = prepare()
     run = client.search_runs([client.get_experiment_by_name("digits").experiment_id])[0]
@@ -136,7 +139,11 @@ def test_folds_end_in_means_and_not_in_the_luckiest_fold(project: Path, caplog: 
 def test_a_sweep_of_settings_ends_in_the_best_job(project: Path) -> None:
     run, files = sweep(project / "sweep", [result(0.5, "lr=1"), result(0.7, "lr=2")])
     assert files == {"jobs.csv", "jobs.png"}
-    assert run.data.metrics == {"best/accuracy": 0.7}
+    assert run.data.metrics == {"best/accuracy": 0.7, "best/epoch": 1}
+    assert run.data.params == {"num_trials": "2", "optimizer.lr": "0.0001 to 0.1, log", "model": "mlp, cnn"}
+    assert "largest accuracy" in run.data.tags["mlflow.note.content"]
+    assert "a command" in run.data.tags["mlflow.note.content"]
+    assert run.data.tags["mlflow.source.name"] == "flywheel.train"
 
 
 def test_folds_that_all_failed_are_a_failed_sweep(project: Path) -> None:

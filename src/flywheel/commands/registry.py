@@ -20,12 +20,15 @@ def registry_list(
 ) -> None:
     """List registered models, newest first, and what happened to the champions of a task."""
     from flywheel.registry import aliases, listing
+    from flywheel.registry.versions import how_to_register, registered_here
     from flywheel.tracking import prepare
 
     client = prepare()
     found = listing.list_versions(task)
     if not found:
-        raise FlywheelError("no versions are registered", where=task or "registry", mend="run `dvc repro`")
+        raise FlywheelError(
+            "no versions are registered", where=task or "registry", mend=how_to_register(*registered_here())
+        )
     events = aliases.history(client, task) if task else []
     if as_json:
         show_json({"versions": [listing.facts(one) for one in found], "history": [asdict(one) for one in events]})

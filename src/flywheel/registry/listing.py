@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from flywheel.errors import RegistryError, nearest
-from flywheel.registry.versions import DECISION_TAG, Version, versions_of
+from flywheel.registry.versions import DECISION_TAG, Version, how_to_register, registered_here, versions_of
 from flywheel.types import Json
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def list_versions(task: str | None = None) -> list[Version]:
     found = versions_of(client, task)
     if not found and task is not None:
         names = sorted({version.task for version in versions_of(client)})
-        mend = nearest(task, names) if names else "run `dvc repro`"
+        mend = how_to_register(task) if task in registered_here() or not names else nearest(task, names)
         raise RegistryError("no registered model", where=task, mend=mend)
     return found
 

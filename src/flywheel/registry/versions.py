@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
 from flywheel.errors import RegistryError, nearest
-from flywheel.params import state_dir
+from flywheel.params import home_root, state_dir
 from flywheel.registry import log as registry_log
 from flywheel.registry.package import CHECKSUMS, MODEL, PREPROCESSOR, Contents, check_package, write_package
 from flywheel.registry.variant.choice import FP32
@@ -136,12 +136,24 @@ def resolve(client: MlflowClient, task: str, reference: str) -> Version:
     known = versions_of(client, task)
     if not known:
         names = sorted({version.task for version in versions_of(client)})
-        mend = f"run `dvc repro register@{task}`" if not names else f"{nearest(task, names)} or run `dvc repro`"
+        mend = how_to_register(task) if task in registered_here() or not names else nearest(task, names)
         raise RegistryError("no registered model", where=task, mend=mend)
     if number:
-        raise RegistryError(f"no version {number[1]}", where=task, mend=f"versions: {_numbers(known)}")
+        mend = f"versions: {_numbers(known)}; {how_to_register(task)} to register the present model"
+        raise RegistryError(f"no version {number[1]}", where=task, mend=mend)
     aliases = {alias for version in known for alias in version.aliases}
     raise RegistryError(f"no version has the alias '{reference}'", where=task, mend=nearest(reference, aliases))
+
+
+def registered_here() -> list[str]:
+    """Tasks that the pipeline of this checkout has registered, whatever store that was in."""
+    return sorted(file.parent.name for file in (home_root() / "artifacts").glob("*/registered.json"))
+
+
+def how_to_register(*tasks: str) -> str:
+    """The command that registers tasks, also where DVC takes them for done because their store was another."""
+    words = ["dvc", "repro", *(["-f", "-s"] if set(tasks) & set(registered_here()) else [])]
+    return f"run `{' '.join([*words, *(f'register@{task}' for task in tasks)])}`"
 
 
 def create(client: MlflowClient, task: str, run_id: str, contents: Contents, tags: Mapping[str, str]) -> Version:

@@ -46,10 +46,13 @@ class Champions:
         numbers = self._numbers(known)
         for task in self._tasks:
             if task not in known:
-                mend = f"{nearest(task, known)} or run `dvc repro register@{task}`"
+                here = task in versions.registered_here()
+                mend = versions.how_to_register(task) if here or not known else nearest(task, known)
                 raise RegistryError("has no champion", where=task, mend=mend)
         if not numbers:
-            raise RegistryError("no task has a champion", where="registry", mend="run `dvc repro`")
+            raise RegistryError(
+                "no task has a champion", where="registry", mend=versions.how_to_register(*versions.registered_here())
+            )
         for task, number in numbers.items():
             self._known[task] = self._champion(task, number)
             open_package(Path(self._known[task].folder), self._known[task].sums, threads=1)

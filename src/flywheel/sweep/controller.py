@@ -114,7 +114,7 @@ def run(setup: Setup, words: Sequence[str], make_launch: Callable[[Path], Launch
         plan = found or plan
         if found is None:
             places.write_plan(folder, plan)
-        summary.open_parent(folder, str(setup.task["name"]), list(shown), plan.command)
+        summary.open_parent(folder, str(setup.task["name"]), list(shown), plan)
         with summary.closing_parent(folder, plan) as closing:
             sweep = _Sweep(setup, plan, folder, make_launch(folder))
             closing.study = sweep.study

@@ -47,6 +47,15 @@ class Dimension:
         key, _, value = self.when.partition("=")
         return not self.when or params.get(key) == value
 
+    def in_words(self) -> str:
+        """Its values, or where they lie, for people."""
+        if self.kind == "choice":
+            said = ", ".join(self.choices)
+        else:
+            step = f" in steps of {self.step:g}" if self.step else ""
+            said = f"{self.low:g} to {self.high:g}{step}{', log' if self.log else ''}"
+        return f"{said} (where {self.when})" if self.when else said
+
     @property
     def values(self) -> list[str]:
         """Every value, where they can be counted; empty for others."""

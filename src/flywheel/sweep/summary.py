@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from flywheel.errors import StoreError
+from flywheel.params import project_root
 from flywheel.stage import whole_file
 from flywheel.sweep import folds, gallery
 from flywheel.sweep.advice import advice
@@ -52,15 +53,16 @@ def num_failed() -> int:
     return sum(_failed)
 
 
-def open_parent(folder: Path, task: str, overrides: list[str], command: str) -> str:
+def open_parent(folder: Path, task: str, overrides: list[str], plan: Plan) -> str:
     """Make the parent run and leave its id in the sweep's folder; a sweep that goes on has its run already.
 
     Args:
         folder: The sweep's; made if it is missing.
         task: The experiment.
         overrides: The whole sweep's, as typed.
-        command: The whole command line, without `sweep.resume`.
+        plan: What is searched, and the command line that does.
     """
+    from flywheel.lineage import git_commit
     from flywheel.tracking import TrackedRun, experiment_id, prepare
 
     client = prepare()
@@ -68,14 +70,26 @@ def open_parent(folder: Path, task: str, overrides: list[str], command: str) -> 
     if known is not None:
         client.update_run(known, status="RUNNING")
         return known
-    tags = {"flywheel.task": task, "flywheel.sweep": folder.name, "flywheel.command": command}
+    tags = {"flywheel.task": task, "flywheel.sweep": folder.name, "flywheel.command": plan.command}
+    tags |= {"mlflow.source.name": "flywheel.train", "mlflow.source.type": "LOCAL"}
+    tags["mlflow.note.content"] = _description(plan)
+    tags |= {"mlflow.source.git.commit": commit} if (commit := git_commit(project_root())) else {}
     name = "sweep " + " ".join(word for word in overrides if "=" in word and not word.startswith("task="))
     made = client.create_run(experiment_id(client, task), run_name=name.strip()[:200], tags=tags)
     run = TrackedRun(client, made.info.run_id)
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / _PARENT) as part:
-        part.write_text(json.dumps({"run_id": run.run_id, "command": command}) + "\n")
+        part.write_text(json.dumps({"run_id": run.run_id, "command": plan.command}) + "\n")
+    run.log_settings({"num_trials": plan.num_planned, **{one.key: one.in_words() for one in plan.space}})
     return run.run_id
+
+
+def _description(plan: Plan) -> str:
+    """The parent run's page in Markdown: what was searched for, where, and the command."""
+    aims = ", ".join(f"{'largest' if one.mode == 'max' else 'smallest'} {one.name}" for one in plan.objectives)
+    lines = [f"- `{one.key}`: {one.in_words()}" for one in plan.space]
+    first = f"A sweep of {plan.num_planned} trials for the {aims}, over"
+    return "\n".join([first, "", *lines, "", f"    {plan.command}"])
 
 
 def parent_of(folder: Path) -> str | None:
@@ -157,7 +171,7 @@ def _tell_best(run: TrackedRun, jobs: list[dict[str, Any]]) -> None:
         return
     words = shlex.join(best["overrides"])
     log.info("best: %s %.4f with  python -m flywheel.train %s", best["monitor"], best["score"], words)
-    run.log_metrics({f"best/{best['monitor']}": best["score"]})
+    run.log_metrics({f"best/{best['monitor']}": best["score"], "best/epoch": best["epoch"]})
     run.set_tags({"flywheel.best": words, "flywheel.best_model_sha256": best["model_sha256"]})
 
 
