@@ -19,8 +19,8 @@ TASKS = ("digits", "digits_cnn")
 # Modules that carry nothing into an output; dvc.yaml leaves them out (ARCHITECTURE.md, "What makes a stage run again").
 INFRASTRUCTURE = {
     "cli", "compose", "config", "config_data", "database", "digest", "dvc_lock", "errors", "experiment",
-    "feedback/settings", "flatten", "hydra_guard", "instantiate", "kind", "lineage", "params", "prepare", "ray_cluster", "stage",
-    "staleness", "task_check", "tracking", "types",
+    "feedback/settings", "flatten", "hydra_guard", "instantiate", "kind", "lineage", "params", "prepare", "ray_cluster",
+    "stage", "staleness", "task_check", "tracking", "types",
 }  # fmt: skip
 LINK = "model/link.py"  # imported by the tasks whose loss names one of its links
 
