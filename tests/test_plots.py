@@ -23,14 +23,16 @@ def plots_of(root: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_every_task_has_plots_and_each_is_of_one_task(root: Path) -> None:
+def test_the_default_tasks_have_plots_and_each_is_of_one_task(root: Path) -> None:
     tasks = set(yaml.safe_load((root / "params.yaml").read_text())["tasks"])
     plots = plots_of(root)
     for name, plot in plots.items():
         of = {Path(file).parts[1] for file in plot["y"]}
         assert len(of) == 1, name
         assert name.startswith(f"{of.pop()}, ")
-    assert {name.partition(",")[0] for name in plots} == tasks
+    drawn = {name.partition(",")[0] for name in plots}
+    assert drawn <= tasks, "a task that is gone"
+    assert drawn >= {"fashion", "tweets", "spoken_digits", "breast_cancer", "movielens"}
 
 
 def test_templates_have_the_axes_of_the_report(root: Path) -> None:
