@@ -82,7 +82,7 @@ class InService:
         number: Of the version.
         preprocessor: Its own.
         reference: What its training data looked like.
-        metrics: Its `metrics.json`.
+        metrics: Its `evaluation.json`.
     """
 
     task: str

@@ -49,7 +49,7 @@ class Quality:
         metric: A key of `metrics.json`.
         higher_is_better: Else lower is.
         live: In service; None: no answer is known to be right or wrong.
-        tested: On the test set; None: `metrics.json` has no such figure.
+        tested: On the test set; None: its evaluation has no such figure.
         difference: Live less tested.
         enough: Whether there were enough rows to say anything.
         fallen: Whether the whole interval of the difference is beyond what may be lost.
@@ -78,7 +78,7 @@ def measure_quality(target: Target, window: Window, metrics: Json, settings: Mon
     Args:
         target: Of the task; says what a right answer is.
         window: All versions' predictions.
-        metrics: The version's `metrics.json`.
+        metrics: The version's `evaluation.json`.
         settings: When quality has fallen.
         version: The one in service: its rows alone are compared with the test set.
     """

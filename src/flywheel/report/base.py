@@ -280,7 +280,7 @@ def verdict_against(
 
 
 def flat(metrics: dict[str, Metric]) -> dict[str, Any]:
-    """Name -> value, name_low and name_high, as `metrics.json` and MLflow hold them."""
+    """Name -> value, name_low and name_high, as `evaluation.json` and MLflow hold them."""
     found: dict[str, Any] = {}
     for name, metric in metrics.items():
         found[name], found[f"{name}_low"], found[f"{name}_high"] = metric.value, metric.low, metric.high
