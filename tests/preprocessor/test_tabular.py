@@ -209,11 +209,11 @@ def test_whole_numbers_are_one_category_with_and_without_a_fraction(unseen: str)
         assert made.transform(pd.DataFrame({"c": ["1", "4.01"]}))["categories"].tolist() == [[0], [0]]
 
 
-def test_exact_values_come_first_and_the_decimal_sign_counts() -> None:
+def test_whole_numbers_are_one_category_and_the_decimal_sign_counts() -> None:
     made = TabularPreprocessor(types={"c": "category"}, min_count=1, decimal=",")
     made.fit([pd.DataFrame({"c": ["3", "3", "3,0", "1"], "label": "a"})])
     found = made.transform(pd.DataFrame({"c": ["3", "3,0", "3,00", "1.000"]}))["categories"]
-    assert found.tolist() == [[2], [4], [2], [0]]
+    assert found.tolist() == [[2], [2], [2], [0]]
 
 
 def test_a_constant_with_missing_values_is_not_scaled_by_rounding() -> None:

@@ -23,7 +23,7 @@ def fitted(*labels: object, **options: list[str]) -> ClassTarget:
         ([1.0, 2.0], ["1", "2"]),
         ([1.5, 2.0], ["1.5", "2"]),
         (["07", "7"], ["07", "7"]),
-        ([True, False], ["False", "True"]),
+        ([True, False], ["false", "true"]),
     ],
 )
 def test_classes_are_sorted_as_numbers_where_they_all_are(labels: list[object], classes: list[str]) -> None:
@@ -108,3 +108,13 @@ def test_a_class_is_one_however_its_name_is_composed() -> None:
     assert target.classes == ["café", "the"]
     assert target.encode(pd.Series(["cafe\u0301", "the"])).tolist() == [0, 1]
     assert fitted("café", "the", classes=["the", "cafe\u0301"]).classes == ["the", "café"]
+
+
+def test_labels_that_mean_the_same_are_one_class_whatever_comes_first() -> None:
+    values = [True, "true", "True", "TRUE", 1, 1.0, "1", "1.0", "a\r\nb", "a\nb", " a\rb "]
+    for given in (values, values[::-1]):
+        target = fitted(*given)
+        assert target.classes == ["1", "a\nb", "true"]
+        codes = dict(zip(map(repr, given), target.encode(pd.Series(given, dtype=object)).tolist(), strict=True))
+        assert [codes[repr(value)] for value in values] == [2] * 4 + [0] * 4 + [1] * 3
+    assert ClassTarget(classes=[True, False]).classes == ["true", "false"]

@@ -15,6 +15,7 @@ from flywheel.errors import DataError
 from flywheel.preprocessor.tabular_evidence import MAX_DISTINCT, Evidence
 from flywheel.preprocessor.tabular_types import MANY, TEXT_WORDS, decide
 from flywheel.preprocessor.tabular_values import MISSING, ValueRules
+from flywheel.reader.format.value import plain_text
 from flywheel.reader.table import NO_LABEL
 
 NUMBER, DATE, CATEGORY, BOOLEAN = "number", "date", "category", "boolean"
@@ -64,14 +65,19 @@ class Column:
 
 def given(values: pd.Series) -> pd.Series:
     """The values that are there, white space round them taken away; the tabular preprocessor says what is missing."""
-    stripped = values.str.strip()
-    return stripped[~stripped.str.lower().isin(MISSING)]
+    plain = _plain(values)
+    return plain[~plain.str.lower().isin(MISSING)]
 
 
 def given_labels(values: pd.Series) -> pd.Series:
     """The labels that are there; the table's reader says what is missing, and `none` may be a class's name."""
-    stripped = values.str.strip()
-    return stripped[~stripped.isin(NO_LABEL)]
+    plain = _plain(values)
+    return plain[~plain.isin(NO_LABEL)]
+
+
+def _plain(values: pd.Series) -> pd.Series:
+    """Each text in its one form, as the preprocessors see it."""
+    return values.map(plain_text)
 
 
 def look_at(values: pd.Series, rules: ValueRules, present: Callable[[pd.Series], pd.Series] = given) -> Column:

@@ -16,6 +16,7 @@ from flywheel.errors import DataError
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.engine import Engine, Pass, checked
 from flywheel.preprocessor.target import Target
+from flywheel.reader.format.value import names_of
 from flywheel.types import Dropped, Json, Split
 
 Array = np.ndarray[Any, Any]
@@ -230,10 +231,11 @@ def _fingerprints(labels: pd.Series) -> Array:
 
 def _own_where_missing(groups: pd.Series) -> pd.Series:
     """Give the groups as text; a row without one is a group of its own."""
-    given = groups.astype(object)
-    absent = given.isna() | (given.astype(str).str.strip() == "")
-    alone = pd.Series([f"row {row} without a group" for row in groups.index], index=groups.index, dtype=object)
-    return given.mask(absent, alone)
+    names = names_of(groups)
+    alone = (
+        f"row {row} without a group" if name is None else name for row, name in zip(groups.index, names, strict=True)
+    )
+    return pd.Series(list(alone), index=groups.index, dtype=object)
 
 
 def check_dropped(surveyed: Survey, max_dropped: float) -> None:

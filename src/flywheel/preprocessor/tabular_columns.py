@@ -11,7 +11,8 @@ import numpy as np
 
 from flywheel.preprocessor.tabular_bounds import Bounds, bounds_of
 from flywheel.preprocessor.tabular_evidence import Evidence
-from flywheel.preprocessor.tabular_values import Array, ValueRules, values_of, whole_text
+from flywheel.preprocessor.tabular_values import Array, ValueRules, values_of
+from flywheel.reader.format.value import whole_text
 from flywheel.types import Json
 
 RARE, ABSENT = 0, 1
@@ -190,8 +191,7 @@ class CategoryColumn(Column):
     def codes(self, texts: Array, decimal: str = ".") -> Array:
         """Give each value's code, int32 [N].
 
-        Whole numbers are the same with and without a fraction of zeros: a column of CSV with missing values is often
-        written as `3.0`, and asked for as 3. Where train has both, each keeps its own code.
+        Whole numbers are the same with and without a fraction of zeros, also in what was learnt before they were.
 
         Args:
             texts: As `texts_of` gives them.

@@ -7,7 +7,6 @@ A value means the same wherever it comes from: 3 in Parquet, 3.0 in JSON and `3`
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from flywheel.errors import ConfigError
+from flywheel.reader.format.value import plain_text
 
 Array = np.ndarray[Any, Any]
 
@@ -30,7 +30,6 @@ LARGEST = float(np.finfo(np.float32).max)
 NESTED = "\0nested"
 """Stands for a list or a mapping, which no column of a table holds."""
 LARGEST_WHOLE = 2**53  # from here on a float does not tell whole numbers apart
-_DIGITS = re.compile(r"[+-]?[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class ValueRules:
 
 
 def texts_of(values: pd.Series, rules: ValueRules) -> Array:
-    """Give each value as a text without space around it, None where it is missing; object [N].
+    """Give each value as a text in its one form (`plain_text`), None where it is missing; object [N].
 
     Numbers get the decimal sign that `rules` states, as if they stood in a CSV file; lists and mappings are `NESTED`.
     """
@@ -76,10 +75,10 @@ def texts_of(values: pd.Series, rules: ValueRules) -> Array:
     elif kind == "f":
         texts = (_float_text(value, rules.decimal) for value in values.tolist())
     elif pd.api.types.is_string_dtype(values.dtype) and values.dtype != object:
-        texts = values.str.strip().to_numpy(object)
+        texts = (plain_text(text, rules.decimal) if isinstance(text, str) else None for text in values.to_numpy(object))
     else:
         texts = (_text(value, rules.decimal) for value in values)
-    missing = {str(word).strip().lower() for word in rules.missing}
+    missing = {plain_text(str(word), rules.decimal).lower() for word in rules.missing}
     return np.fromiter((None if _is_missing(text, missing) else text for text in texts), object, len(values))
 
 
@@ -123,12 +122,6 @@ def days_of(texts: Array, rules: ValueRules) -> Array:
     return days
 
 
-def whole_text(text: str, decimal: str) -> str:
-    """Write a whole number without a fraction of zeros, `3` for `3.0`; any other text stays as it is."""
-    whole, sign, fraction = text.rpartition(decimal)
-    return whole if sign and _DIGITS.fullmatch(whole) and fraction and not fraction.strip("0") else text
-
-
 def present(texts: Array) -> Array:
     """Which values are not missing, bool [N]."""
     return np.fromiter((text is not None for text in texts), dtype=bool, count=len(texts))
@@ -157,7 +150,7 @@ def _is_missing(text: Any, missing: set[str]) -> bool:
 
 def _text(value: Any, decimal: str) -> str | None:
     if isinstance(value, str):
-        return value.strip()
+        return plain_text(value, decimal)
     if isinstance(value, list | tuple | dict | set | np.ndarray):
         return NESTED
     if value is None or value is pd.NA or value is pd.NaT:

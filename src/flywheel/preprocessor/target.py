@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
@@ -12,6 +11,7 @@ import pandas as pd
 
 from flywheel.errors import DataError, nearest
 from flywheel.preprocessor.base import target_name
+from flywheel.reader.format.value import name_of, names_of
 from flywheel.types import Json
 
 MISSING = "label is missing"
@@ -87,7 +87,7 @@ class ClassTarget(Target):
     stratified: ClassVar[bool] = True
 
     def __init__(self, classes: Sequence[str] | None = None) -> None:
-        self._given = None if classes is None else [unicodedata.normalize("NFC", str(name)) for name in classes]
+        self._given = None if classes is None else [name_of(name) or "" for name in classes]
         if self._given is not None and len(set(self._given)) < max(2, len(self._given)):
             raise ValueError("classes must be two different names or more")
         self._classes = list(self._given or [])
@@ -170,20 +170,8 @@ class ClassTarget(Target):
 
 
 def _names(labels: pd.Series) -> pd.Series:
-    """Labels as text, None where missing. Each distinct label is looked at once."""
-    codes, distinct = pd.factorize(labels)
-    names = np.array([*map(_name, distinct), None], dtype=object)
-    return pd.Series(names[codes], index=labels.index, dtype=object)
-
-
-def _name(label: Any) -> str | None:
-    """`3` for 3, 3.0 and '3': a column of whole numbers is one of floats where some are missing.
-
-    Letters and accents are composed (NFC): the name of a class is the same whatever system wrote it.
-    """
-    if isinstance(label, float | np.floating) and float(label).is_integer():
-        return str(int(label))
-    return unicodedata.normalize("NFC", str(label).strip()) or None
+    """Labels as names, None where missing."""
+    return pd.Series(names_of(labels), index=labels.index, dtype=object)
 
 
 def _class_order(names: Iterable[str]) -> Callable[[str], Any]:

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, fields
 
+from flywheel.reader.format.value import one_line_end
 from flywheel.types import Json
 
 HANDLING = ("keep", "mark", "drop")
@@ -74,6 +75,7 @@ class TextCleaning:
 
     def clean(self, text: str) -> str:
         """Clean one text."""
+        text = one_line_end(text)  # a file that was saved on another system holds the same text
         for _ in range(MAX_PASSES):
             cleaned = self._pass(text)
             if cleaned == text:

@@ -13,6 +13,7 @@ from flywheel.errors import ConfigError, DataError, nearest
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.table_file import TableFile, TableFormat
 from flywheel.reader.format.table_join import Join, JoinSettings
+from flywheel.reader.format.value import factorised, name_of
 from flywheel.types import SPLITS, Reader, Split, Splits
 
 WHERE = "data.reader.read"
@@ -198,7 +199,7 @@ def _labels(
     if classes is None:
         return given, None
     names = {str(number): str(name) for number, name in enumerate(classes)}
-    named = _mapped(given, lambda label: names.get(_plain_number(label)))
+    named = _mapped(given, lambda label: names.get(name_of(label) or ""))
     strange = given.notna() & named.isna()
     if not strange.any():
         return named, None
@@ -211,17 +212,12 @@ def _is_missing(label: Any, no_label: tuple[str, ...]) -> bool:
     return label is None or label != label or (isinstance(label, str) and label.strip() in no_label)
 
 
-def _plain_number(label: Any) -> str:
-    """`3` for 3, 3.0 and '3'."""
-    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label).strip()
-
-
 def _mapped(values: pd.Series, change: Callable[[Any], Any]) -> pd.Series:
     """Change each distinct value once; what has no hash (a list in JSON) is taken as its text."""
     try:
-        codes, distinct = pd.factorize(values)
+        codes, distinct = factorised(values)
     except TypeError:
-        codes, distinct = pd.factorize(values.map(str))
+        codes, distinct = factorised(values.map(str))
     table = pd.Series([*map(change, distinct), None], dtype=object).to_numpy()
     return pd.Series(table[codes], index=values.index, dtype=object)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,12 @@ import pandas as pd
 from flywheel.errors import DataError, nearest
 from flywheel.reader.format.table_file import TableFile, TableFormat
 from flywheel.reader.format.time_column import in_seconds, read_times
+from flywheel.reader.format.value import names_of
 
 Array = np.ndarray[Any, Any]
 
 ROWS = 65536  # parsed at a time
 NO_CODE = -1
-_WHOLE = re.compile(r"[+-]?[0-9]+\.0+")  # what pandas makes of whole numbers in a column that lacks some
 
 
 @dataclass(frozen=True)
@@ -66,16 +65,7 @@ class InteractionTable:
 
 def identifiers(values: Any) -> list[str | None]:
     """Users or items as texts: `3` for 3, 3.0, ' 3 ' and '3.0'; None where one is missing."""
-    codes, distinct = pd.factorize(pd.Series(values, dtype=object))
-    names = [*map(_identifier, distinct), None]
-    return [names[code] for code in codes]
-
-
-def _identifier(value: Any) -> str | None:
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    text = str(value).strip()
-    return (text.partition(".")[0] if _WHOLE.fullmatch(text) else text) or None
+    return list(names_of(values))
 
 
 def read_interactions(path: Path, columns: InteractionColumns, form: TableFormat) -> InteractionTable:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from flywheel.errors import ConfigError, DataError, nearest
 from flywheel.reader.format.table_file import TableFile, TableFormat
+from flywheel.reader.format.value import name_of
 
 ROWS = 16384
 _FORMAT_KEYS = {field.name for field in dataclasses.fields(TableFormat)}
@@ -111,7 +112,5 @@ class Join:
 
 
 def _key(value: Any) -> str:
-    """Keys are compared as texts: 3 in a Parquet file is the `3` of a CSV file."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
+    """Keys are compared as names: 3 in a Parquet file is the `3` of a CSV file."""
+    return name_of(value) or ""

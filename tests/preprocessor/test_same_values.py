@@ -1,0 +1,74 @@
+"""Values that mean the same are one value: in any format, in training and in requests, whatever comes first."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from flywheel.preprocessor.interactions import InteractionsPreprocessor
+from flywheel.preprocessor.survey import _own_where_missing
+from flywheel.preprocessor.tabular import TabularPreprocessor
+from flywheel.preprocessor.text_cleaning import TextCleaning
+from flywheel.reader.interactions import InteractionsReader
+from flywheel.reader.table import TableReader
+
+SAME = [[True, "true", "True", "TRUE"], [1, 1.0, "1", "1.0", " 1.00 "], ["two\nlines", "two\r\nlines", "two\rlines"]]
+ALL = [value for values in SAME for value in values]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_categories_have_one_code_in_training_and_in_requests(order: int) -> None:
+    made = TabularPreprocessor(types={"c": "category"})
+    made.fit([pd.DataFrame({"c": pd.Series(ALL[::order], dtype=object), "label": "a"})])
+    assert sorted(made.columns[0].to_json()["values"]) == ["1", "true", "two\nlines"]
+    found = made.transform(pd.DataFrame({"c": pd.Series(ALL, dtype=object)}))["categories"][:, 0].tolist()
+    for values in SAME:
+        codes, found = found[: len(values)], found[len(values) :]
+        assert len(set(codes)) == 1
+        assert codes[0] > 1
+    assert len({row.tobytes() for row in made.digest(made.clean(pd.DataFrame({"c": SAME[1]}))[0])}) == 1
+
+
+def test_missing_words_are_known_in_any_form() -> None:
+    made = TabularPreprocessor(types={"x": "number"}, missing=["", "-999.0"], drop_constant=False)
+    made.fit([pd.DataFrame({"x": ["-999", "-999.0", "1", "2"], "label": "a"})])
+    assert made.facts()["columns"]["x"]["missing"] == 0.5
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_labels_of_a_table_are_one_class_in_every_format(tmp_path: Path, ending: str) -> None:
+    rows: list[Any] = [1, True, "true", 1.0, "1.0", "TRUE", "a\r\nb"]
+    if ending == "csv":
+        lines = [f'{n},"{value}"' if isinstance(value, str) else f"{n},{value}" for n, value in enumerate(rows)]
+        (tmp_path / "t.csv").write_bytes("\n".join(["x,y", *lines, ""]).encode())
+    else:
+        lines = [json.dumps({"x": n, "y": value}) for n, value in enumerate(rows)]
+        (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    from flywheel.preprocessor.target import ClassTarget
+
+    frames = list(TableReader(f"t.{ending}", "y").read(tmp_path)["train"].chunks(3))
+    target = ClassTarget()
+    target.fit([frame["label"] for frame in frames])
+    assert target.classes == ["1", "a\nb", "true"]
+    codes = [code for frame in frames for code in target.encode(frame["label"]).tolist()]
+    assert codes == [0, 2, 2, 0, 0, 2, 1]
+
+
+def test_users_items_and_groups_too(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_bytes(b'user,item,time\n"a\r\nb",1,1\n"a\nb",1.0,2\n"a\nb",2,3\nTrue,2,1\ntrue,3,2\n')
+    train = pd.concat(InteractionsReader("log.csv", min_user=1).read(tmp_path)["train"].chunks(9))
+    assert list(zip(train["user"], train["label"], strict=True)) == [("a\nb", "1"), ("true", "2")]
+    made = InteractionsPreprocessor()
+    made.fit([train])
+    assert made.transform(pd.DataFrame({"user": pd.Series([True, "TRUE"], dtype=object)}))["user"].tolist() == [2, 2]
+    groups = _own_where_missing(pd.Series([1, "1.0", True, "True", None, " "], dtype=object))
+    assert groups.nunique() == 4
+
+
+def test_texts_of_a_file_that_was_saved_elsewhere_are_the_same() -> None:
+    cleaning = TextCleaning(whitespace=False, control=False)
+    assert cleaning.clean("two\r\nlines\rof it") == cleaning.clean("two\nlines\nof it") == "two\nlines\nof it"
