@@ -100,6 +100,19 @@ def test_a_second_repro_is_told_of_the_first_and_what_to_do(lock: Path, run_flyw
         refuse_while_dvc_works(lock.parent)
 
 
+@pytest.mark.parametrize("half", ["", '{"write": {"/x'])
+def test_half_of_dvc_s_list_of_processes_is_removed(lock: Path, half: str) -> None:
+    """DVC writes it before and after each stage, and refuses every command where it cannot read it."""
+    rwlock = lock.parent / ".dvc/tmp/rwlock"
+    rwlock.parent.mkdir(exist_ok=True)
+    rwlock.write_text(half)
+    with pytest.raises(ConfigError, match=r"rwlock: is half written; run `flywheel params`"):
+        check(lock.parent)
+    keep_or_restore(lock.parent)
+    assert not rwlock.exists()
+    assert check(lock.parent) == 3
+
+
 def test_a_stage_keeps_the_copy_and_params_puts_it_back(lock: Path, run_flywheel: Run) -> None:
     run_flywheel("evaluate", "--task", "fashion", DVC_ROOT=str(lock.parent))
     assert (lock.parent / ".flywheel/dvc.lock").read_text() == WHOLE

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from flywheel.completion import FLAGS
 from flywheel.errors import ConfigError, FlywheelError
 from flywheel.params import project_root, task_from
-from flywheel.stage import keep_caches_writable
+from flywheel.stage import keep_caches_writable, whole_file
 from flywheel.types import Json
 
 if TYPE_CHECKING:
@@ -151,8 +151,8 @@ def _run_name(overrides: list[str], trial: TrialJob | None) -> str | None:
 
 
 def _write(folder: Path, result: Json) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RESULT).write_text(json.dumps(result) + "\n")
+    with whole_file(folder / RESULT) as part:
+        part.write_text(json.dumps(result) + "\n")
 
 
 def _complete(words: list[str], root: Path) -> int:

@@ -1,5 +1,7 @@
 """`dvc.lock` after a kill: DVC writes it in place, so that half of it may be left, and then no `dvc repro` starts.
 
+The same holds of `.dvc/tmp/rwlock`, DVC's list of who reads and writes what, which is worth nothing once DVC has ended.
+
 Each stage keeps a copy of the file that DVC has just read; `flywheel params` (thus `make repro`) and the loop look at
 the file before DVC does, and put the copy back where it is damaged. Nothing that was built since is lost: DVC takes it
 out of its run cache.
@@ -25,6 +27,7 @@ from flywheel.stage import is_alive, whole_file
 log = logging.getLogger("flywheel")
 
 NAME = "dvc.lock"
+RWLOCK = ".dvc/tmp/rwlock"
 HINT = "run `flywheel params`, which puts the last whole one back"
 
 
@@ -51,11 +54,13 @@ def check(root: Path) -> int:
     """Count the stages that `dvc.lock` knows, held against DVC's own schema.
 
     Raises:
-        ConfigError: DVC would refuse it.
+        ConfigError: DVC would refuse it, or its list of readers and writers.
     """
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from voluptuous import Invalid
 
+    if _is_half(root / RWLOCK):
+        raise ConfigError("is half written", where=RWLOCK, mend="run `flywheel params`, which removes it")
     if not (root / NAME).exists():
         return 0
     found = read(root)
@@ -91,6 +96,11 @@ def keep_or_restore(root: Path) -> None:
     Raises:
         ConfigError: It is damaged and there is no whole one, or DVC is at work on it.
     """
+    if _is_half(root / RWLOCK):
+        with _dvc_shut_out(root, RWLOCK):
+            if _is_half(root / RWLOCK):
+                (root / RWLOCK).unlink()
+                log.warning("%s was half written by a `dvc` that was killed; removed", RWLOCK)
     try:
         check(root)
     except ConfigError:
@@ -107,7 +117,7 @@ def refuse_while_dvc_works(root: Path) -> None:
         ConfigError: It does; the process is named.
     """
     try:
-        held = json.loads((root / ".dvc/tmp/rwlock").read_text())
+        held = json.loads((root / RWLOCK).read_text())
     except (OSError, ValueError):
         return
     holders = [*held.get("write", {}).values(), *(one for some in held.get("read", {}).values() for one in some)]
@@ -143,17 +153,28 @@ def _restore(root: Path) -> None:
     raise ConfigError(f"{what}, and there is no copy", where=NAME, mend=hint)
 
 
+def _is_half(rwlock: Path) -> bool:
+    try:
+        json.loads(rwlock.read_text())
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        return True
+    return False
+
+
 @contextlib.contextmanager
-def _dvc_shut_out(root: Path) -> Iterator[None]:
-    """Hold the lock under which DVC writes the file."""
+def _dvc_shut_out(root: Path, name: str = NAME) -> Iterator[None]:
+    """Hold the lock under which DVC writes a file."""
     from dvc.lock import Lock, LockError
 
     (root / ".dvc/tmp").mkdir(parents=True, exist_ok=True)
+    guard = root / (".dvc/tmp/lock" if name == NAME else f"{RWLOCK}.lock")
     try:
-        with Lock(str(root / ".dvc/tmp/lock")):
+        with Lock(str(guard)):
             yield
     except LockError:
-        raise ConfigError("another `dvc` is at work on it", where=NAME, mend="wait until it has ended") from None
+        raise ConfigError("another `dvc` is at work on it", where=name, mend="wait until it has ended") from None
 
 
 def keep_what_dvc_has_read(root: Path) -> None:

@@ -53,7 +53,8 @@ def lock_hashes(root: Path, stage: str) -> dict[str, str]:
     """The data hashes that `dvc.lock` holds for a stage (`train@fashion`): path -> md5 of what it read and wrote."""
     entry = dvc_lock.read(root).get("stages", {}).get(stage, {})
     items = [*entry.get("deps", []), *entry.get("outs", [])]
-    return {item["path"]: item["md5"] for item in items if not item["path"].startswith("src/") and "md5" in item}
+    no_data = ("src/", "data/params.checked")
+    return {item["path"]: item["md5"] for item in items if not item["path"].startswith(no_data) and "md5" in item}
 
 
 def _git(root: Path, *words: str) -> str | None:
