@@ -12,7 +12,7 @@ import importlib
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import is_dataclass
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from flywheel.errors import ConfigError, nearest
@@ -132,10 +132,13 @@ def check_targets(hint: Any, value: Any, where: str) -> None:
             check_targets(inner, value.get(key), f"{where}.{key}".lstrip("."))
     elif origin in (Union, UnionType):
         for inner in arguments:
-            check_targets(inner, value, where)
+            if inner is not NoneType:
+                check_targets(inner, value, where)
     elif origin is dict and isinstance(value, Mapping):
         for key, item in value.items():
             check_targets(arguments[1], item, f"{where}.{key}")
+    else:
+        _check_value(value, (), where)  # nothing is built here: a value is data, and names no class
 
 
 def check_node(node: Any, *kinds: Kind, where: str) -> None:

@@ -80,7 +80,7 @@ class World:
         self.store.record_predictions([prediction(*one, self.task.name) for one in zip(names, values, strict=True)])
         words = [word(f"w-{name}", name, label, client=client, seconds=int(name[1:]))
                  for name, label in zip(names, labels, strict=True)]  # fmt: skip
-        assert set(self.store.record_feedback(words)) <= {"stored"}
+        assert {one.outcome for one in self.store.record_feedback(words)} <= {"stored"}
 
     def pull(self, **settings: Any) -> Outcome:
         """Pull with some of the settings changed."""

@@ -6,15 +6,18 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from tests.feedback.conftest import NOON, World, png, prediction, word
 
 from flywheel.errors import FeedbackError
-from flywheel.feedback.deletion import Deleted, audit_lines, duration_of, expire, forget
+from flywheel.feedback.deletion import Deleted, audit_lines, duration_of, expire, forget, held_of
 from flywheel.feedback.settings import FeedbackConfig
 from flywheel.feedback.store import FeedbackStore
+from flywheel.feedback.tables import predictions
 
 pytestmark = pytest.mark.xdist_group("postgres")
 
@@ -41,7 +44,8 @@ def test_one_person_is_forgotten_and_nobody_else(store: FeedbackStore, tmp_path:
     assert list(store.predictions("other")) == []
     assert [one.feedback.feedback_id for one in store.answered("digits")] == ["w3"]
     assert len(list((tmp_path / "inputs").iterdir())) == 2
-    assert forget(store, "anna", {}) == Deleted()
+    with pytest.raises(FeedbackError, match="anna: nothing is stored under this key"):
+        forget(store, "anna", {})
 
 
 def test_the_audit_tells_how_much_and_not_whose(store: FeedbackStore, tmp_path: Path) -> None:
@@ -77,9 +81,54 @@ def test_what_is_no_length_of_time(text: str) -> None:
         duration_of(text)
 
 
-def test_an_empty_subject_is_refused(store: FeedbackStore) -> None:
-    with pytest.raises(FeedbackError, match="subject: is empty"):
-        forget(store, "", {})
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [("", "is empty"), (" ", "is empty"), ("a\0b", "cannot be printed"), ("a\udce9", "cannot be printed")],
+)
+def test_what_is_no_key_is_refused(store: FeedbackStore, key: str, said: str) -> None:
+    with pytest.raises(FeedbackError, match=f"subject: .*{said}"):
+        forget(store, key, {})
+
+
+def test_composed_and_decomposed_letters_are_one_key(store: FeedbackStore) -> None:
+    store.record_predictions(
+        [prediction("p6", {"n": 1}, subject="Jose\u0301"), prediction("p7", {}, subject="Jos\xe9 ")]
+    )
+    assert held_of(store, "Jos\xe9") == (2, 0)
+    assert forget(store, "Jose\u0301", {}).predictions == 2
+    with pytest.raises(FeedbackError, match="nothing is stored"):
+        held_of(store, "Jos\xe9")
+
+
+def test_what_older_servers_cut_or_damaged_is_found_and_said(store: FeedbackStore) -> None:
+    old = {"p6": "Jos\ufffd", "p7": "Jose\u0301", "p8": "x" * 200}
+    store.record_predictions([prediction(name, {}, subject=name) for name in old])
+    with store.database.write() as connection:
+        for name, text in old.items():
+            own = predictions.c.prediction_id == name
+            connection.execute(sa.update(predictions).where(own).values(subject_hash=store._hash(text)))
+    assert held_of(store, "Jos\xe9") == (2, 1)
+    assert held_of(store, "x" * 250) == (1, 1)
+    assert forget(store, "Jos\xe9", {}).predictions == 2
+    assert forget(store, "x" * 250, {}).predictions == 1
+
+
+def test_the_command_asks_says_and_fails_where_nothing_matched(
+    store: FeedbackStore, url: str, project: Path, run_flywheel: Any
+) -> None:
+    def go(*words: str) -> tuple[int, str]:
+        done = run_flywheel("cli", "feedback", "forget", *words, "--store", url)
+        return done.returncode, done.stdout + done.stderr
+
+    code, told = go("anna", "--dry-run")
+    assert (code, "3 predictions are stored" in told) == (0, True)
+    code, told = go("anna")
+    assert (code, "there is no terminal to ask in; add --yes" in told) == (2, True)
+    assert store.num_predictions("digits") == 4
+    code, told = go("anna", "--yes")
+    assert (code, "deleted: 3 predictions" in told) == (0, True)
+    code, told = go("anna", "--yes")
+    assert (code, "nothing is stored under this key" in told) == (2, True)
 
 
 def test_pulled_rows_of_a_person_go_too(digits_world: World) -> None:

@@ -97,7 +97,7 @@ def test_corrections_become_rows_and_the_next_model_has_learnt_them(
     seen = go(run_flywheel, "cli", "trace", "digits/2", "--feedback").split()
     assert seen == sorted(manifest["predictions"])
 
-    assert "pulled rows removed: " in go(run_flywheel, "cli", "feedback", "forget", "s7")
+    assert "pulled rows removed: " in go(run_flywheel, "cli", "feedback", "forget", "s7", "--yes")
     left = json.loads((project / "data/feedback/digits.json").read_text())
     assert 0 < left["num_rows"] < manifest["num_rows"]
     assert len(pd.read_parquet(feedback / "rows_lists2.parquet")) == left["num_rows"]

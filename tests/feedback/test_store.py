@@ -22,6 +22,7 @@ from flywheel.errors import FeedbackError
 from flywheel.feedback.settings import FeedbackConfig
 from flywheel.feedback.store import FeedbackStore
 from flywheel.feedback.vault import new_key
+from flywheel.serving.record import Recorded
 
 pytestmark = pytest.mark.xdist_group("postgres")
 
@@ -31,11 +32,15 @@ def store(url: str, tmp_path: Path) -> FeedbackStore:
     return FeedbackStore(url, folder=tmp_path / "inputs")
 
 
+def outcomes(recorded: list[Recorded]) -> list[str]:
+    return [one.outcome for one in recorded]
+
+
 def test_what_goes_in_comes_out(store: FeedbackStore) -> None:
     given = prediction("p1", {"text": "Grüße \u2603 \0"}, answer={"label": "ü", "probability": 0.5})
     store.record_predictions([given, prediction("p2", None, "other", subject="anna")])
     said = [word("w1", "p1", "ä", correct=False), word("w2", "p1", 2.5, client="bob"), word("w3", "p1", None)]
-    assert store.record_feedback(said) == ["stored"] * 3
+    assert outcomes(store.record_feedback(said)) == ["stored"] * 3
     assert list(store.predictions("digits")) == [given]
     (other,) = store.predictions("other")
     assert other.input is None
@@ -52,8 +57,9 @@ def test_a_row_recorded_twice_is_kept_once(store: FeedbackStore) -> None:
     store.record_predictions([first, second])
     store.record_predictions([second])
     assert list(store.predictions("digits")) == [first]
-    assert store.record_feedback([word("w1", "p1", "a"), word("w1", "p1", "b")]) == ["stored", "known"]
-    assert store.record_feedback([word("w1", "p1", "c"), word("w2", "p9", "a")]) == ["known", "unknown_prediction"]
+    assert outcomes(store.record_feedback([word("w1", "p1", "a"), word("w1", "p1", "b")])) == ["stored", "conflict"]
+    again = [word("w1", "p1", "a", seconds=9), word("w2", "p9", "a")]
+    assert outcomes(store.record_feedback(again)) == ["known", "unknown_prediction"]
     assert [one.feedback.label for one in store.answered("digits")] == ["a"]
     assert store.record_feedback([]) == []
     store.record_predictions([])
@@ -76,7 +82,67 @@ def test_a_full_disk_is_never_told_as_an_unknown_prediction(tmp_path: Path) -> N
                 store.record_feedback([word("w2", "kept", "a")])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, full)
-    assert store.record_feedback([word("w1", "lost", "a"), word("w2", "kept", "a")]) == ["unknown_prediction", "stored"]
+    said = store.record_feedback([word("w1", "lost", "a"), word("w2", "kept", "a")])
+    assert outcomes(said) == ["unknown_prediction", "stored"]
+
+
+def test_two_clients_that_count_alike_are_both_kept(store: FeedbackStore) -> None:
+    store.record_predictions([prediction("p1", {"n": 1}), prediction("p2", {"n": 2})])
+    said = [word("order-1", "p1", "a", client="ann"), word("order-1", "p2", "b", client="bob")]
+    assert outcomes(store.record_feedback(said)) == ["stored", "stored"]
+    assert outcomes(store.record_feedback(said)) == ["known", "known"]
+    assert [one.feedback for one in store.answered("digits")] == said
+
+
+def test_a_mind_changed_back_is_kept(store: FeedbackStore) -> None:
+    store.record_predictions([prediction("p1", {"n": 1})])
+    told = [word("", "p1", None, correct=right, seconds=n) for n, right in enumerate([True, True, False, False, True])]
+    recorded = [store.record_feedback([one])[0] for one in told]
+    assert outcomes(recorded) == ["stored", "known", "stored", "known", "stored"]
+    kept = [(one.feedback.correct, one.feedback.feedback_id) for one in store.answered("digits")]
+    assert [right for right, _ in kept] == [True, False, True]
+    assert [name for _, name in kept] == [recorded[n].feedback_id for n in (0, 2, 4)]
+    assert recorded[1] == ("known", recorded[0].feedback_id)
+    assert outcomes(store.record_feedback([word("", "p1", None, correct=True, client="eve")])) == ["stored"]
+
+
+TO_VERSION_1 = (
+    "ALTER TABLE feedback RENAME TO newer",
+    "DROP INDEX ix_feedback_prediction_id",
+    "DROP INDEX ix_feedback_time_us",
+    "CREATE TABLE feedback (number INTEGER NOT NULL, feedback_id VARCHAR(256) NOT NULL, prediction_id VARCHAR(256) "
+    "NOT NULL, label TEXT, correct BOOLEAN, time_us BIGINT NOT NULL, client TEXT NOT NULL, "
+    "source VARCHAR(32) NOT NULL, PRIMARY KEY (number), UNIQUE (feedback_id))",
+    "CREATE INDEX ix_feedback_prediction_id ON feedback (prediction_id)",
+    "CREATE INDEX ix_feedback_time_us ON feedback (time_us)",
+    "INSERT INTO feedback SELECT * FROM newer",
+    "DROP TABLE newer",
+)
+
+
+def test_a_store_of_version_1_becomes_one_of_version_2_and_loses_nothing(store: FeedbackStore, url: str) -> None:
+    names = [f"p{number}" for number in range(50)]
+    store.record_predictions([prediction(name, {"n": 1}) for name in names])
+    store.record_feedback(
+        [word(f"w{name}", name, "a", correct=None if n % 2 else True) for n, name in enumerate(names)]
+    )
+    before = [one.feedback for one in store.answered("digits")]
+    server = (
+        "ALTER TABLE feedback DROP CONSTRAINT feedback_of_client",
+        "ALTER TABLE feedback ADD UNIQUE (feedback_id)",
+    )
+    with store.database.write() as connection:
+        for line in TO_VERSION_1 if store.database.file else server:
+            connection.exec_driver_sql(line)
+        connection.exec_driver_sql("UPDATE flywheel_facts SET value = '1' WHERE key = 'schema'")
+    store.close()
+    for _ in range(2):
+        again = FeedbackStore(url)
+        assert again.database.fact("schema") == "2"
+        assert [one.feedback for one in again.answered("digits")] == before
+    assert outcomes(again.record_feedback([word("wp0", "p1", "b", client="bob")])) == ["stored"]
+    assert outcomes(again.record_feedback([word("wp0", "p1", "b")])) == ["conflict"]
+    assert [one.feedback for one in again.answered("digits")][:-1] == before
 
 
 def test_times_choose_rows(store: FeedbackStore) -> None:
@@ -91,7 +157,7 @@ def test_times_choose_rows(store: FeedbackStore) -> None:
 def test_many_rows_are_read_page_by_page(store: FeedbackStore) -> None:
     names = [f"p{number:05}" for number in range(1234)]
     store.record_predictions([prediction(name, {"n": 1}) for name in names])
-    assert store.record_feedback([word(f"w{name}", name, "a") for name in names]) == ["stored"] * len(names)
+    assert outcomes(store.record_feedback([word(f"w{name}", name, "a") for name in names])) == ["stored"] * len(names)
     assert [one.prediction_id for one in store.predictions("digits")] == names
     assert [one.prediction.prediction_id for one in store.answered("digits")] == names
     assert set(store.inputs_of(names[:7])) == set(names[:7])
@@ -170,8 +236,8 @@ def test_texts_are_masked_before_they_are_stored(tmp_path: Path) -> None:
 def test_a_newer_schema_is_refused(url: str) -> None:
     store = FeedbackStore(url)
     with store.database.write() as connection:
-        connection.exec_driver_sql("UPDATE flywheel_facts SET value = '2' WHERE key = 'schema'")
-    with pytest.raises(FeedbackError, match=r"newer Flywheel \(version 2 .*; update Flywheel"):
+        connection.exec_driver_sql("UPDATE flywheel_facts SET value = '3' WHERE key = 'schema'")
+    with pytest.raises(FeedbackError, match=r"newer Flywheel \(version 3 .*; update Flywheel"):
         FeedbackStore(url)
 
 
@@ -223,7 +289,7 @@ for number in range(int(rows)):
     name, now = f"{who}-{number}", datetime.now(UTC)
     made = [Prediction(one, "digits", 1, "a" * 64, now, {"of": one}, "b" * 64, {}) for one in (name, "shared")]
     store.record_predictions(made)
-    assert store.record_feedback([Feedback(f"w-{name}", name, "a", None, now)]) == ["stored"]
+    assert [one.outcome for one in store.record_feedback([Feedback(f"w-{name}", name, "a", None, now)])] == ["stored"]
     sys.stdout.write(name + "\\n")
     sys.stdout.flush()
 """

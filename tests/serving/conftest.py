@@ -31,7 +31,7 @@ from flywheel.instantiate import build
 from flywheel.kind import READER
 from flywheel.serving.app import make_gateway
 from flywheel.serving.metrics import Metrics
-from flywheel.serving.record import Feedback, Prediction
+from flywheel.serving.record import Feedback, Prediction, Recorded
 from flywheel.serving.recording import Recording
 from flywheel.serving.served import Champion
 from flywheel.serving.settings import ServingSettings
@@ -54,17 +54,18 @@ class Kept:
         for row in rows:
             self.predictions.setdefault(row.prediction_id, row)
 
-    def record_feedback(self, rows: Sequence[Feedback]) -> list[str]:
+    def record_feedback(self, rows: Sequence[Feedback]) -> list[Recorded]:
         if self.fails:
             raise OSError("the store is down")
         return [self._one(row) for row in rows]
 
-    def _one(self, row: Feedback) -> str:
+    def _one(self, row: Feedback) -> Recorded:
+        own = row.feedback_id or f"{row.prediction_id}-{row.label}-{row.correct}"
         if row.prediction_id not in self.predictions:
-            return "unknown_prediction"
-        known = row.feedback_id in self.feedback
-        self.feedback.setdefault(row.feedback_id, row)
-        return "known" if known else "stored"
+            return Recorded("unknown_prediction", own)
+        held = self.feedback.setdefault(own, row)
+        same = (held.prediction_id, held.label, held.correct) == (row.prediction_id, row.label, row.correct)
+        return Recorded("stored" if held is row else "known" if same else "conflict", own)
 
 
 class Running:

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from flywheel.errors import FeedbackError
 from flywheel.serving.complaint import QUIET_SECONDS, Complaint
 from flywheel.serving.door import read_tokens
+from flywheel.serving.record import key_of_bytes
 
 PREDICT, FEEDBACK = "/v1/tasks/digits/predict", "/v1/feedback"
 ANY = {"prediction_id": "nobody's", "correct": True}
@@ -168,3 +169,55 @@ def test_a_failure_that_goes_on_is_told_once_in_a_while_and_without_what_was_to_
     now[0] = 2 * QUIET_SECONDS
     complaint.say(ValueError("a bug"))
     assert caplog.records[-1].exc_info
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (b"x" * 201, "longer than 200"),
+        (b"a\xc2\x80b", "cannot be printed"),
+    ],
+)
+def test_a_person_whose_key_could_not_be_found_again_is_refused(
+    client_of: Callable[..., TestClient], encode: Any, test_images: Array, key: bytes, said: str
+) -> None:
+    kept = encode.Kept()
+    client = client_of(recorder=kept, record="full")
+    answer = client.post(PREDICT, json={"image": test_images[0].tolist()}, headers={b"x-subject": key})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["where"] == "X-Subject"
+    assert said in answer.json()["error"]["what"]
+    assert not kept.predictions
+
+
+def test_a_key_in_latin_1_is_refused_and_not_stored_with_a_replacement() -> None:
+    with pytest.raises(FeedbackError, match=r"X-Subject: is no UTF-8; encode it so"):
+        key_of_bytes(b"Jos\xe9", "X-Subject")  # as requests and browsers send it; TestClient would send UTF-8
+    assert key_of_bytes(b" ", "X-Subject") is None
+
+
+def test_a_persons_key_is_read_as_utf8_and_composed(
+    client_of: Callable[..., TestClient], encode: Any, test_images: Array
+) -> None:
+    kept = encode.Kept()
+    client = client_of(recorder=kept, record="full")
+    for key in ("Jose\u0301", "Jos\xe9"):
+        body, headers = {"image": test_images[0].tolist()}, {b"x-subject": key.encode()}
+        made = client.post(PREDICT, json=body, headers=headers).json()["predictions"][0]["prediction_id"]
+        assert client.post(FEEDBACK, json={"prediction_id": made, "label": "3"}).status_code == 200
+        assert kept.predictions[made].subject == "Jos\xe9"
+
+
+def test_an_id_with_other_content_is_409_and_nothing_is_lost(
+    client_of: Callable[..., TestClient], encode: Any, test_images: Array
+) -> None:
+    kept = encode.Kept()
+    client = client_of(recorder=kept, record="full")
+    made = client.post(PREDICT, json={"image": test_images[0].tolist()}).json()["predictions"][0]["prediction_id"]
+    told = {"prediction_id": made, "label": "3", "feedback_id": "order-1"}
+    assert client.post(FEEDBACK, json=told).json() == {"feedback_id": "order-1", "outcome": "stored"}
+    said = client.post(FEEDBACK, json={**told, "label": "4"})
+    assert said.status_code == 409
+    assert said.json()["error"]["where"] == "feedback_id"
+    assert client.post(FEEDBACK, json=told).json()["outcome"] == "known"
+    assert [row.label for row in kept.feedback.values()] == ["3"]

@@ -29,6 +29,7 @@ Array = np.ndarray[Any, Any]
 WITH_STORE = """
 import sqlite3, sys
 from flywheel import serve as verb
+from flywheel.serving.record import Recorded
 
 class Store:
     def __init__(self):
@@ -42,9 +43,9 @@ class Store:
     def one(self, row):
         found = self.base.execute("select 1 from predictions where id = ?", (row.prediction_id,)).fetchall()
         if not found:
-            return "unknown_prediction"
+            return Recorded("unknown_prediction", row.feedback_id)
         done = self.base.execute("insert or ignore into feedback values (?, ?)", (row.feedback_id, row.prediction_id))
-        return "stored" if done.rowcount else "known"
+        return Recorded("stored" if done.rowcount else "known", row.feedback_id)
 
 if sys.argv[1:] == ["worker"]:
     verb.recorder = Store

@@ -103,12 +103,31 @@ def feedback_add(
 
 @app.command("forget")
 def feedback_forget(
-    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="The person's key.")], url: Url = None
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="The person's key.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing, for scripts.")] = False,
+    url: Url = None,
 ) -> None:
     """Delete everything about one person: stored rows, input files, and pulled rows."""
+    import sys
+
+    from flywheel.errors import FeedbackError
     from flywheel.feedback import deletion
 
-    _told(deletion.forget(_store(url), subject, _folders()))
+    store = _store(url)
+    number, unsure = deletion.held_of(store, subject)
+    typer.echo(f"{number} predictions are stored about this person, with what was said about them")
+    if unsure:
+        why = "that an older server cut or damaged: another person's key may have become the same"
+        typer.echo(f"{unsure} of these are under a form {why}")
+    if dry_run:
+        return
+    if not yes:
+        if not sys.stdin.isatty():
+            mend = "add --yes to delete, or --dry-run to look only"
+            raise FeedbackError("there is no terminal to ask in", where="forget", mend=mend)
+        typer.confirm("Delete them?", abort=True)
+    _told(deletion.forget(store, subject, _folders()))
 
 
 @app.command("expire")

@@ -20,68 +20,15 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 
 from flywheel.database import first_line, sqlite_url, with_driver
 from flywheel.errors import FeedbackError
+from flywheel.feedback.tables import SCHEMA, facts, metadata, migrate
 from flywheel.params import state_dir
 
-SCHEMA = 1
-"""Version of the tables below."""
 URL_VARIABLE = "FLYWHEEL_FEEDBACK_URL"
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
 """A server that takes a connection and says nothing is given up then: without it, a request would wait for ever."""
-_MAKING, _DELETING = 0x666C7977, 0x666C7978  # numbers of PostgreSQL's advisory locks
+_MAKING, _DELETING, _SAYING = 0x666C7977, 0x666C7978, 0x666C7979  # numbers of PostgreSQL's advisory locks
 _CHECK = "check FLYWHEEL_FEEDBACK_URL, or unset it"
-
-metadata = sa.MetaData()
-_number = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite counts up by itself only in this type
-
-facts = sa.Table(
-    "flywheel_facts",
-    metadata,
-    sa.Column("key", sa.String(64), primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
-)
-"""`schema`, `salt` of the hashes of people's keys, and `seal`: something sealed, by which a wrong key is known."""
-
-predictions = sa.Table(
-    "predictions",
-    metadata,
-    sa.Column("number", _number, primary_key=True, autoincrement=True),
-    sa.Column("prediction_id", sa.String(256), nullable=False, unique=True),
-    sa.Column("task", sa.String(256), nullable=False),
-    sa.Column("version", sa.Integer, nullable=False),
-    sa.Column("model_sha256", sa.String(64), nullable=False),
-    sa.Column("time_us", sa.BigInteger, nullable=False, index=True),
-    sa.Column("kept", sa.String(16), nullable=False),
-    sa.Column("sealed", sa.Boolean, nullable=False),
-    sa.Column("input", sa.LargeBinary, nullable=True),
-    sa.Column("input_sha256", sa.String(64), nullable=False, index=True),
-    sa.Column("answer", sa.Text, nullable=False),
-    sa.Column("client", sa.Text, nullable=False),
-    sa.Column("subject_hash", sa.String(64), nullable=True, index=True),
-    sa.Index("predictions_of_task", "task", "time_us"),
-)
-feedback = sa.Table(
-    "feedback",
-    metadata,
-    sa.Column("number", _number, primary_key=True, autoincrement=True),
-    sa.Column("feedback_id", sa.String(256), nullable=False, unique=True),
-    sa.Column("prediction_id", sa.String(256), nullable=False, index=True),
-    sa.Column("label", sa.Text, nullable=True),
-    sa.Column("correct", sa.Boolean, nullable=True),
-    sa.Column("time_us", sa.BigInteger, nullable=False, index=True),
-    sa.Column("client", sa.Text, nullable=False),
-    sa.Column("source", sa.String(32), nullable=False),
-)
-audit = sa.Table(
-    "audit",
-    metadata,
-    sa.Column("number", _number, primary_key=True, autoincrement=True),
-    sa.Column("time_us", sa.BigInteger, nullable=False),
-    sa.Column("action", sa.String(32), nullable=False),
-    sa.Column("subject_hash", sa.String(64), nullable=True),
-    sa.Column("told", sa.Text, nullable=False),
-)
-"""What was deleted, when and how much of it; nothing in it tells who it was of."""
 
 
 def default_url() -> str:
@@ -141,6 +88,11 @@ class Database:
         """
         with self.explained(), self._own().connect() as connection:
             yield connection
+
+    def take_turn(self, connection: sa.Connection) -> None:
+        """Wait until no other transaction says something: who compares with what was said must see all of it."""
+        if self.file is None:  # SQLite lets one write at a time anyway
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SAYING)))
 
     def insert_new(self, connection: sa.Connection, table: sa.Table, rows: list[dict[str, Any]], key: str) -> set[str]:
         """Insert rows whose `key` is not there yet.
@@ -215,6 +167,10 @@ class Database:
                     metadata.create_all(connection)
                     made = [{"key": "schema", "value": str(SCHEMA)}, {"key": "salt", "value": secrets.token_hex(32)}]
                     self.insert_new(connection, facts, made, "key")
+                version = self._version()
+            if version == 1:
+                with self._engine.execution_options(writes=True).begin() as connection:
+                    migrate(connection, _MAKING)
                 version = self._version()
         if version is None or version > SCHEMA:
             what = f"was written by a newer Flywheel (version {version} of its tables, this one knows {SCHEMA})"

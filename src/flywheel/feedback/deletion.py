@@ -17,10 +17,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from flywheel.errors import FeedbackError
-from flywheel.feedback.database import audit, feedback, predictions
 from flywheel.feedback.inputs import REFERENCE
 from flywheel.feedback.pulled import remove_rows
-from flywheel.feedback.store import FeedbackStore, microseconds, moment
+from flywheel.feedback.store import FeedbackStore
+from flywheel.feedback.tables import audit, feedback, predictions
+from flywheel.feedback.words import microseconds, moment
+from flywheel.serving.record import MAX_KEY
 from flywheel.types import Json
 
 ROWS = 500
@@ -49,8 +51,31 @@ def duration_of(text: str) -> timedelta:
     return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
 
 
+def held_of(store: FeedbackStore, subject: str) -> tuple[int, int]:
+    """Count what is stored about one person.
+
+    Returns:
+        The predictions, and how many of these an older server stored under a form that another person's key may have
+        become too: cut, or with a replacement character.
+
+    Raises:
+        FeedbackError: It is no key, or nothing is stored under it.
+    """
+    exact = {_hash(store, subject), *store.older_hashes(subject, damaged=False)} if len(subject) <= MAX_KEY else set()
+    count = sa.select(sa.func.count()).select_from(predictions)
+    with store.database.read() as connection:
+        number, sure = (
+            int(connection.execute(count.where(predictions.c.subject_hash.in_(keys))).scalar_one())
+            for keys in (_hashes(store, subject), exact)
+        )
+    if not number:
+        what = "nothing is stored under this key"
+        raise FeedbackError(what, where=subject, mend="check how it is spelled, and --store")
+    return number, number - sure
+
+
 def forget(store: FeedbackStore, subject: str, folders: Mapping[str, Path]) -> Deleted:
-    """Delete everything about one person.
+    """Delete everything about one person, whatever form of the key an older server stored.
 
     Args:
         store: Where it is.
@@ -58,13 +83,22 @@ def forget(store: FeedbackStore, subject: str, folders: Mapping[str, Path]) -> D
         folders: `data/feedback/<task>/` of each task that may have pulled rows.
 
     Raises:
-        FeedbackError: The store cannot be written to; what is left can be deleted by the same call.
+        FeedbackError: It is no key, or nothing is stored under it; or the store cannot be written to: what is left can
+            be deleted by the same call.
     """
-    if not subject:
-        raise FeedbackError("is empty", where="subject", mend="give the key that requests were sent with")
-    key = store.subject_hash(subject)
+    held_of(store, subject)
     with store.pulling():
-        return _delete(store, predictions.c.subject_hash == key, folders, "forget", key)
+        where = predictions.c.subject_hash.in_(_hashes(store, subject))
+        return _delete(store, where, folders, "forget", _hash(store, subject))
+
+
+def _hashes(store: FeedbackStore, subject: str) -> set[str]:
+    return {_hash(store, subject), *store.older_hashes(subject)}
+
+
+def _hash(store: FeedbackStore, subject: str) -> str:
+    """The key's own hash; of one that is too long to be stored now, that of what an older server cut it to."""
+    return store.subject_hash(subject[:MAX_KEY])
 
 
 def expire(

@@ -9,8 +9,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flywheel.feedback.database import feedback, predictions
-from flywheel.feedback.store import FeedbackStore, microseconds, moment
+from flywheel.feedback.store import FeedbackStore
+from flywheel.feedback.tables import feedback, predictions
+from flywheel.feedback.words import microseconds, moment
 from flywheel.serving.record import Feedback, Prediction
 
 

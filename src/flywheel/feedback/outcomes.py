@@ -10,11 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from flywheel.digest import sha256_of_json
 from flywheel.errors import DataError, nearest
 from flywheel.feedback.store import FeedbackStore
 from flywheel.reader.format.table_file import TableFile, TableFormat, is_table
-from flywheel.serving.record import Feedback
+from flywheel.serving.record import Feedback, key_of
 
 ROWS = 5000
 TRUE, FALSE = ("true", "yes", "1", "right"), ("false", "no", "0", "wrong")
@@ -22,7 +21,10 @@ COLUMNS = ("prediction_id", "label", "correct", "time")
 
 
 def add_outcomes(store: FeedbackStore, file: Path, client: str) -> Counter[str]:
-    """Record a table's rows as feedback of the source `outcome`; the same row twice is kept once.
+    """Record a table's rows as feedback of the source `outcome`; the same table twice is kept once.
+
+    A row that says what its client said last about the prediction, or what was said at the same `time`, is known. A
+    table with several rows about one prediction should have `time`: without it, their order tells which is the latest.
 
     Args:
         store: Where the predictions are.
@@ -35,10 +37,10 @@ def add_outcomes(store: FeedbackStore, file: Path, client: str) -> Counter[str]:
     Raises:
         DataError: The file is missing, of another kind, or a row of it cannot be read; nothing is recorded then.
     """
-    rows = list(_rows(file, client))
+    rows = list(_rows(file, key_of(client, "--client") if client else ""))
     said: Counter[str] = Counter()
     for start in range(0, len(rows), ROWS):
-        said.update(store.record_feedback(rows[start : start + ROWS]))
+        said.update(one.outcome for one in store.record_feedback(rows[start : start + ROWS]))
     return said
 
 
@@ -67,8 +69,7 @@ def _word(file: Path, row: int, given: dict[str, Any], client: str, now: datetim
     if label is None and correct is None:
         raise DataError(file, row, "gives neither label nor correct", mend="remove the row, or mend it")
     label = label if label is None or isinstance(label, int | float) else str(label)
-    key = sha256_of_json(["outcome", str(name), label, correct, client])
-    return Feedback(key[:32], str(name), label, correct, _time(file, row, given["time"]) or now, client, "outcome")
+    return Feedback("", str(name), label, correct, _time(file, row, given["time"]) or now, client, "outcome")
 
 
 def _given(value: Any) -> Any:

@@ -23,7 +23,8 @@ from flywheel.feedback.pulled import Pulled, write_pulled
 from flywheel.feedback.rows import frame_of, is_unicode, missing_column
 from flywheel.feedback.rules import Candidate, Refused, choose
 from flywheel.feedback.settings import check_settings
-from flywheel.feedback.store import Answered, FeedbackStore, microseconds
+from flywheel.feedback.store import Answered, FeedbackStore
+from flywheel.feedback.words import microseconds
 from flywheel.instantiate import build
 from flywheel.kind import READER
 from flywheel.preprocessor.task import TaskPreprocessor, load_preprocessor

@@ -9,26 +9,27 @@ from __future__ import annotations
 import contextlib
 import hmac
 import json
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from flywheel.errors import FeedbackError
-from flywheel.feedback.database import Database, default_url, feedback, predictions
+from flywheel.feedback.database import Database, default_url
 from flywheel.feedback.inputs import FULL, Inputs, Kept
 from flywheel.feedback.settings import FeedbackConfig, project_settings
+from flywheel.feedback.tables import feedback, predictions
 from flywheel.feedback.vault import KEY_VARIABLE, Vault, given_key
+from flywheel.feedback.words import UNKNOWN, microseconds, moment, record_words
 from flywheel.params import state_dir
-from flywheel.serving.record import Feedback, Prediction
+from flywheel.serving.record import MAX_KEY, Feedback, Prediction, Recorded, key_of
 from flywheel.types import Json
 
-STORED, KNOWN, UNKNOWN = "stored", "known", "unknown_prediction"
 ROWS = 500  # in one statement
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SEAL, _SEALED_WORD = "seal", b"flywheel"
 
 
@@ -93,20 +94,22 @@ class FeedbackStore:
             for start in range(0, len(made), ROWS):
                 self.database.insert_new(connection, predictions, made[start : start + ROWS], "prediction_id")
 
-    def record_feedback(self, rows: Sequence[Feedback]) -> list[str]:
-        """Keep feedback.
+    def record_feedback(self, rows: Sequence[Feedback]) -> list[Recorded]:
+        """Keep feedback, in its order; `flywheel.feedback.words` says what is known already.
 
         Returns:
-            For each row `stored`, `known` (the same feedback was there already), or `unknown_prediction`.
+            For each row what became of it, and its id.
 
         Raises:
             FeedbackError: It could not be kept; none of it is, then.
         """
-        said: list[str] = []
+        said: list[Recorded] = []
         with self.database.write() as connection:
             for start in range(0, len(rows), ROWS):
-                said += self._record_some(connection, rows[start : start + ROWS])
-            if UNKNOWN in said:  # a disk that is full reads well: then the prediction itself may not have been kept
+                said += record_words(self.database, connection, rows[start : start + ROWS])
+            if UNKNOWN in [
+                one.outcome for one in said
+            ]:  # a disk that is full reads well: then the prediction itself may not have been kept
                 self.database.write_something(connection)
         return said
 
@@ -172,8 +175,25 @@ class FeedbackStore:
             return [str(row[0]) for row in found]
 
     def subject_hash(self, subject: str) -> str:
-        """What is stored instead of a person's key: a hash that only this database can make."""
-        return hmac.new(self._salt, subject.encode(), "sha256").hexdigest()
+        """What is stored instead of a person's key: a hash that only this database can make.
+
+        Raises:
+            FeedbackError: It is no key.
+        """
+        return self._hash(key_of(subject, "subject"))
+
+    def older_hashes(self, subject: str, *, damaged: bool = True) -> set[str]:
+        """What older servers stored for a key: not composed; if `damaged` also cut, or Latin-1 read as UTF-8."""
+        forms = {subject, *(unicodedata.normalize(form, subject) for form in ("NFC", "NFD"))}
+        if not damaged:
+            return {self._hash(form) for form in forms}
+        for form in list(forms):
+            with contextlib.suppress(UnicodeEncodeError):  # there is no such character in Latin-1
+                forms.add(form.encode("latin-1").decode("utf-8", "replace"))
+        return {self._hash(form[:MAX_KEY]) for form in forms}
+
+    def _hash(self, text: str) -> str:
+        return hmac.new(self._salt, text.encode("utf-8", "surrogateescape"), "sha256").hexdigest()
 
     def pulling(self) -> contextlib.AbstractContextManager[Any]:
         """Held by whoever changes pulled rows: what one process deletes, another must not write again."""
@@ -185,19 +205,6 @@ class FeedbackStore:
     def close(self) -> None:
         """Let go of the database."""
         self.database.close()
-
-    def _record_some(self, connection: sa.Connection, rows: Sequence[Feedback]) -> list[str]:
-        wanted = {row.prediction_id for row in rows}
-        query = sa.select(predictions.c.prediction_id).where(predictions.c.prediction_id.in_(wanted))
-        there = {str(row[0]) for row in connection.execute(query)}
-        first = {row.feedback_id: row for row in reversed(rows) if row.prediction_id in there}
-        new = self.database.insert_new(connection, feedback, list(map(_feedback_row, first.values())), "feedback_id")
-        said = []
-        for row in rows:
-            is_new = row.feedback_id in new
-            new.discard(row.feedback_id)
-            said.append(UNKNOWN if row.prediction_id not in there else STORED if is_new else KNOWN)
-        return said
 
     def _kept(self, row: Prediction) -> Kept:
         settings = self._settings.get(row.task) or FeedbackConfig()
@@ -259,31 +266,9 @@ class FeedbackStore:
         vault.open(bytes.fromhex(sealed), _SEAL)
 
 
-def microseconds(time: datetime) -> int:
-    """Microseconds since 1970, UTC; a time without a zone is UTC."""
-    return round(((time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH) / timedelta(microseconds=1))
-
-
-def moment(number: int) -> datetime:
-    """The time of so many microseconds since 1970."""
-    return _EPOCH + timedelta(microseconds=int(number))
-
-
 def _between(column: sa.Column[Any], since: datetime | None, until: datetime | None) -> list[sa.ColumnElement[bool]]:
     conditions = [column >= microseconds(since)] if since is not None else []
     return conditions + ([column < microseconds(until)] if until is not None else [])
-
-
-def _feedback_row(row: Feedback) -> dict[str, Any]:
-    return {
-        "feedback_id": row.feedback_id,
-        "prediction_id": row.prediction_id,
-        "label": None if row.label is None else json.dumps(row.label),
-        "correct": row.correct,
-        "time_us": microseconds(row.time),
-        "client": row.client,
-        "source": row.source,
-    }
 
 
 def _feedback(row: Any) -> Feedback:

@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 
 import orjson
 
+from flywheel.errors import FeedbackError
 from flywheel.serving.infer import infer
 from flywheel.serving.problem import RequestError
+from flywheel.serving.record import key_of_bytes
 from flywheel.serving.recording import Answered, Recording
 from flywheel.serving.rows import parse_json
 from flywheel.serving.served import Answers, Served
@@ -23,7 +25,6 @@ from flywheel.types import Json
 JSON_TYPE = b"application/json"
 BINARY_TYPE = b"application/octet-stream"
 SUBJECT = b"x-subject"
-MAX_SUBJECT = 200
 
 
 @dataclass(slots=True)
@@ -80,6 +81,7 @@ class Answering:
             what = f"{request.method} is not answered here"
             raise RequestError(405, what, where="method", mend="use POST", headers={"allow": "POST"})
         served = self._shelf.get(request.path[3])
+        _subject(request)  # what could not be deleted later is not answered
         try:
             async with asyncio.timeout(self._settings.request_seconds):
                 body, headers = await (
@@ -124,9 +126,20 @@ class Answering:
     def _record(self, served: Served, request: Request, rows: list[Json], records: list[Json], ids: list[str]) -> None:
         if self._recording is None:
             return
-        subject = request.headers.get(SUBJECT, b"").decode("utf-8", "replace")[:MAX_SUBJECT] or None
-        now = datetime.now(UTC)
+        now, subject = datetime.now(UTC), _subject(request)
         self._recording.predictions(Answered(served.champion, rows, records, ids, now, request.client, subject))
+
+
+def _subject(request: Request) -> str | None:
+    """Whom a request is about.
+
+    Raises:
+        RequestError: The header is no UTF-8, or no key.
+    """
+    try:
+        return key_of_bytes(request.headers.get(SUBJECT, b""), "X-Subject")
+    except FeedbackError as error:
+        raise RequestError(400, error.what, where=error.where, mend=error.mend) from None
 
 
 def rows_of(served: Served, headers: Mapping[bytes, bytes], body: bytes, max_depth: int) -> list[Json]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from fastapi import FastAPI, Request
 
 from flywheel.serving import messages
@@ -15,8 +13,8 @@ from flywheel.serving.complaint import Complaint
 from flywheel.serving.gateway import CLIENT
 from flywheel.serving.metrics import Metrics
 from flywheel.serving.problem import RequestError
-from flywheel.serving.record import Feedback
-from flywheel.serving.recording import UNKNOWN, Recording
+from flywheel.serving.record import Feedback, Recorded
+from flywheel.serving.recording import CONFLICT, UNKNOWN, Recording
 from flywheel.serving.rows import parse_json
 
 MAX_DEPTH = 8
@@ -42,36 +40,35 @@ def add_feedback(app: FastAPI, recording: Recording | None, metrics: Metrics) ->
             raise RequestError(404, what, where="server", mend="start it with --record hash or full")
         parse_json(await request.body(), MAX_DEPTH)  # what `body` was made of: a key given twice is refused here
         told = _feedback(body, request.scope.get(CLIENT, ""))
-        outcome = await _kept(recording, told, complaint)
+        outcome, identity = await _kept(recording, told, complaint)
         metrics.feedback.labels(outcome).inc()
         if outcome == UNKNOWN:
             what = f"no prediction '{told.prediction_id[:80]}' is known"
             raise RequestError(404, what, where="prediction_id", mend="send the one that the answer carried")
-        return {"feedback_id": told.feedback_id, "outcome": outcome}
+        if outcome == CONFLICT:
+            what = f"'{identity[:80]}' names other feedback of yours"
+            raise RequestError(409, what, where="feedback_id", mend="give each feedback an id of its own, or none")
+        return {"feedback_id": identity, "outcome": outcome}
 
 
-async def _kept(recording: Recording, told: Feedback, complaint: Complaint) -> str:
+async def _kept(recording: Recording, told: Feedback, complaint: Complaint) -> Recorded:
     """Keep feedback, and look again where its prediction may still be on its way to the disk."""
-    outcome = UNKNOWN
+    recorded = Recorded(UNKNOWN, told.feedback_id)
     for seconds in (*PATIENCE, 0.0):
         try:
-            outcome = (await asyncio.to_thread(recording.feedback, [told]))[0]
+            recorded = (await asyncio.to_thread(recording.feedback, [told]))[0]
         except Exception as error:  # noqa: BLE001 - not kept: it must not be acknowledged, but be sent again
             complaint.say(error)
             what = "feedback cannot be kept now"
             raise RequestError(
                 503, what, where="server", mend="send it again later", headers={"retry-after": "5"}
             ) from None
-        if outcome != UNKNOWN:
+        if recorded.outcome != UNKNOWN:
             break
         await asyncio.sleep(seconds)
-    return outcome
+    return recorded
 
 
 def _feedback(body: messages.FeedbackBody, client: str) -> Feedback:
-    identity = body.feedback_id
-    if identity is None:
-        said = [body.prediction_id, body.label, body.correct, body.source, client]
-        identity = hashlib.sha256(orjson.dumps(said)).hexdigest()[:32]
     now = datetime.now(UTC)
-    return Feedback(identity, body.prediction_id, body.label, body.correct, now, client, body.source)
+    return Feedback(body.feedback_id or "", body.prediction_id, body.label, body.correct, now, client, body.source)

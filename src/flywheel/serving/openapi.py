@@ -91,7 +91,8 @@ def _predict(served: Served) -> Json:
         "operationId": f"predict_{task}",
         "summary": f"Answer one row of {task}, or several",
         "parameters": [{"name": "X-Subject", "in": "header", "required": False, "schema": {"type": "string"},
-                        "description": "key of the person whom the rows are about, so that they can be deleted"}],
+                        "description": "key of the person whom the rows are about, so that they can be deleted: UTF-8, "
+                        "at most 200 characters"}],
         "requestBody": _body(served, "Request"),
         "responses": _responses(_ref(f"{task}.Response")),
     }  # fmt: skip

@@ -2,12 +2,52 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from flywheel.errors import FeedbackError
 from flywheel.types import Json
+
+MAX_KEY = 200
+"""Characters of a person's or a client's key."""
+
+
+def key_of(text: str, where: str) -> str:
+    """Bring a person's or a client's key to the one form that is stored and looked for: composed (NFC), stripped.
+
+    Args:
+        text: As it was given.
+        where: By what, for messages.
+
+    Raises:
+        FeedbackError: It is empty or too long, or holds what cannot be seen (and so not be typed again).
+    """
+    key = unicodedata.normalize("NFC", text.strip())
+    if not key:
+        raise FeedbackError("is empty", where=where, mend="give the key that requests are sent with")
+    if len(key) > MAX_KEY:
+        raise FeedbackError(f"is longer than {MAX_KEY} characters", where=where, mend="give a shorter key")
+    if not key.isprintable():
+        raise FeedbackError("holds characters that cannot be printed", where=where, mend="send the key as UTF-8")
+    return key
+
+
+def key_of_bytes(raw: bytes, where: str) -> str | None:
+    """Read a key out of a header, which must be UTF-8; None where there is none.
+
+    Raises:
+        FeedbackError: It is no UTF-8, or no key.
+    """
+    if not raw.strip():
+        return None
+    try:
+        return key_of(raw.decode("utf-8"), where)
+    except UnicodeDecodeError:
+        mend = "encode it so (in Python's requests: key.encode()); browsers and requests send Latin-1 by themselves"
+        raise FeedbackError("is no UTF-8", where=where, mend=mend) from None
 
 
 @dataclass(frozen=True)
@@ -44,7 +84,8 @@ class Feedback:
     """What somebody says about a prediction, at once or much later.
 
     Attributes:
-        feedback_id: Unique; recorded twice, it is kept once.
+        feedback_id: Unique among its client's; recorded twice, it is kept once. Empty: none was given, and it is
+            compared with the client's latest word about the prediction.
         prediction_id: What it is about.
         label: The right answer, as the task's target writes it; None where only `correct` is known.
         correct: Whether the prediction was right; None where nobody said.
@@ -62,16 +103,28 @@ class Feedback:
     source: str = "person"
 
 
+class Recorded(NamedTuple):
+    """What became of feedback.
+
+    Attributes:
+        outcome: `stored`; `known` (the same feedback was there already), `conflict` (its client has said something else
+            under this id), or `unknown_prediction`.
+        feedback_id: Under which it is kept.
+    """
+
+    outcome: str
+    feedback_id: str
+
+
 class Recorder(Protocol):
     """Keeps predictions and feedback; what it has returned from is on the disk."""
 
     def record_predictions(self, rows: Sequence[Prediction]) -> None:
         """Keep them; those whose id is known already are left as they are."""
 
-    def record_feedback(self, rows: Sequence[Feedback]) -> list[str]:
-        """Keep them.
+    def record_feedback(self, rows: Sequence[Feedback]) -> list[Recorded]:
+        """Keep them, in their order, and say what became of each.
 
-        Returns:
-            For each row `stored`, `known` (the same feedback was there already), or `unknown_prediction`, which only a
-            recorder says that can write now: else its prediction may have been lost for the same reason.
+        A recorder that cannot write now does not say `unknown_prediction`: the prediction may have been lost for the
+        same reason.
         """

@@ -16,14 +16,14 @@ import orjson
 
 from flywheel.errors import FeedbackError
 from flywheel.serving.complaint import Complaint
-from flywheel.serving.record import Feedback, Prediction, Recorder
+from flywheel.serving.record import Feedback, Prediction, Recorded, Recorder
 from flywheel.serving.served import Champion
 from flywheel.types import Json
 
 BATCH_ROWS = 500
 FLUSH_SECONDS = 5.0
 FULL = "full"
-UNKNOWN = "unknown_prediction"
+UNKNOWN, CONFLICT = "unknown_prediction", "conflict"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Recording:
         else:
             self._dropped(len(answered.rows))
 
-    def feedback(self, rows: Sequence[Feedback]) -> list[str]:
+    def feedback(self, rows: Sequence[Feedback]) -> list[Recorded]:
         """Keep feedback; when this returns, it is on the disk. Predictions that wait here go first.
 
         Raises:
@@ -87,7 +87,7 @@ class Recording:
         """
         flushed = self.flush()
         outcomes = self._recorder.record_feedback(rows)
-        if UNKNOWN in outcomes and not flushed:
+        if UNKNOWN in [one.outcome for one in outcomes] and not flushed:
             raise FeedbackError("predictions still wait to be kept", where="store", mend="send it again later")
         return outcomes
 
