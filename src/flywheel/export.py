@@ -95,10 +95,12 @@ def _add_variants(task: TaskConfig, meta: Json, parity: Parity, found: Json, fol
     from flywheel.registry.variant.base import Material
     from flywheel.registry.variant.choice import scores_file
     from flywheel.registry.variant.judge import Exam, fp32_entry, make_variants
+    from flywheel.report.examples import read_groups
 
     processed, file = Path("data/processed") / task.name, folder / f"{VARIANT}.onnx"
     report = build(task.metric.report, REPORT, where="metric.report", meta=meta)
-    exam = Exam(report, processed / "test.safetensors", parity.target, parity.scores, file.stat().st_size)
+    test = processed / "test.safetensors"
+    exam = Exam(report, test, parity.target, parity.scores, file.stat().st_size, read_groups(test))
     material = Material(file, meta["inputs"], processed / "train.safetensors", parity.row)
     entries, passed = make_variants(task.export, material, exam, folder)
     found[VARIANT] |= fp32_entry(exam, file)

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from flywheel.config import TaskConfig
+from flywheel.compose import compose_task
+from flywheel.config import ReaderConfig, TaskConfig
 from flywheel.errors import ConfigError, DataError
+from flywheel.params import task_from
 from flywheel.preprocessor.pipeline import preprocess
 from flywheel.preprocessor.task import load_preprocessor
+from flywheel.report.examples import Examples
 
 Make = Callable[..., Any]
 SPLITS = ("train", "validation", "test")
@@ -379,3 +382,45 @@ def test_a_failure_leaves_the_last_good_output(
         run(make_task(), raw)
     assert contents(tmp_path / "processed") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["processed", "raw"]
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_the_test_rows_carry_their_group_and_no_model_is_told(
+    root: Path, tmp_path: Path, load_json: Make, contents: Make, official: bool
+) -> None:
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({
+        "x": random.normal(size=90), "label": np.where(np.arange(90) % 2, "a", "b"),
+        "who": [f"person {n // 6}" for n in range(90)], "part": np.where(np.arange(90) < 60, "train", "test"),
+    })  # fmt: skip
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (table if official else table.drop(columns="part")).to_csv(raw / "t.csv", index=False)
+    base = task_from(compose_task(root, ["task=breast_cancer"]), "toy")
+    read = {"_target_": "flywheel.reader.table.TableReader", "path": "t.csv", "label_column": "label",
+            "group_column": "who", **({"split_column": "part"} if official else {})}  # fmt: skip
+    for folder, chunk_rows in (("out", 4096), ("again", 7)):
+        target = {"_target_": "flywheel.preprocessor.target.ClassTarget"}
+        settings = replace(base.preprocess, chunk_rows=chunk_rows, target=target)
+        task = replace(
+            base, name="toy", data=replace(base.data, reader=ReaderConfig("table", read)), preprocess=settings
+        )
+        meta = preprocess(task, raw, NO_FEEDBACK, tmp_path / folder)
+    assert contents(tmp_path / "out") == contents(tmp_path / "again")
+    arrays = {name: load_file(tmp_path / "out" / f"{name}.safetensors") for name in SPLITS}
+    test = arrays["test"]
+    people = table["who"].to_numpy()[test["row"] + (60 if official else 0)]
+    assert test["group"].dtype == np.int32
+    assert len(set(zip(test["group"].tolist(), people, strict=True))) == len(set(people)) == meta["num_groups"]["test"]
+    assert "group" not in arrays["train"]
+    assert "group" not in arrays["validation"]
+    assert "group" not in meta["inputs"]
+    examples = Examples(tmp_path / "out/test.safetensors", meta["inputs"])
+    assert np.array_equal(examples.groups, test["group"])
+    assert set(examples.inputs(np.arange(2))) == set(meta["inputs"])
+
+
+def test_data_without_groups_hold_none(make_task: Make, write_raw: Make, pictures: Make, run: Make) -> None:
+    arrays, _, meta = run(make_task(), write_raw(train=(pictures(40), np.arange(40) % 2)))
+    assert "group" not in arrays["test"]
+    assert "num_groups" not in meta

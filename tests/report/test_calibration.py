@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flywheel.report.calibration import reliability_frame, reliability_picture, wilson
+from flywheel.report.calibration import reliability_frame, reliability_picture
 
 
 def test_bins_hold_every_row_once_and_agree_with_the_calibration_error(make_evidence: Callable[..., Any]) -> None:
@@ -22,14 +22,6 @@ def test_a_bin_holds_its_upper_edge() -> None:
     scores = np.array([[0.6, 0.4], [1.0, 0.0]])
     frame = reliability_frame(np.array([0, 0]), scores)
     assert frame["bin_high"].tolist() == pytest.approx([0.6, 1.0])
-
-
-@pytest.mark.parametrize(
-    ("hits", "count", "low", "high"),
-    [(5, 10, 0.2366, 0.7634), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0)],  # from R: binom::binom.wilson
-)
-def test_wilson_interval(hits: int, count: int, low: float, high: float) -> None:
-    assert wilson(hits, count) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_picture_says_in_words_what_it_shows() -> None:

@@ -149,9 +149,40 @@ def test_binary_auc_is_the_ordinary_one() -> None:
     assert found == pytest.approx(sk.roc_auc_score(target, scores[:, 1]))
 
 
-def test_perfect_score_has_no_spread() -> None:
-    found = measure_classes(*perfect(), Bootstrap(40, 100, 0)).metrics["accuracy"]
-    assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
+def test_perfect_score_has_wilson_s_interval_and_what_is_no_share_has_none() -> None:
+    found = measure_classes(*perfect(), Bootstrap(40, 100, 0))
+    accuracy, auc = found.metrics["accuracy"], found.metrics["auc"]
+    assert (accuracy.value, accuracy.high) == (1.0, 1.0)
+    assert accuracy.low == pytest.approx(0.9124, abs=1e-4)  # R: binom::binom.wilson(40, 40)
+    assert (auc.value, auc.low, auc.high) == (1.0, None, None)
+    recall = found.parts["recall"][0]
+    assert recall.low is not None
+    assert recall.low < accuracy.low  # of fewer rows
+
+
+def test_a_single_mistake_leaves_no_shorter_interval_than_none() -> None:
+    target, scores = perfect()
+    scores[0] = np.roll(scores[0], 1)
+    one = measure_classes(target, scores, Bootstrap(40, 1000, 0)).metrics["accuracy"]
+    assert (one.low, one.high) == pytest.approx((0.8712, 0.9956), abs=1e-4)  # R: binom::binom.wilson(39, 40)
+
+
+def test_groups_widen_the_intervals_of_every_metric() -> None:
+    """Each speaker's rows are all right or all wrong: 20 speakers are known, not 400 rows."""
+    random = np.random.default_rng(0)
+    groups = np.repeat(np.arange(20), 20)
+    target = random.integers(0, 2, 400)
+    wrong = np.isin(groups, np.arange(6))
+    scores = np.where((np.where(wrong, 1 - target, target) == np.arange(2)[:, None]).T, 0.8, 0.2)
+    rows, grouped = (measure_classes(target, scores, Bootstrap(400, 1000, 0, one)).metrics for one in (None, groups))
+    for name in ("accuracy", "recall_macro", "log_loss", "ece"):
+        own, other = rows[name], grouped[name]
+        assert own.low is not None
+        assert own.high is not None
+        assert other.low is not None
+        assert other.high is not None
+        assert own.value == other.value
+        assert other.high - other.low > 2.5 * (own.high - own.low), name
 
 
 def test_calibration_error_lies_within_its_interval_although_resampling_raises_it() -> None:
@@ -169,7 +200,7 @@ def test_calibration_error_lies_within_its_interval_although_resampling_raises_i
 
 def test_few_rows_leave_resamples_with_one_class_out_of_the_auc_interval() -> None:
     target = np.array([0, 1, 1])
-    scores = np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]])
+    scores = np.array([[0.6, 0.4], [0.3, 0.7], [0.7, 0.3]])
     auc = measure_classes(target, scores, Bootstrap(3, 200, 0)).metrics["auc"]
     assert np.isnan(auc.draws).any()
     assert auc.low is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from flywheel.monitor.settings import MonitorSettings
 from flywheel.monitor.trait.base import Array, module_of
 from flywheel.monitor.window import Window
 from flywheel.preprocessor.target import Target
-from flywheel.report.bootstrap import interval
+from flywheel.report.bootstrap import interval, wilson
 from flywheel.serving.record import Feedback, Prediction
 from flywheel.types import Json
 
@@ -125,14 +124,6 @@ def figure(scores: Array, confidence: float, name: str = "") -> Figure:
     draws = np.random.default_rng(SEED).choice(scores, (NUM_DRAWS, number)).mean(axis=1)
     low, high = interval(mean, draws, confidence)
     return Figure(mean, mean if low is None else low, mean if high is None else high, number, name)
-
-
-def wilson(share: float, number: int, confidence: float) -> tuple[float, float]:
-    """The score interval of a share."""
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    centre = (share + z * z / (2 * number)) / (1 + z * z / number)
-    reach = z / (1 + z * z / number) * math.sqrt(share * (1 - share) / number + z * z / (4 * number * number))
-    return max(0.0, centre - reach), min(1.0, centre + reach)
 
 
 def less(one: Figure, other: Figure) -> Figure:

@@ -18,7 +18,9 @@ from flywheel.reader.format.table_file import TableFormat
 from flywheel.types import Dropped, Json, Preview
 
 DIGEST_BYTES = 16
-RESERVED_COLUMNS = ("label", "error", "file", "row", "group")
+GROUP = "group"
+"""The column, and the tensor of `test.safetensors` (int32 [N]), that says which rows belong together."""
+RESERVED_COLUMNS = ("label", "error", "file", "row", GROUP)
 """Columns of a frame that are no inputs: the label, why a row is bad, where it came from, what it belongs with."""
 
 

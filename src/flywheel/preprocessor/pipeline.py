@@ -22,7 +22,7 @@ from flywheel.digest import sha256_of
 from flywheel.errors import ConfigError, nearest
 from flywheel.instantiate import build
 from flywheel.kind import PREPROCESSOR, READER, TARGET
-from flywheel.preprocessor.base import Preprocessor
+from flywheel.preprocessor.base import GROUP, Preprocessor
 from flywheel.preprocessor.engine import Engine, Frames, Pass, RawData, engine_for
 from flywheel.preprocessor.feedback import check_manifest, feedback_record
 from flywheel.preprocessor.pictures import SAMPLES_PER_CLASS, draw_classes, draw_samples
@@ -127,12 +127,15 @@ class _Run:
                     arrays = made.arrays
                     if not writers:
                         for name, number in num_rows.items():
-                            writer = SafetensorsWriter(folder / f"{name}.safetensors", number, arrays)
+                            like = self._stored(name, arrays, np.empty(0, np.int32))
+                            writer = SafetensorsWriter(folder / f"{name}.safetensors", number, like)
                             writers[name] = open_files.enter_context(writer)
+                    groups = self.surveys[source].groups
                     for name, code in PARTS.items():
                         chosen = made.parts == code
                         if chosen.any():
-                            writers[name].append({key: array[chosen] for key, array in arrays.items()})
+                            stored = self._stored(name, arrays, None if groups is None else groups[made.rows])
+                            writers[name].append({key: array[chosen] for key, array in stored.items()})
                     self._count(made)
                     self._collect(made.inputs, self.surveys[source].codes[made.rows], made.parts)
         self.preprocessor.save(folder / "preprocessor.json")
@@ -143,6 +146,7 @@ class _Run:
             **self.target.meta(),
             **({"class_counts": list(self._counts()["train"].values())} if self.target.stratified else {}),
             "num_rows": num_rows,
+            **self._num_test_groups(),
             "sha256": {name: sha256_of(folder / f"{name}.safetensors") for name in SPLITS},
         }
         _write_json(folder / "meta.json", meta)
@@ -172,6 +176,21 @@ class _Run:
         log.info("%s", summary(profile))
         for remark in remarks(profile):
             log.warning("%s: %s", task, remark)
+
+    @property
+    def _test_source(self) -> str:
+        """The split that the test rows are from."""
+        return "test" if "test" in self.surveys else "train"
+
+    def _stored(self, part: str, arrays: dict[str, Any], groups: Any) -> dict[str, Any]:
+        """What a part's file holds of some rows: of test also the groups, which intervals need and no model takes."""
+        with_groups = part == "test" and self.surveys[self._test_source].groups is not None
+        return {**arrays, GROUP: groups} if with_groups else arrays
+
+    def _num_test_groups(self) -> Json:
+        """`num_groups` of `meta.json`; empty where the reader gives no groups."""
+        groups, parts = self.surveys[self._test_source].groups, self.plan.parts[self._test_source]
+        return {} if groups is None else {"num_groups": {"test": len(np.unique(groups[parts == PARTS["test"]]))}}
 
     def _pass(self, source: str, what: str, only: int | None = None) -> Pass:
         """Go through a split again: its used rows, or those of one part."""

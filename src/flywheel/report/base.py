@@ -45,9 +45,9 @@ class MetricKind:
         return f"{100 * value:.1f}%" if self.percent else f"{value:.3f}"
 
     def show_interval(self, metric: Metric) -> str:
-        """Write the interval for people; empty where there is none."""
+        """Write the interval for people; empty where none was wanted."""
         if metric.low is None or metric.high is None:
-            return ""
+            return "no interval" if metric.value is not None and metric.draws.size else ""
         low, high = self.show(metric.low), self.show(metric.high)
         return f"{low.removesuffix('%')} to {high}"
 
@@ -102,6 +102,7 @@ class Evidence:
         baselines: What it is compared with, the weakest last.
         previews: Called with indices into the test set, shows those examples.
         num_mistakes: How many mistakes to show.
+        num_groups: How many groups the test rows come in, which are resampled whole; None: rows are independent.
     """
 
     target: Array
@@ -111,6 +112,7 @@ class Evidence:
     baselines: list[Contender]
     previews: Callable[[list[int]], list[Preview]]
     num_mistakes: int = 36
+    num_groups: int | None = None
 
     @property
     def num_rows(self) -> int:

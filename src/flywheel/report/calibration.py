@@ -8,7 +8,7 @@ import numpy as np
 
 from flywheel.report import style
 from flywheel.report.base import Picture
-from flywheel.report.bootstrap import Array
+from flywheel.report.bootstrap import CONFIDENCE, Array, wilson
 from flywheel.report.class_metrics import NUM_BINS, confidence_bin
 
 if TYPE_CHECKING:
@@ -29,19 +29,11 @@ def reliability_frame(target: Array, scores: Array) -> pd.DataFrame:
     for one in np.unique(found):
         inside = found == one
         count, hits = int(inside.sum()), int(correct[inside].sum())
-        low, high = wilson(hits, count)
+        low, high = wilson(hits / count, count, CONFIDENCE)
         edges = {"bin_low": one / NUM_BINS, "bin_high": (one + 1) / NUM_BINS}
         share = {"accuracy": hits / count, "low": low, "high": high, "num_rows": count}
         rows.append({**edges, "confidence": confidence[inside].mean(), **share})
     return pd.DataFrame(rows)
-
-
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """The 95% interval of a share (Wilson 1927)."""
-    z2 = 1.959963984540054**2
-    middle = (hits + z2 / 2) / (count + z2)
-    reach = (z2 * (hits * (count - hits) / count + z2 / 4)) ** 0.5 / (count + z2)
-    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def reliability_picture(frame: pd.DataFrame, ece: float | None) -> Picture:

@@ -81,7 +81,8 @@ class ClassMetrics:
     def __init__(self, target: Array, scores: Array) -> None:
         self.num_rows, self.num_classes = scores.shape
         predicted = scores.argmax(axis=1)
-        correct = predicted == target
+        self.predicted, self.correct = predicted, predicted == target
+        correct = self.correct
         smallest = np.finfo(scores.dtype).eps  # as scikit-learn clips
         given = np.clip(scores[np.arange(self.num_rows), target], smallest, 1 - smallest).astype(np.float64)
         self._surprise = -np.log(given)
@@ -142,12 +143,17 @@ def measure_classes(target: Array, scores: Array, bootstrap: Bootstrap) -> Measu
     draws = {name: np.concatenate([block[name] for block in blocks], axis=-1) for name in value} if blocks else {}
     none = np.empty(0)
     why = {"auc": "the test set holds one class only"}
+    shares = {"accuracy": bootstrap.share(holds=metrics.correct)}
     main = {
-        name: Metric.of(found[0], draws.get(name, none), why.get(name, ""))
+        name: Metric.of(found[0], draws.get(name, none), why.get(name, ""), shares.get(name))
         for name, found in value.items()
         if "/" not in name
     }
-    parts = {name: _parts(value[f"{name}/class"], draws.get(f"{name}/class")) for name in PER_CLASS}
+    of_rows = {"precision": metrics.predicted, "recall": target}
+    parts = {
+        name: _parts(value[f"{name}/class"], draws.get(f"{name}/class"), bootstrap, of_rows.get(name))
+        for name in PER_CLASS
+    }
     return Measured(main, parts)
 
 
@@ -157,12 +163,16 @@ def confidence_bin(confidence: Array) -> Array:
     return found
 
 
-def _parts(values: Array, draws: Array | None) -> list[Metric]:
+def _parts(values: Array, draws: Array | None, bootstrap: Bootstrap, classes: Array | None) -> list[Metric]:
+    """One metric a class; where it is a share, of the rows that have this one of `classes` (int [N])."""
     none = np.empty(0)
     return [
-        Metric.of(value[0], none if draws is None else draws[k], "no test row is, or all are, of this class")
+        Metric.of(
+            value[0], none if draws is None else draws[k], "no test row is, or all are, of this class",
+            None if classes is None or not (classes == k).any() else bootstrap.share(classes == k),
+        )
         for k, value in enumerate(values)
-    ]
+    ]  # fmt: skip
 
 
 def _ratio(above: Array, below: Array, empty: float = 0.0) -> Array:

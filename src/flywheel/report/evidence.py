@@ -43,7 +43,7 @@ def gather(
         raw: Gives the raw rows with these numbers, in their order, for examples that a person wrote.
     """
     test = splits["test"]
-    bootstrap = Bootstrap(test.num_rows, settings.num_bootstrap, settings.seed)
+    bootstrap = Bootstrap(test.num_rows, settings.num_bootstrap, settings.seed, test.groups)
     model = Contender("model", "this model", report.measure(test.target, scores, bootstrap))
 
     def previews(index: list[int]) -> list[Preview]:
@@ -59,7 +59,9 @@ def gather(
         measured = report.measure(test.target, answers, bootstrap)
         difference = {key: metric.minus(measured.metrics[key]) for key, metric in model.measured.metrics.items()}
         baselines.append(Contender(name, title, measured, note, difference))
-    return Evidence(test.target, scores, test.rows, model, baselines, previews, settings.num_mistakes)
+    return Evidence(
+        test.target, scores, test.rows, model, baselines, previews, settings.num_mistakes, bootstrap.num_groups
+    )
 
 
 def _answers(

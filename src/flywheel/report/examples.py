@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flywheel.errors import DataError
+from flywheel.preprocessor.base import GROUP
 from flywheel.report.bootstrap import Array
 from flywheel.types import Json, Splits
 
@@ -38,6 +39,7 @@ class Examples:
         self.num_rows = self._part.num_rows
         self.target = self._column("target")
         self.rows = self._column("row")
+        self.groups = read_groups(file)
 
     def inputs(self, index: Array) -> dict[str, Tensor]:
         """The stored inputs of the rows at `index`, int64 [M], each [M, ...]."""
@@ -97,3 +99,20 @@ def raw_rows(splits: Splits, rows: Array) -> pd.DataFrame:
         why = "is a test row, but is not in the raw file"
         raise DataError(split.file, int(missing[0]), why, mend="run `dvc repro` to preprocess again")
     return found.loc[rows]
+
+
+def read_groups(file: Path) -> Array | None:
+    """The group of each row of a processed split, int32 [N]; None where its rows are in no groups.
+
+    Raises:
+        DataError: The file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as stored:
+            return np.asarray(stored.get_tensor(GROUP)) if GROUP in stored.keys() else None  # noqa: SIM118 - no mapping
+    except FileNotFoundError:
+        raise DataError(file, None, "missing", mend="run `dvc repro`") from None
+    except SafetensorError as error:
+        raise DataError(file, None, f"damaged: {error}", mend="run `dvc checkout`, or preprocess again") from None

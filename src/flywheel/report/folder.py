@@ -101,9 +101,13 @@ def _heading(task: TaskConfig, evidence: Evidence, network: LoadedNetwork) -> He
 
 def _method(task: TaskConfig, report: Report, evidence: Evidence) -> list[str]:
     draws, seed = task.evaluate.num_bootstrap, task.evaluate.seed
+    groups = evidence.num_groups
+    of = "test rows" if groups is None else f"{groups:,} groups that the test rows come in, each drawn whole"
     how = (
-        f"Intervals are 95% bootstrap intervals (bias-corrected percentiles, {draws:,} resamples of the test rows,"
+        f"Intervals are 95% bootstrap intervals (bias-corrected percentiles, {draws:,} resamples of the {of},"
         f" seed {seed}). Differences are paired: both contenders answer the same resamples. The intervals say how far"
-        " the figures would move with other test rows, not with another training."
+        f" the figures would move with other test {'rows' if groups is None else 'groups'}, not with another training."
+        " Of a share with few mistakes the interval is Wilson's, of two shares that differ in few rows Newcombe's;"
+        " 'no interval' says that every resample gives the same value."
     )
     return [*([how] if draws else []), *report.method(evidence)]

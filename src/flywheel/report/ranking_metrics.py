@@ -68,10 +68,14 @@ def measure_ranking(target: Array, scores: Array, bootstrap: Bootstrap, item_cou
     value, hit_value = _summed(columns, hits, ones)
     none = np.empty((columns.shape[1], 0)), np.empty((MAX_K, 0))
     draws, hit_draws = (np.concatenate(parts, axis=1) for parts in zip(*blocks, strict=True)) if blocks else none
-    metrics = {name: Metric.of(value[place, 0], draws[place]) for place, name in enumerate(gains)}
+    shares = {"hit_rate_10": bootstrap.share(holds=ranks < K)}
+    metrics = {
+        name: Metric.of(value[place, 0], draws[place], share=shares.get(name)) for place, name in enumerate(gains)
+    }
     metrics["coverage_10"] = Metric.of(coverage(lists, len(counts)), np.empty(0))
     metrics["popularity_bias"] = Metric.of(value[-2, 0] / value[-1, 0], draws[-2] / draws[-1])
-    return Measured(metrics, {"hit_rate": [Metric.of(hit_value[k, 0], hit_draws[k]) for k in range(MAX_K)]})
+    parts = [Metric.of(hit_value[k, 0], hit_draws[k], share=bootstrap.share(holds=hits[:, k])) for k in range(MAX_K)]
+    return Measured(metrics, {"hit_rate": parts})
 
 
 def coverage(lists: Sequence[Array], num_items: int) -> float:
