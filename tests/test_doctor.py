@@ -1,4 +1,7 @@
+import json
 from pathlib import Path
+
+import pytest
 
 from flywheel.doctor import Finding, examine
 
@@ -44,6 +47,20 @@ def test_a_registry_that_was_lost_is_named(project: Path) -> None:
     (project / "artifacts/digits").mkdir(parents=True)
     (project / "artifacts/digits/registered.json").write_text("{}")
     (found,) = findings("registry")
+    assert (found.state, found.mend) == ("warn", "run `dvc repro -f -s register@digits`")
+
+
+def test_a_model_that_was_registered_elsewhere_is_named(at_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after `git pull` and `dvc pull` of what a colleague has trained."""
+    monkeypatch.chdir(at_store)
+    decision = at_store / "artifacts/digits/decision.json"
+    before = decision.read_text()
+    assert findings("registry")[0].state == "ok"
+    decision.write_text(json.dumps({**json.loads(before), "candidate": "0" * 64}))
+    try:
+        (found,) = findings("registry")
+    finally:
+        decision.write_text(before)
     assert (found.state, found.mend) == ("warn", "run `dvc repro -f -s register@digits`")
 
 

@@ -43,7 +43,6 @@ def decision() -> Any:
 def test_what_is_served_is_what_the_version_holds(serving: Callable[[str], TaskConfig], digits: Any) -> None:
     register(serving("fp32"))
     assert "variant" not in decision()
-    assert set(json.loads((ARTIFACTS / "registered.json").read_text())) == {"model_sha256", "registered_model"}
     register(serving("smallest"))
     found = newest()
     assert (str(found), found.variant, found.aliases) == ("digits/2", "int8", ("candidate", "champion"))
@@ -55,7 +54,6 @@ def test_what_is_served_is_what_the_version_holds(serving: Callable[[str], TaskC
     assert evidence(folder, "meta.json")["task"] == "digits"
     assert decision()["variant"] == "int8"
     assert decision()["num_bytes"] == int(found.tags["num_bytes"]) == (ARTIFACTS / "export/int8.onnx").stat().st_size
-    assert json.loads((ARTIFACTS / "registered.json").read_text())["variant"] == "int8"
     before = (ARTIFACTS / "decision.json").read_bytes()
     register(serving("int8"))
     assert (str(newest()), (ARTIFACTS / "decision.json").read_bytes()) == ("digits/2", before)
@@ -80,4 +78,3 @@ def test_the_fastest_is_chosen_by_the_clock_and_no_output_says_which(serving: Ca
         assert newest().variant == fast
         outputs.append([(ARTIFACTS / name).read_bytes() for name in ("decision.json", "registered.json")])
     assert outputs[0] == outputs[1]
-    assert json.loads(outputs[0][1])["variant"] == "fastest"

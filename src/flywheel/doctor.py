@@ -16,6 +16,7 @@ from flywheel.dvc_lock import check as check_lock
 from flywheel.errors import FlywheelError
 from flywheel.params import load_params, project_root, state_dir, task_from
 from flywheel.registry.versions import how_to_register
+from flywheel.stage import read_json
 from flywheel.tracking import prepare, tracking_uri
 
 LEAST_FREE_BYTES = 2_000_000_000
@@ -128,13 +129,21 @@ def _mlflow() -> Iterator[Finding]:
 
 
 def _registry() -> Iterator[Finding]:
-    """DVC takes a registered task for done, even where the store that it was registered in is gone."""
+    """DVC takes a registered task for done, also where its store is gone, or another one has the model."""
     client = prepare()
-    names = [file.parent.name for file in sorted((project_root() / "artifacts").glob("*/registered.json"))]
-    lost = [name for name in names if not client.search_model_versions(f"name='{name}'")]
+    folders = [file.parent for file in sorted((project_root() / "artifacts").glob("*/registered.json"))]
+    names = [folder.name for folder in folders]
+    lost = [folder.name for folder in folders if not client.search_model_versions(_registered(folder))]
     mend = how_to_register(*lost) if lost else ""
     said = f"not there: {', '.join(lost)}" if lost else f"{len(names)} task(s) registered"
     yield Finding("warn" if lost else "ok", "registry", said, mend)
+
+
+def _registered(folder: Path) -> str:
+    """The question after the version that a task's `decision.json` is about."""
+    file = folder / "decision.json"
+    known = f" and tags.model_sha256='{read_json(file)['candidate']}'" if file.is_file() else ""
+    return f"name='{folder.name}'{known}"
 
 
 def _ports() -> Iterator[Finding]:

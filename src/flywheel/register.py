@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flywheel.config import TaskConfig
-from flywheel.errors import DataError, FlywheelError
+from flywheel.errors import DataError
 from flywheel.monitor import making, reference
 from flywheel.registry.places import Places
 from flywheel.registry.variant.choice import FASTEST, FP32, SMALLEST, check, entry_of, judged, passing, served
@@ -21,7 +21,7 @@ from flywheel.types import Json
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from flywheel.registry.gate import Candidate, Champion, Decision
+    from flywheel.registry.decision import Candidate, Decision
     from flywheel.registry.versions import Version
     from flywheel.report.base import Report
     from flywheel.types import Splits
@@ -40,6 +40,7 @@ def register(task: TaskConfig) -> None:
     from flywheel.instantiate import build
     from flywheel.kind import READER, REPORT
     from flywheel.registry import aliases, gate, versions
+    from flywheel.registry.judging import Judging
     from flywheel.tracking import open_run, prepare
 
     check(task.export)
@@ -59,16 +60,17 @@ def register(task: TaskConfig) -> None:
         else:
             log.info("register: %s holds these weights already; no second version is made", version)
         aliases.set_candidate(client, version)
-        decision = _decide(client, task, report, candidate, version, places, splits)
+        known = versions.versions_of(client, task.name)
+        candidate = replace(
+            candidate, num_judged=versions.num_judged(known, candidate.test_sha256, candidate.model_sha256)
+        )
+        decision = Judging(client, task.register, report, candidate, version, places, splits).decide()
         _tell_run(client, run_id, version, decision)
         described = f"{task.data.title}; model {task.model.name}, {version.variant}. {decision.why}"
         client.update_model_version(task.name, str(version.number), described)
     write_json(places.artifacts / "decision.json", decision.to_json())
-    registered = {"model_sha256": candidate.model_sha256, "registered_model": task.name}
-    if task.export.serve != FP32:
-        # Which one is fastest is the machine's matter, and no output may say it: the version's tags do.
-        registered["variant"] = FASTEST if task.export.serve == FASTEST else places.variant
-    write_json(places.artifacts / "registered.json", registered)
+    # The same for every model, so that another commit's checkout finds it as it was left; see ARCHITECTURE.md.
+    write_json(places.artifacts / "registered.json", {"registered_model": task.name})
     log.info("register: %s", decision.why)
 
 
@@ -85,31 +87,6 @@ def _places(task: TaskConfig, meta: Json) -> Places:
     return replace(places, variant=chosen)
 
 
-def _decide(
-    client: MlflowClient,
-    task: TaskConfig,
-    report: Report,
-    candidate: Candidate,
-    version: Version,
-    places: Places,
-    splits: Splits,
-) -> Decision:
-    """Judge the candidate against the champion, and move the alias or not."""
-    from flywheel.registry import aliases, gate, versions
-
-    champion = versions.by_alias(client, task.name, versions.CHAMPION)
-    if champion is not None and champion.number == version.number:
-        stored = champion.tags.get(versions.DECISION_TAG)
-        return gate.standing(task.register, report, candidate, json.loads(stored) if stored else None)
-    decision = _judge(client, task, report, candidate, version, champion, places, splits)
-    client.set_model_version_tag(task.name, str(version.number), versions.DECISION_TAG, json.dumps(decision.to_json()))
-    if decision.promoted:
-        aliases.promote(client, version, decision.why)
-    else:
-        aliases.refuse(client, version, champion, decision.why)
-    return decision
-
-
 def _tell_run(client: MlflowClient, run_id: str, version: Version, decision: Decision) -> None:
     """Let the training's run say what became of it."""
     from flywheel.tracking import TrackedRun
@@ -120,41 +97,12 @@ def _tell_run(client: MlflowClient, run_id: str, version: Version, decision: Dec
     run.log_text(json.dumps(decision.to_json(), indent=1, sort_keys=True) + "\n", "decision.json")
 
 
-def _judge(
-    client: MlflowClient,
-    task: TaskConfig,
-    report: Report,
-    candidate: Candidate,
-    version: Version,
-    champion: Version | None,
-    places: Places,
-    splits: Splits,
-) -> Decision:
-    from flywheel.registry import aliases, gate
-    from flywheel.registry.log import was_rolled_back
-
-    if was_rolled_back(aliases.history(client, task.name), version.number):
-        # Else the next `dvc repro` would undo what a person did.
-        why = (
-            "Refused: these weights were champion and a person rolled them back;"
-            f" `flywheel registry promote {task.name} candidate` brings them back."
-        )
-        return gate.refused(task.register, report, candidate, why)
-    try:
-        rival = None if champion is None else _champion(client, places, champion, splits)
-    except FlywheelError as error:
-        why = (
-            f"Refused: the champion cannot be scored on the present test rows ({error.what}), so there is no comparing;"
-            f" `flywheel registry promote {task.name} candidate` promotes regardless."
-        )
-        return gate.refused(task.register, report, candidate, why)
-    return gate.decide(task.register, report, candidate, rival)
-
-
 def _candidate(task: TaskConfig, report: Report, places: Places, meta: Json) -> Candidate:
     """What the export stage made, with this machine's latency."""
     from flywheel.registry import evidence
-    from flywheel.registry.gate import Candidate
+    from flywheel.registry.decision import Candidate
+    from flywheel.registry.judging import worse_than
+    from flywheel.report.examples import read_groups
 
     parity, metrics = read_json(places.export / "parity.json"), read_json(places.artifacts / "evaluation.json")
     if metrics.get("model_sha256") != parity["model_sha256"]:
@@ -162,30 +110,19 @@ def _candidate(task: TaskConfig, report: Report, places: Places, meta: Json) -> 
     variant = judged(parity, task.export.serve, 1 if report.kinds[report.headline].higher_is_better else -1)
     scores = evidence.read_scores(replace(places, variant=variant).scores, places.processed / evidence.META)
     sizes = [entry_of(parity, name)["num_bytes"] for name in passing(parity)]
+    test = places.processed / "test.safetensors"
     return Candidate(
         model_sha256=parity["model_sha256"],
-        target=evidence.read_target(places.processed / "test.safetensors", scores.row),
+        target=evidence.read_target(test, scores.row),
         scores=scores.scores,
         test_sha256=scores.test_sha256,
         num_bytes=max(sizes) if task.export.serve == FASTEST else entry_of(parity, variant)["num_bytes"],
         latency_ms=_latency_ms(places, meta) if task.register.max_latency_ms is not None else 0.0,
         variant=variant,
+        train_sha256=str(meta["sha256"]["train"]),
+        groups=read_groups(test),
+        worse_than=worse_than(metrics, report),
     )
-
-
-def _champion(client: MlflowClient, places: Places, champion: Version, splits: Splits) -> Champion:
-    """The champion's scores on the candidate's test rows: the stored ones, or new ones where the rows have changed."""
-    from flywheel.registry import evidence, versions
-    from flywheel.registry.gate import Champion
-
-    ours = evidence.read_scores(places.scores, places.processed / evidence.META)
-    folder = versions.files_of(client, champion)
-    theirs = evidence.stored_scores(folder)
-    rescored = not theirs.fits(ours)
-    if rescored:
-        log.info("register: the test set has changed since %s was registered; scoring it anew", champion)
-        theirs = evidence.rescored(folder, champion.sums, splits, ours)
-    return Champion(champion.model_sha256, theirs.scores, rescored)
 
 
 def _create(client: MlflowClient, places: Places, run_id: str, splits: Splits, tags: dict[str, str]) -> Version:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,11 +44,85 @@ def test_the_first_model_is_promoted_and_says_that_it_was_compared_with_nothing(
     assert "0.9900" in found.why
 
 
-def test_an_equal_model_is_promoted() -> None:
+def test_an_equal_model_is_no_reason_to_change_the_champion() -> None:
     found = decide(RULES, REPORT, candidate(), champion())
-    assert found.promoted
+    assert not found.promoted
     assert found.difference == 0
+    assert "equal is no reason to change it" in found.why
+
+
+def test_another_form_of_an_equal_model_is_promoted() -> None:
+    """Whoever asks for a smaller variant that answers alike gets it."""
+    found = decide(RULES, REPORT, replace(candidate(), variant="int8"), replace(champion(), model_sha256="c" * 64))
+    assert found.promoted
     assert found.interval == (0, 0)
+
+
+def test_an_equal_model_of_other_rows_is_promoted_where_the_test_set_can_tell() -> None:
+    """What it has learnt from new rows need not show on the old ones."""
+    assert decide(RULES, REPORT, replace(candidate(0), train_sha256="new"), champion(0)).promoted
+    found = decide(RULES, REPORT, replace(candidate(0, 40), train_sha256="new"), champion(0, 40))
+    assert not found.promoted
+    assert "95% interval -0.0876 to +0.0876" in found.why
+
+
+def test_margins_do_not_add_up_over_champions() -> None:
+    """Each is within the margin of the one before; the third is not within it of the first."""
+    rules = RegisterConfig("accuracy", margin=0.012)
+    first, second, third = 100, 150, 200  # mistakes of 10,000
+    assert decide(rules, REPORT, candidate(third, 10_000), champion(second, 10_000)).promoted
+    found = decide(rules, REPORT, candidate(third, 10_000), champion(second, 10_000), champion(first, 10_000))
+    assert not found.promoted
+    assert "the best so far's 0.9900" in found.why
+    assert found.best == "o" * 64
+    assert (found.best_value, found.difference) == (0.99, pytest.approx(-0.005))
+    assert found.best_difference == pytest.approx(-0.01)
+    better = decide(rules, REPORT, candidate(90, 10_000), champion(second, 10_000), champion(first, 10_000))
+    assert better.promoted
+
+
+def test_few_rows_that_happen_to_speak_for_the_candidate_decide_nothing() -> None:
+    """Of 36 rows one tells the models apart: resampling never shows a row that speaks against it."""
+    found = decide(RegisterConfig("accuracy", margin=0.03), REPORT, candidate(1, 36), champion(2, 36))
+    assert not found.promoted
+    assert found.difference is not None
+    assert found.difference > 0
+    assert found.interval is not None
+    assert found.interval[0] < -0.03
+    assert "test rows, or folds instead" in found.why
+
+
+def test_groups_of_rows_are_resampled_whole() -> None:
+    """The candidate loses one speaker of ten and wins another: by rows it is known to be as good, by speakers not."""
+    target = np.arange(1000) % 3
+    groups = np.arange(1000) // 100
+    own, other = answers(target, 100), np.roll(answers(target, 100), 100, axis=0)
+    other = np.concatenate([answers(target, 0)[:100], answers(target[100:], 100)])
+    rules = RegisterConfig("accuracy", margin=0.05)
+    alone = Candidate("c" * 64, target, own, "t" * 64, 1000, 1.0)
+    assert decide(rules, REPORT, alone, Champion("o" * 64, other)).promoted
+    found = decide(rules, REPORT, replace(alone, groups=groups), Champion("o" * 64, other))
+    assert not found.promoted
+    assert found.num_groups == 10
+    assert "by 10 groups" in found.why
+    assert "groups of test rows" in found.why
+
+
+def test_how_often_the_test_set_was_used_is_said() -> None:
+    assert "test set" not in decide(RULES, REPORT, candidate(10), champion(100)).why.replace("test rows", "")
+    found = decide(RULES, REPORT, replace(candidate(10), num_judged=7), champion(100))
+    assert found.why.endswith("This test set has judged 7 models.")
+    assert found.to_json()["num_judged"] == 7
+
+
+def test_a_model_that_its_report_calls_worse_than_a_baseline_is_not_promoted_in_silence() -> None:
+    worse = replace(candidate(10), worse_than="gradient_boosting")
+    words = "Promoted although its own report calls it worse than gradient boosting: "
+    assert decide(RULES, REPORT, worse, None).why.startswith(words)
+    assert decide(RULES, REPORT, worse, champion(100)).why.startswith(words)
+    assert standing(RULES, REPORT, worse, None).why.startswith(words)
+    assert standing(RULES, REPORT, worse, None).to_json()["worse_than"] == "gradient_boosting"
+    assert "worse_than" not in standing(RULES, REPORT, candidate(10), None).to_json()
 
 
 def test_a_better_model_is_promoted() -> None:
@@ -72,18 +147,17 @@ def test_a_loss_that_the_interval_keeps_within_the_margin_is_promoted() -> None:
 
 
 def test_a_test_set_too_small_to_tell_refuses_and_says_what_would_do() -> None:
-    found = decide(RULES, REPORT, candidate(num_wrong=3, rows=100), champion(num_wrong=3, rows=100))
-    assert found.promoted  # the same answers: no doubt, whatever the size
     target = np.arange(100) % 3
     other = answers(target, 0)
     other[-3:] = np.roll(other[-3:], 1, axis=1)  # as many mistakes, elsewhere
     found = decide(RULES, REPORT, candidate(num_wrong=3, rows=100), Champion("o" * 64, other))
     assert not found.promoted
     assert found.difference == 0
-    assert "more test rows, or a margin of" in found.why
-    margin = float(found.why.split("a margin of ")[1].split(" ")[0])
-    wider = RegisterConfig("accuracy", margin=margin)
-    assert decide(wider, REPORT, candidate(num_wrong=3, rows=100), Champion("o" * 64, other)).promoted
+    rows = int(found.why.split("takes about ")[1].split(" ")[0].replace(",", ""))
+    assert 1_000 < rows < 5_000
+    times = -(-rows // 100)
+    more = Candidate("c" * 64, np.tile(target, times), np.tile(answers(target, 3), (times, 1)), "t" * 64, 1000, 1.0)
+    assert decide(RULES, REPORT, more, Champion("o" * 64, np.tile(other, (times, 1)))).promoted
 
 
 def test_less_is_better_for_log_loss() -> None:

@@ -31,9 +31,13 @@ def registry_list(
         )
     events = aliases.history(client, task) if task else []
     if as_json:
-        show_json({"versions": [listing.facts(one) for one in found], "history": [asdict(one) for one in events]})
+        versions = [listing.facts(one) for one in found]
+        remarks, history = listing.remarks(found), [asdict(one) for one in events]
+        show_json({"versions": versions, "remarks": remarks, "history": history})
         return
     show_table(listing.table(found))
+    for remark in listing.remarks(found):
+        typer.echo(remark)
     for event in events:
         typer.echo(f"{event.time[:16]}  {event.action} version {event.after} by {event.actor}: {event.why}")
 

@@ -83,7 +83,7 @@ def promote_by_hand(task: str, reference: str, why: str = "by hand") -> Event:
         champion = versions.by_alias(client, task, CHAMPION)
         if champion and champion.number == version.number:
             raise RegistryError("is the champion already", where=str(version))
-        return _move(client, "promoted", champion, version, why)
+        return _move(client, "promoted", champion, version, why, by_hand=True)
 
 
 def rollback(task: str, why: str = "by hand") -> Event:
@@ -122,10 +122,13 @@ def _earlier(events: list[Event], champion: int) -> list[int]:
     return [number for number in reversed(stack) if number != champion]
 
 
-def _move(client: MlflowClient, action: Action, before: Version | None, after: Version, why: str) -> Event:
+def _move(
+    client: MlflowClient, action: Action, before: Version | None, after: Version, why: str, *, by_hand: bool = False
+) -> Event:
     entry = registry_log.event(
-        action, before=before.number if before else None, after=after.number, model_sha256=after.model_sha256, why=why
-    )
+        action, before=before.number if before else None, after=after.number, model_sha256=after.model_sha256, why=why,
+        by_hand=by_hand,
+    )  # fmt: skip
     _record(client, after, entry)
     client.set_registered_model_alias(after.task, CHAMPION, str(after.number))
     return entry

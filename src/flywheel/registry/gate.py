@@ -2,106 +2,53 @@
 
 The test is one of non-inferiority: both models are scored on the same frozen test rows, the same resamples of those
 rows are drawn for both, and the candidate passes if the whole interval of the paired difference says that it is not
-worse than the champion by more than a stated margin. A test set too small to tell does not pass.
+worse by more than a stated margin. A test set too small to tell does not pass.
+
+It must pass against the champion, and against the best champion so far on these rows: compared with the last one only,
+each of many candidates could lose a little, and the margins would add up. So the margin is spent once. A candidate that
+measures like the champion in every resample, after the same training rows, is no reason to change the champion.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from flywheel.config import RegisterConfig
 from flywheel.errors import ConfigError, nearest
-from flywheel.registry.variant.choice import FP32
+from flywheel.registry.decision import Candidate, Champion, Decision
 from flywheel.report.base import Report
-from flywheel.report.bootstrap import Array, Bootstrap, Metric, interval
+from flywheel.report.bootstrap import Bootstrap, Metric, paired_interval
 from flywheel.types import Json
 
 NUM_DRAWS, SEED = 1000, 0
+CHAMPION, BEST = "the champion", "the best so far"
+_RULES = ("metric", "mode", "confidence", "margin", "max_bytes", "max_latency_ms")
+_JUDGED = ("candidate", "test_sha256", "num_bytes", "variant", "num_groups", "worse_than", *_RULES)
+"""What must be as it was for a decision to hold: what it is about, and the rules that it was made by."""
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What the gate found; holds nothing that differs between two identical comparisons.
+class _Comparison:
+    """The candidate beside one rival.
 
     Attributes:
-        promoted: Whether the candidate is, or becomes, the champion.
-        why: In words.
-        candidate: Its model_sha256.
-        champion: The model_sha256 it was compared with; None: nothing.
-        metric: The metric compared.
-        mode: Whether more (`max`) or less (`min`) of it is better.
-        candidate_value: The metric of the candidate.
-        champion_value: The metric of the champion.
-        difference: Candidate less champion.
-        interval: Of the difference.
-        confidence: Of the interval.
-        margin: The largest loss that is still "not worse".
-        num_rows: Test rows both were scored on.
-        test_sha256: Of the processed test set.
-        rescored: Whether the champion was scored anew, because the test set or its preprocessing has changed.
-        num_bytes: Of the candidate's ONNX file.
-        max_bytes: Its budget.
-        max_latency_ms: The budget of one request's median.
-        variant: Which form of the exported model was judged.
+        rival: Which it is, in words.
+        value: Of the rival.
+        gain: How much better the candidate is; negative where it is worse.
+        low: Lower bound of the difference candidate - rival.
+        high: Upper bound.
+        worst: The bound of `gain` that speaks against the candidate.
     """
 
-    promoted: bool
-    why: str
-    candidate: str
-    champion: str | None
-    metric: str
-    mode: str
-    candidate_value: float | None
-    champion_value: float | None
-    difference: float | None
-    interval: tuple[float, float] | None
-    confidence: float
-    margin: float
-    num_rows: int
-    test_sha256: str
-    rescored: bool
-    num_bytes: int
-    max_bytes: int | None
-    max_latency_ms: float | None
-    variant: str = FP32
-
-    def to_json(self) -> Json:
-        """Plain data, numbers to six digits after the point; the variant where it is not fp32."""
-        told = {key: _rounded(value) for key, value in asdict(self).items()}
-        return told if self.variant != FP32 else {key: value for key, value in told.items() if key != "variant"}
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """What the gate must know of a candidate.
-
-    Attributes:
-        model_sha256: Of `model.safetensors`.
-        target: The encoded target of the test rows.
-        scores: Its scores on them.
-        test_sha256: Of the processed test set.
-        num_bytes: Of its ONNX file.
-        latency_ms: Median of one request on this machine.
-        variant: Which form of the exported model these are of.
-    """
-
-    model_sha256: str
-    target: Array
-    scores: Array
-    test_sha256: str
-    num_bytes: int
-    latency_ms: float
-    variant: str = FP32
-
-
-@dataclass(frozen=True)
-class Champion:
-    """What it is compared with: the champion's scores on the same rows, and whether they had to be made anew."""
-
-    model_sha256: str
-    scores: Array
-    rescored: bool = False
+    rival: str
+    value: float
+    gain: float
+    low: float
+    high: float
+    worst: float
 
 
 def check_rules(rules: RegisterConfig, report: Report) -> None:
@@ -123,7 +70,13 @@ def check_rules(rules: RegisterConfig, report: Report) -> None:
         raise ConfigError(f"{rules.margin} is below 0", where="register.margin", mend="set 0 or more")
 
 
-def decide(rules: RegisterConfig, report: Report, candidate: Candidate, champion: Champion | None) -> Decision:
+def decide(
+    rules: RegisterConfig,
+    report: Report,
+    candidate: Candidate,
+    champion: Champion | None,
+    best: Champion | None = None,
+) -> Decision:
     """Judge a candidate.
 
     Args:
@@ -131,27 +84,59 @@ def decide(rules: RegisterConfig, report: Report, candidate: Candidate, champion
         report: Measures scores against the target.
         candidate: The new model.
         champion: The one in service; None: there is none.
+        best: The best champion so far on these test rows; None: it is the champion.
     """
-    draws = Bootstrap(len(candidate.target), NUM_DRAWS if champion else 0, SEED)
-    ours = report.measure(candidate.target, candidate.scores, draws).metrics[rules.metric]
-    theirs = report.measure(candidate.target, champion.scores, draws).metrics[rules.metric] if champion else None
+    draws = Bootstrap(len(candidate.target), NUM_DRAWS if champion else 0, SEED, candidate.groups)
+
+    def measured(model: Candidate | Champion) -> Metric:
+        return report.measure(candidate.target, model.scores, draws).metrics[rules.metric]
+
+    ours = measured(candidate)
+    theirs = measured(champion) if champion else None
     found = _unjudged(rules, candidate, champion, ours, theirs)
     over = _over_budget(rules, candidate)
     if over:
         return replace(found, why=f"Refused: {over}.")
     if ours.value is None:
         return replace(found, why=f"Refused: {rules.metric} is not defined for the candidate: {ours.reason}.")
-    if theirs is None or theirs.value is None:
+    if champion is None or theirs is None or theirs.value is None:
         rival = "the first model of this task, compared with nothing" if theirs is None else (
             f"{rules.metric} is not defined for the champion ({theirs.reason}), so there is nothing to compare with"
         )  # fmt: skip
-        return replace(found, promoted=True, why=f"Promoted: {rival}; {rules.metric} {ours.value:.4f}{_within(rules)}.")
-    return _compared(rules, found, ours, theirs)
+        why = f"{_promoted(candidate)}: {rival}; {rules.metric} {ours.value:.4f}{_within(rules)}."
+        return replace(found, promoted=True, why=why)
+    known = (candidate.variant, candidate.train_sha256) == (champion.variant, champion.train_sha256)
+    if known and _same(ours, theirs):
+        why = (
+            f"Refused: {rules.metric} {ours.value:.4f}, as the champion's in every resample, after the same training"
+            " rows: equal is no reason to change it."
+        )
+        return replace(found, difference=0.0, why=why)
+    rivals = [(CHAMPION, champion, theirs)]
+    if best is not None and (record := measured(best)).value is not None:
+        rivals.append((BEST, best, record))
+        found = replace(found, best=best.model_sha256, rescored=found.rescored or best.rescored)
+    return _compared(rules, candidate, found, ours, rivals)
 
 
 def refused(rules: RegisterConfig, report: Report, candidate: Candidate, why: str) -> Decision:
     """A refusal for a reason outside the comparison."""
     return replace(_alone(rules, report, candidate), why=why)
+
+
+def holds(rules: RegisterConfig, report: Report, candidate: Candidate, stored: Json | None) -> Decision | None:
+    """The decision that was made about a candidate, if it was made by today's rules and test set.
+
+    Args:
+        rules: Those of today.
+        report: Measures scores against the target.
+        candidate: Registered before.
+        stored: What `Decision.to_json` gave when it was judged; None where nobody knows.
+    """
+    now = _alone(rules, report, candidate).to_json()
+    if stored is None or any(stored.get(key) != now.get(key) for key in _JUDGED):
+        return None
+    return Decision.from_json(stored)
 
 
 def standing(rules: RegisterConfig, report: Report, candidate: Candidate, stored: Json | None) -> Decision:
@@ -163,45 +148,84 @@ def standing(rules: RegisterConfig, report: Report, candidate: Candidate, stored
         candidate: The champion.
         stored: What `Decision.to_json` gave when it was judged; None where nobody knows.
     """
-    now = _alone(rules, report, candidate)
-    same = ("candidate", "metric", "mode", "confidence", "margin", "test_sha256", "num_bytes", "max_bytes",
-            "max_latency_ms", "variant")  # fmt: skip
-    if stored and stored["promoted"] and all(stored.get(key) == now.to_json().get(key) for key in same):
-        between = stored["interval"]
-        return Decision(**{**stored, "interval": None if between is None else tuple(between)})
-    return replace(now, promoted=True, why="Promoted: these weights are the champion already.")
+    found = holds(rules, report, candidate, stored)
+    if found is not None and found.promoted:
+        return found
+    why = f"{_promoted(candidate)}: these weights are the champion already."
+    return replace(_alone(rules, report, candidate), promoted=True, why=why)
 
 
 def _alone(rules: RegisterConfig, report: Report, candidate: Candidate) -> Decision:
-    draws = Bootstrap(len(candidate.target), 0, SEED)
+    draws = Bootstrap(len(candidate.target), 0, SEED, candidate.groups)
     ours = report.measure(candidate.target, candidate.scores, draws).metrics[rules.metric]
     return _unjudged(rules, candidate, None, ours, None)
 
 
-def _compared(rules: RegisterConfig, found: Decision, ours: Metric, theirs: Metric) -> Decision:
-    own, other = ours.value or 0.0, theirs.value or 0.0
-    difference = own - other
-    low, high = interval(difference, ours.draws - theirs.draws, rules.confidence)
-    if low is None or high is None:
-        return replace(found, difference=difference, why=f"Refused: no resample defines {rules.metric}.")
-    sign = 1 if rules.mode == "max" else -1
-    gain, worst = sign * difference, low if sign > 0 else -high
-    facts = (
-        f"{rules.metric} {own:.4f} against the champion's {other:.4f} on the same {found.num_rows} test rows ("
-        f"{difference:+.4f}, {rules.confidence:.0%} interval {low:+.4f} to {high:+.4f})"
-    )
-    if worst >= -rules.margin:
-        verdict = f"Promoted: {facts}: not worse by more than the margin of {rules.margin:g}{_within(rules)}."
-    elif gain < -rules.margin:
-        verdict = f"Refused: {facts}: worse by more than the margin of {rules.margin:g}."
+def _same(one: Metric, other: Metric) -> bool:
+    """Whether no resample tells two models apart by the metric."""
+    return one.value == other.value and np.array_equal(one.draws, other.draws, equal_nan=True)
+
+
+def _compared(
+    rules: RegisterConfig,
+    candidate: Candidate,
+    found: Decision,
+    ours: Metric,
+    rivals: list[tuple[str, Champion, Metric]],
+) -> Decision:
+    """Compare with the champion, which is the first of `rivals`, and with the best so far where that is another."""
+    sign, own, made = (1 if rules.mode == "max" else -1), ours.value or 0.0, []
+    for name, rival, theirs in rivals:
+        low, high = paired_interval(ours, theirs, rules.confidence)
+        if rival.model_sha256 == candidate.model_sha256 and _same(ours, theirs):
+            low, high = 0.0, 0.0  # another form of the same weights: few rows are no reason to refuse it
+        if low is None or high is None:
+            return replace(found, why=f"Refused: the resamples give no interval of the difference of {rules.metric}.")
+        other = theirs.value or 0.0
+        made.append(_Comparison(name, other, sign * (own - other), low, high, low if sign > 0 else -high))
+    found = replace(found, difference=own - made[0].value, interval=(made[0].low, made[0].high))
+    if len(made) > 1:
+        found = replace(found, best_value=made[1].value, best_difference=own - made[1].value,
+                        best_interval=(made[1].low, made[1].high))  # fmt: skip
+    facts = f"{rules.metric} {own:.4f} against " + " and ".join(_words(rules, own, one, found) for one in made)
+    hardest = min(made, key=lambda one: one.worst)
+    if hardest.worst >= -rules.margin:
+        end = f"not worse by more than the margin of {rules.margin:g}{_within(rules)}"
+    elif hardest.gain < -rules.margin:
+        than = " than the best so far" if hardest.rival == BEST else ""
+        end = f"worse{than} by more than the margin of {rules.margin:g}"
     else:
-        verdict = (
-            f"Refused: {facts}: the test set cannot rule out a loss of more than the margin of {rules.margin:g};"
-            f" that takes more test rows, or a margin of {math.ceil(-worst * 1e4) / 1e4:g} (register.margin)."
+        end = (
+            f"the test set cannot rule out a loss of more than the margin of {rules.margin:g};"
+            f" that takes about {_rows_needed(rules, found, hardest)}, or folds instead (docs/registry.md)"
         )
-    return replace(
-        found, promoted=worst >= -rules.margin, why=verdict, difference=difference, interval=(low, high)
-    )  # fmt: skip
+    promoted = hardest.worst >= -rules.margin
+    used = f" This test set has judged {found.num_judged} models." if found.num_judged > 1 else ""
+    start = _promoted(candidate) if promoted else "Refused"
+    return replace(found, promoted=promoted, why=f"{start}: {facts}: {end}.{used}")
+
+
+def _words(rules: RegisterConfig, own: float, one: _Comparison, found: Decision) -> str:
+    rows = f" on the same {found.num_rows} test rows" if one.rival == CHAMPION else ""
+    of = f"{rules.confidence:.0%} interval" + ("" if found.num_groups is None else f" by {found.num_groups} groups")
+    return f"{one.rival}'s {one.value:.4f}{rows} ({own - one.value:+.4f}, {of} {one.low:+.4f} to {one.high:+.4f})"
+
+
+def _rows_needed(rules: RegisterConfig, found: Decision, one: _Comparison) -> str:
+    """How many rows, or groups of rows, would make the interval short enough: it shrinks with their square root."""
+    shrink = (one.gain - one.worst) / max(one.gain + rules.margin, 1e-9)
+    needed = (found.num_groups or found.num_rows) * shrink**2
+    what = "test rows" if found.num_groups is None else "groups of test rows"
+    if needed > 1e7:
+        return f"millions of {what}"
+    digits = 10 ** max(len(str(math.ceil(needed))) - 2, 0)
+    return f"{math.ceil(needed / digits) * digits:,} {what}"
+
+
+def _promoted(candidate: Candidate) -> str:
+    if candidate.worse_than is None:
+        return "Promoted"
+    return f"Promoted although its own report calls it worse than {candidate.worse_than.replace('_', ' ')}"
 
 
 def _unjudged(
@@ -227,6 +251,9 @@ def _unjudged(
         max_bytes=rules.max_bytes,
         max_latency_ms=rules.max_latency_ms,
         variant=candidate.variant,
+        num_judged=candidate.num_judged,
+        num_groups=None if candidate.groups is None else len(np.unique(candidate.groups)),
+        worse_than=candidate.worse_than,
     )
 
 
@@ -242,9 +269,3 @@ def _over_budget(rules: RegisterConfig, candidate: Candidate) -> str:
 
 def _within(rules: RegisterConfig) -> str:
     return "" if rules.max_bytes is None and rules.max_latency_ms is None else ", and within its budgets"
-
-
-def _rounded(value: object) -> object:
-    if isinstance(value, float):
-        return round(value, 6)
-    return [_rounded(item) for item in value] if isinstance(value, tuple) else value

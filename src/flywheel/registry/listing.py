@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from flywheel.errors import RegistryError, nearest
-from flywheel.registry.versions import DECISION_TAG, Version, how_to_register, registered_here, versions_of
+from flywheel.registry.versions import (
+    CHAMPION, Version, decision_of, how_to_register, num_judged, registered_here, versions_of,
+)  # fmt: skip
 from flywheel.types import Json
 
 if TYPE_CHECKING:
@@ -58,13 +59,13 @@ def facts(version: Version) -> Json:
         "git_commit": tags.get("git_commit"),
         "git_dirty": tags.get("git_dirty") == "true",
         "registered": datetime.fromtimestamp(version.created_ms / 1000, UTC).isoformat(timespec="seconds"),
-        "decision": json.loads(tags.get(DECISION_TAG, "{}")),
+        "decision": decision_of(version) or {},
     }
 
 
 def row(version: Version) -> list[str]:
     """The texts of one line."""
-    decision = json.loads(version.tags.get(DECISION_TAG, "{}"))
+    decision = decision_of(version) or {}
     value = decision.get("candidate_value")
     commit = version.tags.get("git_commit", "")[:8] + ("+" if version.tags.get("git_dirty") == "true" else "")
     num_bytes = int(version.tags.get("num_bytes", 0))
@@ -78,3 +79,19 @@ def row(version: Version) -> list[str]:
         commit,
         datetime.fromtimestamp(version.created_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
     ]
+
+
+def remarks(versions: list[Version]) -> list[str]:
+    """What a reader of the table must know: champions worse than a baseline, and how often test sets were used."""
+    said = []
+    for version in versions:
+        decision = decision_of(version) or {}
+        if CHAMPION not in version.aliases:
+            continue
+        if rival := decision.get("worse_than"):
+            said.append(f"{version} is champion although its own report calls it worse than {rival.replace('_', ' ')}.")
+        test = decision.get("test_sha256")
+        own = [one for one in versions if one.task == version.task]
+        if test and (used := num_judged(own, test, version.model_sha256)) > 1:
+            said.append(f"The test set that judged {version} has judged {used} models of {version.task}.")
+    return said

@@ -34,6 +34,7 @@ class Event:
         after: The champion's version afterwards; for a refusal, the version that was refused.
         model_sha256: Of the version in `after`.
         why: In words.
+        by_hand: Whether a person promoted it, whatever the gate says.
     """
 
     time: str
@@ -43,17 +44,22 @@ class Event:
     after: int
     model_sha256: str
     why: str
+    by_hand: bool = False
 
     def to_line(self) -> str:
         """One line of JSON."""
         told = {"from" if key == "before" else "to" if key == "after" else key: v for key, v in asdict(self).items()}
+        if not self.by_hand:
+            del told["by_hand"]
         return json.dumps(told, ensure_ascii=False)
 
 
-def event(action: Action, *, before: int | None, after: int, model_sha256: str, why: str) -> Event:
+def event(
+    action: Action, *, before: int | None, after: int, model_sha256: str, why: str, by_hand: bool = False
+) -> Event:
     """Make an event of this moment and this user."""
     now = datetime.now(UTC).isoformat(timespec="microseconds")
-    return Event(now, actor(), action, before, after, model_sha256, why)
+    return Event(now, actor(), action, before, after, model_sha256, why, by_hand)
 
 
 def actor() -> str:
@@ -105,18 +111,34 @@ def _event(line: str, where: str) -> Event:
 
 def champions(events: Iterable[Event]) -> list[int]:
     """The champions one after the other, as a stack: a promotion adds one, a rollback takes the last one away."""
-    stack: list[int] = []
+    return [number for number, _ in _stack(events)]
+
+
+def measures(events: Iterable[Event]) -> list[int]:
+    """The champions that a new model is measured by, the latest last.
+
+    A person who promotes by hand sets a new measure: what was champion before may be better on the test set, and was
+    given up all the same. What was rolled back is none either.
+    """
+    stack = _stack(events)
+    start = max((place for place, (_, by_hand) in enumerate(stack) if by_hand), default=0)
+    return [number for number, _ in stack[start:]]
+
+
+def _stack(events: Iterable[Event]) -> list[tuple[int, bool]]:
+    """Each champion's version, and whether a person promoted it."""
+    stack: list[tuple[int, bool]] = []
     for entry in events:
         if entry.action == "promoted":
             if not stack and entry.before is not None:
-                stack.append(entry.before)
-            if not stack or stack[-1] != entry.after:
-                stack.append(entry.after)
+                stack.append((entry.before, False))
+            if not stack or stack[-1][0] != entry.after:
+                stack.append((entry.after, entry.by_hand))
         elif entry.action == "rolled back":
-            while stack and stack[-1] != entry.after:
+            while stack and stack[-1][0] != entry.after:
                 stack.pop()
             if not stack:
-                stack.append(entry.after)
+                stack.append((entry.after, False))
     return stack
 
 

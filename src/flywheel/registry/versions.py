@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from flywheel.params import home_root, state_dir
 from flywheel.registry import log as registry_log
 from flywheel.registry.package import CHECKSUMS, MODEL, PREPROCESSOR, Contents, check_package, write_package
 from flywheel.registry.variant.choice import FP32
+from flywheel.types import Json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,7 +26,7 @@ CANDIDATE, CHAMPION = "candidate", "champion"
 MODEL_TAG, PREPROCESSOR_TAG = "model_sha256", "preprocessor_sha256"
 ONNX_TAG, VARIANT_TAG = "onnx_sha256", "variant"
 CHECKSUMS_TAG = "checksums_sha256"
-DECISION_TAG = "flywheel.decision"
+DECISION_TAG, TRAIN_TAG, TEST_TAG = "flywheel.decision", "train_sha256", "test_sha256"
 _SUM_TAGS = {CHECKSUMS: CHECKSUMS_TAG, MODEL: ONNX_TAG, PREPROCESSOR: PREPROCESSOR_TAG}
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
@@ -74,6 +76,26 @@ class Version:
 
     def __str__(self) -> str:
         return f"{self.task}/{self.number}"
+
+
+def decision_of(version: Version) -> Json | None:
+    """What the gate said of a version; None where it has not been judged."""
+    stored = version.tags.get(DECISION_TAG)
+    found: Json | None = None if stored is None else json.loads(stored)
+    return found
+
+
+def num_judged(known: Sequence[Version], test_sha256: str, model_sha256: str) -> int:
+    """How many models a test set has judged, this one included.
+
+    Args:
+        known: All versions of the task.
+        test_sha256: Of the processed test set.
+        model_sha256: Of the one that is judged now.
+    """
+    decided = {one.model_sha256: (decision_of(one) or {}).get("test_sha256") for one in known}
+    tagged = {one.model_sha256 for one in known if one.tags.get(TEST_TAG) == test_sha256}
+    return len(tagged | {model for model, test in decided.items() if test == test_sha256} | {model_sha256})
 
 
 def by_alias(client: MlflowClient, task: str, alias: str) -> Version | None:

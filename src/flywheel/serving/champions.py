@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from flywheel.errors import FlywheelError, RegistryError, nearest
 from flywheel.registry import versions
 from flywheel.registry.package import open_package
-from flywheel.registry.versions import CHAMPION
+from flywheel.registry.versions import CHAMPION, decision_of
 from flywheel.serving.served import Champion
 from flywheel.tracking import store_errors
 
@@ -89,8 +89,8 @@ class Champions:
 
     def _champion(self, task: str, number: int) -> Champion:
         version = self._version(task, number)
-        folder = str(versions.folder_of(self._client, version))
-        return Champion(task, number, version.model_sha256, folder, version.sums)
+        folder, decision = str(versions.folder_of(self._client, version)), decision_of(version) or {}
+        return Champion(task, number, version.model_sha256, folder, version.sums, decision.get("worse_than"))
 
     def _version(self, task: str, number: int) -> versions.Version:
         found = versions.by_number(self._client, task, number)

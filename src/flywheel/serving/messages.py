@@ -56,7 +56,7 @@ class Size(BaseModel):
 class TaskPage(TaskLine):
     """A task's version in service: `metrics` is what the gate judged it by, `schema` that of one row.
 
-    `pictures` gives the size of each input that is one.
+    `pictures` gives the size of each input that is one; `worse_than` is the baseline that its own report calls better.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -66,6 +66,7 @@ class TaskPage(TaskLine):
     row_schema: dict[str, Any] = Field(alias="schema")
     pictures: dict[str, Size]
     metrics: dict[str, Any]
+    worse_than: str | None
 
 
 class PartGroup(BaseModel):

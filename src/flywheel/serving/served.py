@@ -39,6 +39,7 @@ class Champion:
         model_sha256: Of its weights.
         folder: With its files.
         sums: The sha256 of its files, as the registry has them; the files are compared whenever they are opened.
+        worse_than: The baseline that its own report calls better; None: none.
     """
 
     task: str
@@ -46,6 +47,7 @@ class Champion:
     model_sha256: str
     folder: str
     sums: dict[str, str] = field(hash=False)
+    worse_than: str | None = None
 
     def __str__(self) -> str:
         return f"{self.task}/{self.number}"
@@ -137,6 +139,7 @@ class Served:
             "schema": self.schema,
             "pictures": sizes_of(self.predictor.preprocessor.inputs),
             "metrics": self.described["metrics"],
+            "worse_than": champion.worse_than,
         }
 
     def load_of(self, row: Json) -> Load:

@@ -28,7 +28,8 @@ async function show(task) {
   for (const field of fields) field.leave?.();
   fields = Object.entries(described.schema.properties).map(([name, spec]) =>
     fieldOf(name, spec, { choices: choices.inputs[name] ?? [], picture: described.pictures[name] }));
-  byId('about').textContent = `${purpose(described, fields)} Version ${described.version}${good}.`;
+  const worse = described.worse_than ? ` Its own report calls it worse than ${described.worse_than.replaceAll('_', ' ')}.` : '';
+  byId('about').textContent = `${purpose(described, fields)} Version ${described.version}${good}.${worse}`;
   byId('fields').className = fields.length > MANY ? 'many' : '';
   byId('fields').replaceChildren(...fields.map((field) => field.element));
   byId('example').hidden = !page.example;
