@@ -48,6 +48,7 @@ class Checkout:
         report = self.folder / "artifacts/digits/report"
         report.mkdir(exist_ok=True)
         (report / "report.html").write_text(model)
+        self.dvc("repro", "-q", "params")
         self.dvc("commit", "-f", *UPSTREAM)
         self.dvc("repro", "-q", "-s", "register@digits")
         self.run("git", "add", "-A")

@@ -6,7 +6,7 @@ import pytest
 
 from flywheel.errors import DataError
 from flywheel.init_task.guess import CLASS, ITEM, NUMBER, Guess
-from flywheel.init_task.recipe import RECIPES, check, groups, settings
+from flywheel.init_task.recipe import RECIPES, check, groups, settings, undecided
 
 
 def test_every_recipe_has_its_parts(root: Path) -> None:
@@ -24,10 +24,24 @@ def test_training_fits_the_number_of_rows() -> None:
 
 
 def test_the_margin_is_what_chance_makes_of_so_few_test_rows() -> None:
-    assert settings(Guess("tabular", CLASS, {}, num_rows=500))["register"] == {"margin": 0.07}
+    assert settings(Guess("tabular", CLASS, {}, num_rows=5000))["register"] == {"margin": 0.02}
     assert "register" not in settings(Guess("tabular", CLASS, {}, num_rows=10**6))
     assert settings(Guess("tabular", NUMBER, {}, num_rows=500, spread=77.0))["register"] == {"margin": 3.1}
+    assert undecided(Guess("tabular", CLASS, {}, num_rows=5000)) == ""
     assert settings(Guess("interactions", ITEM, {}, num_rows=10**5, num_test=943))["register"] == {"margin": 0.03}
+
+
+def test_few_test_rows_get_no_margin_that_lets_worse_models_pass() -> None:
+    """36 rows are told apart by 11 points; that much was allowed, and a model 5 points worse passed in a fifth."""
+    few = Guess("tabular", CLASS, {}, num_rows=180)
+    assert settings(few)["register"] == {"margin": 0.03}
+    assert undecided(few).startswith(
+        "36 test rows are too few for the gate: until there are about 441, it promotes only"
+    )
+    assert "fold=range(0,5)" in undecided(few)
+    number = Guess("tabular", NUMBER, {}, num_rows=100, spread=10.0)
+    assert settings(number)["register"] == {"margin": 0.5}
+    assert "until there are about 64" in undecided(number)
 
 
 def test_a_quantity_cannot_be_told_from_text() -> None:

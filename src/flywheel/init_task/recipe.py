@@ -40,12 +40,14 @@ class Goal:
         register: Option of that group.
         noise: Half of the interval of a difference between two equal models, times the root of the test rows; for a
             number in deviations of the target.
+        largest_margin: What may be given up at most, in the same unit.
     """
 
     loss: str
     metric: str
     register: str
     noise: float
+    largest_margin: float
 
 
 RECIPES = {
@@ -58,9 +60,9 @@ RECIPES = {
 }
 MODALITIES = tuple(dict.fromkeys(modality for modality, _ in RECIPES))
 GOALS = {
-    CLASS: Goal("cross_entropy", "classification", "accuracy", 0.63),
-    NUMBER: Goal("mean_squared_error", "regression", "rmse", 0.4),
-    ITEM: Goal("full_softmax", "ranking", "ndcg", 0.62),
+    CLASS: Goal("cross_entropy", "classification", "accuracy", 0.63, 0.03),
+    NUMBER: Goal("mean_squared_error", "regression", "rmse", 0.4, 0.05),
+    ITEM: Goal("full_softmax", "ranking", "ndcg", 0.62, 0.03),
 }
 PATIENCES = ((500, 30), (5_000, 20))
 """Epochs without an improvement before training ends: of few rows an epoch is few steps, and chance says more."""
@@ -72,7 +74,6 @@ LARGEST_BATCH = 512
 FEW_ROWS = 5_000
 """Rows below which the epoch to keep is chosen by the Brier score: with few validation rows many have one accuracy."""
 TEST_SHARE = 0.2
-LARGEST_MARGIN = 0.2
 USUAL_MARGIN = 0.01
 
 
@@ -124,20 +125,42 @@ def settings(guess: Guess) -> Node:
         "early_stopping": {"patience": patience},
     }
     optimizer = dict(RECIPES[guess.modality, guess.target].optimizer)
-    margin = _margin(guess)
+    allowed = margin(guess.target, _num_test(guess), guess.spread)
+    usual = guess.target != NUMBER and allowed == USUAL_MARGIN
     if guess.target == CLASS and guess.num_rows < FEW_ROWS:
         made["metric"] = {"monitor": {"name": "brier", "mode": "min"}}
-    return made | {"optimizer": optimizer} | ({"register": {"margin": margin}} if margin else {})
+    return made | {"optimizer": optimizer} | ({} if usual else {"register": {"margin": allowed}})
 
 
-def _margin(guess: Guess) -> float | None:
-    """What the gate may take for chance: with few test rows more than usual; None: the usual."""
-    num_test = guess.num_test or max(TEST_SHARE * guess.num_rows, 1)
-    share = min(GOALS[guess.target].noise / math.sqrt(num_test), LARGEST_MARGIN)
-    if guess.target == NUMBER:
-        return float(f"{share * guess.spread:.2g}")
-    margin = math.ceil(100 * share) / 100
-    return margin if margin > USUAL_MARGIN else None
+def margin(target: str, num_test: float, spread: float = 1.0) -> float:
+    """What the gate may take for chance: more with few test rows, but never more than a person would give up.
+
+    Args:
+        target: Kind of the target.
+        num_test: Test rows.
+        spread: Of a number, its deviation: the margin is in the same unit.
+    """
+    goal = GOALS[target]
+    share = min(goal.noise / math.sqrt(num_test), goal.largest_margin)
+    if target == NUMBER:
+        return float(f"{share * spread:.2g}")
+    return max(math.ceil(100 * share - 1e-9) / 100, USUAL_MARGIN)
+
+
+def undecided(guess: Guess) -> str:
+    """What to say where the test rows cannot tell two equal models apart within the margin; empty where they can."""
+    goal, num_test = GOALS[guess.target], _num_test(guess)
+    if goal.noise / math.sqrt(num_test) <= goal.largest_margin:
+        return ""
+    needed = math.ceil((goal.noise / goal.largest_margin) ** 2)
+    return (
+        f"{num_test:,.0f} test rows are too few for the gate: until there are about {needed:,}, it promotes only what"
+        " is clearly better; compare models by folds (fold=range(0,5), docs/registry.md) and promote by hand"
+    )
+
+
+def _num_test(guess: Guess) -> float:
+    return guess.num_test or max(TEST_SHARE * guess.num_rows, 1)
 
 
 def _by_rows(num_rows: int, steps: tuple[tuple[int, int], ...], otherwise: int) -> int:

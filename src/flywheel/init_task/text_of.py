@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from flywheel.init_task.guess import IGNORED, Guess, Node, counted
-from flywheel.init_task.recipe import groups, settings
+from flywheel.init_task.recipe import groups, settings, undecided
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_ ./()+-]*[A-Za-z0-9_./()+-]|[A-Za-z_]")
 _INTERPOLATION = re.compile(r"(\\*)\$\{")
@@ -43,6 +43,7 @@ def task_text(name: str, guess: Guess, place: str) -> str:
     lines = ["# @package _global_", f"# {_line(_summary(guess, place))}"]
     ignored = [note for note in guess.notes if note.what == IGNORED]
     lines += [f"# Left out: {_line(note.guess)} ({_line(note.why)})" for note in ignored]
+    lines += [f"# {few[0].upper()}{few[1:]}." for few in [undecided(guess)] if few]
     lines += ["defaults:", f"  - /data: {name}"]
     lines += [f"  - /{group}: {option}" for group, option in groups(guess).items()]
     lines += ["  - _self_", "", f"name: {name}", "seed: 0", "fold: null"]

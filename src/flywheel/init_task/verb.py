@@ -9,7 +9,7 @@ from pathlib import Path
 from flywheel.errors import DataError, FlywheelError, nearest
 from flywheel.init_task.files import check_free, check_name, place_of, write_task
 from flywheel.init_task.guess import CLASS, NUMBER, Guess
-from flywheel.init_task.recipe import MODALITIES, check
+from flywheel.init_task.recipe import MODALITIES, check, undecided
 from flywheel.init_task.text_of import data_text, task_text
 from flywheel.params import project_root
 
@@ -65,6 +65,8 @@ def init_task(
     place = place_of(root, path, name)
     guess = _guess(path, target, modality, kind)
     check(guess, path)
+    if few := undecided(guess):
+        guess.warn(few)
     data, task = data_text(name, guess, place), task_text(name, guess, place)
     texts = {f"conf/data/{name}.yaml": data, f"conf/task/{name}.yaml": task}
     if not dry_run:
