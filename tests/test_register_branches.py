@@ -45,9 +45,10 @@ class Checkout:
     def build(self, model: str) -> None:
         """Put a trained model there, register it as the pipeline would, and commit."""
         self.digits.use(model, self.folder)
-        report = self.folder / "artifacts/digits/report"
-        report.mkdir(exist_ok=True)
-        (report / "report.html").write_text(model)
+        artifacts = self.folder / "artifacts/digits"
+        (artifacts / "report").mkdir(exist_ok=True)
+        (artifacts / "report/report.html").write_text(model)
+        (artifacts / "metrics.json").write_text("{}")
         self.dvc("repro", "-q", "params")
         self.dvc("commit", "-f", *UPSTREAM)
         self.dvc("repro", "-q", "-s", "register@digits")

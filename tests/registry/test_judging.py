@@ -114,7 +114,7 @@ def test_a_report_that_calls_the_model_worse_than_a_baseline_is_heard(
     registered: Registered, project: Path, digits: Any, run_flywheel: Callable[..., Any]
 ) -> None:
     digits.use("good", project)
-    file = project / "artifacts/digits/metrics.json"
+    file = project / "artifacts/digits/evaluation.json"
     told = {"accuracy": 0.99, "accuracy_difference": -0.04, "accuracy_difference_low": -0.06,
             "accuracy_difference_high": -0.02}  # fmt: skip
     held = json.loads(file.read_text()) | {"baseline": {"gradient_boosting": told}}

@@ -152,10 +152,10 @@ class Judging:
 
 
 def worse_than(metrics: Json, report: Report) -> str | None:
-    """The baseline that a model's report calls clearly better: its name in `metrics.json`; None where there is none.
+    """The baseline that a model's report calls clearly better: its name in `evaluation.json`; None where there is none.
 
     Args:
-        metrics: The content of `metrics.json`.
+        metrics: The content of `evaluation.json`.
         report: Says which metric comes first, and which way it is better.
     """
     from flywheel.report.base import tone_of
