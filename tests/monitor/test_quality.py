@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from flywheel.monitor.quality import Quality, figure, less, measure_quality, wilson
+from flywheel.monitor.quality import Quality, figure, less, measure_quality, subjects_of, wilson
 from flywheel.monitor.settings import MonitorSettings
 from flywheel.monitor.window import Window, read_window
 from flywheel.preprocessor.item_target import ItemTarget
 from flywheel.preprocessor.number_target import NumberTarget
 from flywheel.preprocessor.target import ClassTarget
+from flywheel.serving.record import Prediction
 
 CLASSES = ClassTarget(["cat", "dog"])
 TESTED = {"accuracy": 0.9, "accuracy_low": 0.88, "accuracy_high": 0.92, "num_test": 900}
@@ -45,6 +47,27 @@ def test_the_interval_of_errors_is_a_bootstrap_s_and_always_the_same() -> None:
     assert found == figure(errors, 0.95)
     reach = 1.96 * errors.std() / 20
     assert found.high - found.low == pytest.approx(2 * reach, rel=0.15)
+
+
+def test_rows_of_one_person_are_not_independent() -> None:
+    """Ten people, each of whom is always answered rightly or always wrongly: ten are known, not a hundred."""
+    scores = np.repeat([1.0] * 8 + [0.0] * 2, 10)
+    people = np.arange(100) // 10
+    rows, grouped = figure(scores, 0.95), figure(scores, 0.95, groups=people)
+    assert grouped.value == rows.value
+    assert grouped.high - grouped.low > 2 * (rows.high - rows.low)
+    right = figure(np.ones(100), 0.95, groups=people)
+    assert (right.low, right.high) == pytest.approx(wilson(1.0, 10, 0.95))
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    made = [
+        Prediction(str(place), "digits", 1, "", now, None, "", {}, subject=subject)
+        for place, subject in enumerate(("a", "a", None, "b"))
+    ]
+    found = subjects_of(made)
+    assert found is not None
+    assert found[0] == found[1]
+    assert len(set(found.tolist())) == 3
+    assert subjects_of(made[1:]) is None
 
 
 def test_the_difference_of_two_shares_is_newcombe_s() -> None:

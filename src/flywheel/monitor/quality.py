@@ -13,7 +13,7 @@ from flywheel.monitor.settings import MonitorSettings
 from flywheel.monitor.trait.base import Array, module_of
 from flywheel.monitor.window import Window
 from flywheel.preprocessor.target import Target
-from flywheel.report.bootstrap import interval, wilson
+from flywheel.report.bootstrap import Bootstrap, interval, wilson
 from flywheel.serving.record import Feedback, Prediction
 from flywheel.types import Json
 
@@ -85,7 +85,7 @@ def measure_quality(target: Target, window: Window, metrics: Json, settings: Mon
     known = judged(target, window)
     tested = _tested(metrics, kind.METRIC)
     own = [(row, score) for row, score in known if row.version == version]
-    live = figure(np.array([score for _, score in own]), settings.confidence) if own else None
+    live = _figure(own, settings.confidence) if own else None
     difference = None if live is None or tested is None else less(live, tested)
     enough = len(own) >= settings.min_labelled
     fallen = False
@@ -94,7 +94,7 @@ def measure_quality(target: Target, window: Window, metrics: Json, settings: Mon
         fallen = difference.high < -allowed if kind.HIGHER_IS_BETTER else difference.low > allowed
     versions = sorted({row.version for row, _ in known})
     by_version = [
-        figure(np.array([score for row, score in known if row.version == number]), settings.confidence, str(number))
+        _figure([(row, score) for row, score in known if row.version == number], settings.confidence, str(number))
         for number in versions
     ]
     return Quality(
@@ -116,14 +116,43 @@ def scores_of(target: Target, answers: Sequence[Json], said: Sequence[Feedback])
     return found
 
 
-def figure(scores: Array, confidence: float, name: str = "") -> Figure:
-    """The mean of scores, at least one, with Wilson's interval (1927) where all are 0 or 1, else with a bootstrap's."""
+def subjects_of(rows: Sequence[Prediction]) -> Array | None:
+    """Which rows are about one person, int [N]; None where nobody has two of them."""
+    _, found = np.unique([row.subject or row.prediction_id for row in rows], return_inverse=True)
+    return found if len(np.unique(found)) < len(rows) else None
+
+
+def figure(scores: Array, confidence: float, name: str = "", groups: Array | None = None) -> Figure:
+    """The mean of scores, at least one, with its interval.
+
+    Wilson's (1927) where all are 0 or 1, else a bootstrap's; with groups whole groups are drawn.
+
+    Args:
+        scores: [N].
+        confidence: Of the interval.
+        name: What the scores are of.
+        groups: int [N], rows that belong together, such as those of one person; None: all are independent.
+    """
     mean, number = float(scores.mean()), len(scores)
-    if np.isin(scores, (0, 1)).all():
+    is_share = bool(np.isin(scores, (0, 1)).all())
+    if groups is not None:
+        resamples = Bootstrap(number, NUM_DRAWS, SEED, groups).blocks()
+        means = [scores.astype(np.float64) @ block / block.sum(axis=0) for block in resamples]
+        low, high = interval(mean, np.concatenate([*means, np.empty(0)]), confidence)
+        if low is not None and high is not None and low < high:
+            return Figure(mean, low, high, number, name)
+        number_of = len(np.unique(groups))
+        return Figure(mean, *(wilson(mean, number_of, confidence) if is_share else (mean, mean)), number, name)
+    if is_share:
         return Figure(mean, *wilson(mean, number, confidence), number, name)
     draws = np.random.default_rng(SEED).choice(scores, (NUM_DRAWS, number)).mean(axis=1)
     low, high = interval(mean, draws, confidence)
     return Figure(mean, mean if low is None else low, mean if high is None else high, number, name)
+
+
+def _figure(rows: Sequence[tuple[Prediction, float]], confidence: float, name: str = "") -> Figure:
+    """The mean of some predictions' scores; those about one person are no independent rows."""
+    return figure(np.array([score for _, score in rows]), confidence, name, subjects_of([row for row, _ in rows]))
 
 
 def less(one: Figure, other: Figure) -> Figure:
@@ -151,6 +180,5 @@ def _over_time(known: Sequence[tuple[Prediction, float]], confidence: float) -> 
     number = min(MAX_STEPS, max(1, len(known) // STEP_ROWS))
     parts = [part for part in np.array_split(np.arange(len(known)), number) if len(part)]
     return [
-        figure(np.array([known[place][1] for place in part]), confidence, known[part[-1]][0].time.isoformat())
-        for part in parts
+        _figure([known[place] for place in part], confidence, known[part[-1]][0].time.isoformat()) for part in parts
     ]
