@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 from flywheel.errors import RegistryError, nearest
 from flywheel.registry.versions import (
-    CHAMPION, Version, decision_of, how_to_register, num_judged, registered_here, versions_of,
+    CHAMPION,
+    Version,
+    decision_of,
+    how_to_register,
+    num_judged,
+    registered_here,
+    versions_of,
 )  # fmt: skip
 from flywheel.types import Json
 
