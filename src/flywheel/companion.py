@@ -6,6 +6,7 @@ module of the preprocessor; nothing else asks which kind there is.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 HOME = "flywheel.preprocessor"
 
 
+@functools.cache  # a server asks for each row, and to look for a module costs more than a row
 def companion_of(kind: type, package: str, fallback: str = "") -> Any:
     """Find a package's module for a class, or for the nearest class that it inherits from.
 

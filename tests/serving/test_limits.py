@@ -150,6 +150,14 @@ def test_items_that_are_asked_for_are_counted_up_to_the_catalogue() -> None:
         ask(Counting(inputs, target), [{"user": "1", "k": k}] * 10, max_request_answers=max(1, 10 * number))
 
 
+def test_to_count_a_row_looks_for_no_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand rows are counted in the event loop: what is looked for once must be remembered."""
+    inputs = TextPreprocessor(WordTokeniser())
+    ask(Counting(inputs), [{"text": "a"}])
+    monkeypatch.setattr("importlib.util.find_spec", lambda *_: pytest.fail("looks for a module"))
+    ask(Counting(inputs), [{"text": "a"}] * 10)
+
+
 def test_heavy_rows_are_slices_of_their_own_and_errors_keep_the_rows_number() -> None:
     predictor = Counting(TextPreprocessor(WordTokeniser()))
     settings = {"max_request_characters": 1600, "max_batch_rows": 4}  # a batch: 4 rows, or 100 characters

@@ -71,6 +71,8 @@ def num_answers(target: Target, row: Json) -> int | None:
 
 def characters_of(value: Any) -> int:
     """Count the characters of a text, or of everything in a list or mapping; each other value is one."""
+    if value is None or isinstance(value, int | float):  # most values of tables: the rest of the questions cost more
+        return 1
     if isinstance(value, str | bytes):
         return len(value)
     if isinstance(value, dict):
