@@ -65,7 +65,7 @@ def ask(predictor: Counting, rows: list[Any], **settings: Any) -> Any:
 
 
 def served_of(predictor: Counting, pool: ThreadPoolExecutor, **settings: Any) -> Served:
-    champion = Champion("task", 1, "a" * 64, "folder")
+    champion = Champion("task", 1, "a" * 64, "folder", {})
     return Served(champion, predictor, {}, ServingSettings(**settings), pool)  # type: ignore[arg-type]
 
 
