@@ -63,7 +63,7 @@ OPTIMIZER = Kind("torch.optim.Optimizer", ("torch.optim",))
 SCHEDULER = Kind(
     "torch.optim.lr_scheduler.LRScheduler",
     ("torch.optim.lr_scheduler",),
-    tuple(f"flywheel.learner.scheduler.{name}" for name in ("constant", "cosine", "one_cycle")),
+    tuple(f"flywheel.learner.scheduler.{name}" for name in ("constant", "cosine", "one_cycle", "plateau")),
 )
 # Of torchmetrics only what compares scores with targets: others download models, or load them by name.
 METRIC = Kind(

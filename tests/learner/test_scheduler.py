@@ -1,8 +1,12 @@
 import math
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
+from flywheel.instantiate import check_node
+from flywheel.kind import SCHEDULER
 from flywheel.learner.scheduler import constant, cosine, one_cycle
 
 
@@ -47,3 +51,8 @@ def test_cosine_halves_in_the_middle() -> None:
 
 def test_constant_is_no_schedule() -> None:
     assert constant(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5), 10) is None
+
+
+def test_every_schedule_of_conf_may_be_built(root: Path) -> None:
+    for file in sorted((root / "conf/scheduler").glob("*.yaml")):
+        check_node(yaml.safe_load(file.read_text()), SCHEDULER, where=file.stem)
