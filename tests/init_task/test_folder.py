@@ -111,7 +111,7 @@ def test_files_that_are_no_pictures_are_said(shades: Path) -> None:
     for file in shades.rglob("*.png"):
         file.write_bytes(b"nothing")
     with pytest.raises(
-        DataError, match=r"is no picture that can be read .*; nor is any other file looked at a picture"
+        DataError, match=r"is no picture that can be read .*; none of the 3[01] files looked at can be used"
     ):
         guess_folder(shades, None)
 
@@ -122,7 +122,7 @@ def test_pictures_of_other_formats_reach_no_decoder(
     for file in shades.rglob("*.png"):
         file.write_bytes(unpromised)
     with pytest.raises(
-        DataError, match=r"is no picture that can be read .*; nor is any other file looked at a picture"
+        DataError, match=r"is no picture that can be read .*; none of the 3[01] files looked at can be used"
     ):
         guess_folder(shades, None)
     assert called_gs() == ""
@@ -242,7 +242,7 @@ def test_mp3_named_wav_is_refused_and_rf64_counted(tmp_path: Path, data: Any) ->
             file.write_bytes(stream.getvalue())
         if kind == "MP3":
             with pytest.raises(
-                DataError, match=r"is an MP3 file by its content.*; nor is any other file looked at a rec"
+                DataError, match=r"is an MP3 file by its content.*; none of the 16 files looked at can be used"
             ):
                 guess_folder(folder, None)
         else:

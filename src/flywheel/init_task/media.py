@@ -56,10 +56,7 @@ def look_at_pictures(guess: Guess, files: list[Path]) -> set[Path]:
     guess.inputs["channels"] = 1 if grey else 3
     guess.note("colours", "grey" if grey else "RGB", "as in the files looked at")
     if is_deep:
-        why = (
-            "preprocess learns from train which levels are in use; sixteen_bit_range under preprocess.inputs states it"
-        )
-        guess.note("depth", "16 bits", why)
+        guess.note("depth", "16 bits", "which levels are in use is learnt from train")
     if min(height, width) < MIN_CNN_PX:
         guess.model = "mlp"
     return set(bad)
@@ -143,6 +140,7 @@ def _say_bad(guess: Guess, files: list[Path], bad: dict[Path, str], noun: str) -
         return
     first, why = next(iter(bad.items()))
     if len(bad) == len(files):
-        raise DataError(first, None, f"{why}; nor is any other file looked at a {noun}", mend="look at the files")
+        mend = f"give {noun}s of the formats that docs/your-own-data.md names"
+        raise DataError(first, None, f"{why}; none of the {len(files)} files looked at can be used", mend=mend)
     looked = counted(len(files), "file")
     guess.warn(f"{len(bad)} of {looked} looked at cannot be used: preprocess drops them. {first.name} {why}.")
