@@ -167,15 +167,17 @@ def test_a_folder_with_many_broken_files_is_promised_what_the_stage_keeps(
 def dropped_by_the_stage(guess: Guess, folder: Path) -> list[dict[str, Any]]:
     """Clean a folder as the preprocess stage does with these settings, and give the rows that it drops."""
     from flywheel.instantiate import build
+    from flywheel.kind import PREPROCESSOR, READER
     from flywheel.preprocessor.engine import LocalEngine
     from flywheel.preprocessor.survey import Vocabulary, check_dropped, survey
     from flywheel.preprocessor.target import ClassTarget
 
-    splits = build(guess.reader["read"], where="read").read(folder)
+    splits = build(guess.reader["read"], READER, where="read").read(folder)
     tokeniser = {"_target_": "flywheel.preprocessor.tokeniser.word.WordTokeniser"}
     kind = {"image": "image.Image", "audio": "audio.Audio", "text": "text.Text"}[guess.modality]
     node = {"_target_": f"flywheel.preprocessor.{kind}Preprocessor", **guess.inputs}
-    inputs = build(node | ({"tokeniser": tokeniser} if guess.modality == "text" else {}), where="inputs")
+    node |= {"tokeniser": tokeniser} if guess.modality == "text" else {}
+    inputs = build(node, PREPROCESSOR, where="inputs")
     target, words = ClassTarget(guess.target_settings.get("classes")), Vocabulary()
     found: list[dict[str, Any]] = []
     for name in splits:
