@@ -71,7 +71,7 @@ def test_three_outliers_do_not_choose_the_epoch(root: Path, tmp_path: Path) -> N
     assert "clipped: y" not in profile["splits"]["train"]
     scores = [row["validation/rmse"] for row in usual.rows]
     assert kept.epoch > 5
-    assert scores[kept.epoch] < 1.25 * min(scores), "an epoch that is good for the other rows"
+    assert scores[kept.epoch - 1] < 1.25 * min(scores), "an epoch that is good for the other rows"
 
 
 def test_outliers_in_train_move_neither_scale_nor_bounds(root: Path, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_training_ends_when_it_no_longer_helps_and_the_rate_falls(root: Path, tm
     short = ("trainer.early_stopping.patience=4", "scheduler.patience=1", "optimizer.lr=0.05", "trainer.max_epochs=200")
     found, _, _ = trained(root, tmp_path / "a", stones(300), *short)
     assert 5 <= len(found.rows) < 100
-    assert found.epoch == len(found.rows) - 5, "four more epochs brought nothing"
+    assert found.epoch == len(found.rows) - 4, "four more epochs brought nothing"
     rates = [row["lr"] for row in found.rows]
     assert rates[0] == pytest.approx(0.05)
     assert rates[-1] < 0.02
