@@ -124,3 +124,21 @@ def _padded(tokens: Tokens, max_length: int, first: Sequence[int], last: Sequenc
     for place, token in enumerate(last):
         rows[np.arange(len(rows)), len(first) + lengths + place] = token
     return rows
+
+
+def library_of(state: Any) -> Any:
+    """Rebuild a tokeniser of the library `tokenizers`, which answers some broken states with a panic of Rust's.
+
+    Raises:
+        ValueError: The state is none that the library reads.
+    """
+    import json
+
+    import tokenizers
+
+    try:
+        return tokenizers.Tokenizer.from_str(json.dumps(state))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a panic is no Exception
+        raise ValueError(f"no tokeniser that the library reads: {str(error).partition(chr(10))[0]}") from None

@@ -11,7 +11,7 @@ import numpy as np
 
 from flywheel.errors import DataError
 from flywheel.preprocessor.base import target_name
-from flywheel.preprocessor.tokeniser.base import PADDING_ID, Tokeniser, Tokens
+from flywheel.preprocessor.tokeniser.base import PADDING_ID, Tokeniser, Tokens, library_of
 from flywheel.types import Json
 
 if TYPE_CHECKING:
@@ -84,10 +84,8 @@ class BpeTokeniser(Tokeniser):
     @classmethod
     def from_json(cls, state: Json) -> BpeTokeniser:
         """Rebuild a fitted tokeniser."""
-        from tokenizers import Tokenizer
-
         made = cls(state["vocabulary_size"], state["min_count"])
-        made._hold(Tokenizer.from_str(json.dumps(state["library"])))
+        made._hold(library_of(state["library"]))
         return made
 
     def _hold(self, library: Tokenizer) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from flywheel.errors import ConfigError, DataError
 from flywheel.preprocessor.base import target_name
-from flywheel.preprocessor.tokeniser.base import PADDING_ID, Tokeniser, Tokens
+from flywheel.preprocessor.tokeniser.base import PADDING_ID, Tokeniser, Tokens, library_of
 from flywheel.source.pretrained import pretrained_file
 from flywheel.types import Json
 
@@ -97,11 +97,9 @@ class PretrainedTokeniser(Tokeniser):
         Raises:
             ValueError: Its id 0 is a token of texts.
         """
-        import tokenizers
-
         # Rows are cut and filled by `encode`, as with every tokeniser.
         self._state = {**state, "truncation": None, "padding": None}
-        self._library = library = tokenizers.Tokenizer.from_str(json.dumps(self._state))
+        self._library = library = library_of(self._state)
         special = {token["id"] for token in state.get("added_tokens", []) if token.get("special")}
         if PADDING_ID not in special:
             raise ValueError(f"its id {PADDING_ID} is '{library.id_to_token(PADDING_ID)}', which is not padding")
