@@ -80,20 +80,29 @@ def init_task(
             "--from", metavar="PATH", help="A .csv, .tsv, .parquet or .jsonl file, or a folder of class-named folders."
         ),
     ],
-    target: Annotated[str | None, typer.Option(metavar="COLUMN", help="What is to be told; else guessed.")] = None,
+    target: Annotated[str | None, typer.Option(metavar="COLUMN", help="What is to be predicted.")] = None,
     modality: Annotated[
         str | None, typer.Option(help="tabular, text, image, audio or interactions, instead of the guess.")
     ] = None,
     kind: Annotated[str | None, typer.Option(help="Of the target: class or number, instead of the guess.")] = None,
+    user: Annotated[str | None, typer.Option(metavar="COLUMN", help="Who, in a table of interactions.")] = None,
+    item: Annotated[str | None, typer.Option(metavar="COLUMN", help="What, in a table of interactions.")] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="When; of a table with a target, the latest rows are test.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Rows with one value never straddle train and test.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a task of this name.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
 ) -> None:
     """Make a task of your own data: look at them, guess, and write its configuration."""
     from flywheel.init_task import show, verb
+    from flywheel.init_task.guess import Wanted
 
-    made = verb.init_task(
-        name, source, target=target, modality=modality, kind=kind, force=force, dry_run=dry_run
-    )  # fmt: skip
+    ask = show.ask if sys.stdin.isatty() and sys.stdout.isatty() else None
+    wanted = Wanted(target, modality, kind, user, item, time, group, ask=ask)
+    made = verb.init_task(name, source, wanted=wanted, force=force, dry_run=dry_run)
     show_table(show.table(made))
     for line in show.next_lines(made, written=not dry_run):
         typer.echo(line)

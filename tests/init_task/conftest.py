@@ -6,12 +6,13 @@ import io
 import wave
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.init_task.guess import Guess
+from flywheel.init_task.guess import Guess, Wanted
 from flywheel.init_task.sample import read_sample
 from flywheel.init_task.table import guess_table
 
@@ -101,14 +102,13 @@ def guessed(tmp_path: Path) -> Callable[..., Guess]:
     """Write a frame as CSV, or take text as it is, and guess."""
 
     def guess(
-        data: pd.DataFrame | str | bytes, target: str | None = None, *, kind: str | None = None,
-        modality: str | None = None, name: str = "data.csv",
+        data: pd.DataFrame | str | bytes, target: str | None = None, *, name: str = "data.csv", **said: Any
     ) -> Guess:  # fmt: skip
         path = tmp_path / name
         if isinstance(data, pd.DataFrame):
             data.to_csv(path, index=False)
         else:
             path.write_bytes(data.encode() if isinstance(data, str) else data)
-        return guess_table(read_sample(path), target, modality, kind)
+        return guess_table(read_sample(path), Wanted(target, **said))
 
     return guess

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+from flywheel.init_task.guess import Wanted
 from flywheel.init_task.verb import init_task
 from flywheel.params import load_task
 from flywheel.preprocessor.pipeline import preprocess
@@ -61,7 +62,7 @@ def test_every_door_takes_the_rows_of_the_file(
     path.parent.mkdir(exist_ok=True)
     frame = table(names)
     write(frame, path)
-    init_task("own", path, target="the [target], ${all}")
+    init_task("own", path, wanted=Wanted(target="the [target], ${all}"))
     preprocessor, processed = made(project, path)
     for told in (
         preprocessor.read_requests([path]),

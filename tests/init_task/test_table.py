@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from flywheel.errors import DataError
 from flywheel.init_task.guess import CLASS, ITEM, NUMBER, Guess
+from flywheel.init_task.recipe import check
 
 Guessed = Callable[..., Guess]
 
@@ -41,10 +43,9 @@ def test_a_table_of_classes(guessed: Guessed, data: Any) -> None:
 
 def test_a_quantity(guessed: Guessed) -> None:
     frame = numbers().assign(cost=lambda f: (f.x0 * 3 + np.sin(f.x1)).round(3))
-    guess = guessed(frame)
+    guess = guessed(frame, "cost")
     assert (guess.modality, guess.target) == ("tabular", NUMBER)
     assert guess.spread == pytest.approx(frame["cost"].std(), rel=1e-6)
-    assert "last column" in guess.notes[2].why
 
 
 @pytest.mark.parametrize(
@@ -79,9 +80,82 @@ def test_the_target_can_be_named_and_the_nearest_is_told(guessed: Guessed, data:
 
 def test_without_a_likely_target_it_must_be_named(guessed: Guessed) -> None:
     dates = pd.date_range("2024-01-01", periods=60).astype(str)
-    frame = pd.DataFrame({"id": range(60), "mid": np.arange(60) % 3, "day": dates})
-    with pytest.raises(DataError, match="no column looks like a target; name it: --target COLUMN, one of id, mid, day"):
+    frame = pd.DataFrame({"id": range(60), "day": dates})
+    with pytest.raises(DataError, match="no column looks like a target; name it: --target COLUMN, one of id, day"):
         guessed(frame)
+    guess = guessed(frame.assign(mid=np.arange(60) % 3))
+    assert (told(guess)["target"], guess.notes[2].why) == ("mid", "no other column can be one")
+
+
+DIAMONDS = ["carat", "cut", "color", "clarity", "depth", "table", "price", "x", "y", "z"]
+
+
+@pytest.mark.parametrize(
+    ("names", "target"),
+    [
+        (["x0", "x1", "y"], "y"),
+        (["y", "x0", "x1"], "y"),
+        (["x0", "label", "x1"], "label"),
+        (["x0", "label", "price"], None),
+        (["price", "survived", "x0"], None),
+        (["pclass", "survived", "x0"], "survived"),
+        (["x0", "class", "price"], "price"),
+        (["x", "y", "value"], "value"),
+        (["x", "z", "y"], None),
+        (["x0", "y", "x1"], None),
+        (["x0", "x1", "x2"], None),
+        (["beds", "lat", "long"], None),
+        (DIAMONDS, None),
+    ],
+)
+def test_a_guess_that_is_not_near_certain_is_asked_or_refused(
+    guessed: Guessed, names: list[str], target: str | None
+) -> None:
+    frame = numbers(columns=len(names)).set_axis(names, axis=1)
+    if target is not None:
+        assert told(guessed(frame))["target"] == target
+        return
+    with pytest.raises(DataError, match="the target is not certain: it may be ") as caught:
+        guessed(frame)
+    assert all(f"'{name}' (number)" in str(caught.value) for name in names[-5:])
+    asked: list[Any] = []
+
+    def ask(question: str, answers: Sequence[str]) -> str:
+        asked.extend([question, *answers])
+        return names[0]
+
+    guess = guessed(frame, ask=ask)
+    assert asked[0] == "data.csv: which column is to be predicted?"
+    assert set(asked[1:]) == set(names)
+    assert (told(guess)["target"], guess.notes[2].why) == (names[0], "you named it")
+
+
+def test_the_column_is_named_where_its_kind_does_not_fit(guessed: Guessed, data: Any) -> None:
+    guess = guessed(data.reviews().assign(rank=[i * 7 % 31 for i in range(80)]).drop(columns="label"), "rank")
+    with pytest.raises(DataError, match="text is learnt with classes, and the target 'rank' is a number"):
+        check(guess, Path("data.csv"))
+
+
+def test_roles_can_be_said(guessed: Guessed, data: Any) -> None:
+    frame = data.purchases().rename(columns={"user_id": "who", "item_id": "what", "timestamp": "at"})
+    guess = guessed(frame, user="who", item="what", time="at")
+    read = guess.reader["read"]
+    assert (read["user_column"], read["item_column"], read["time_column"]) == ("who", "what", "at")
+    with pytest.raises(DataError, match="has no columns of users and items; name both: --user"):
+        guessed(frame, user="who")
+    with pytest.raises(DataError, match="no column 'whom'; did you mean 'who'"):
+        guessed(frame, user="whom", item="what")
+    flowers = data.flowers().assign(bed=[f"bed {n % 12}" for n in range(120)], day=range(120))
+    guess = guessed(flowers, "species", group="bed")
+    assert guess.reader["read"]["group_column"] == "bed"
+    assert "bed" not in told(guess)["inputs"]
+    guess = guessed(flowers, "species", time="day")
+    assert guess.reader["read"]["time_column"] == "day"
+    assert told(guess)["split"] == "by day"
+    with pytest.raises(DataError, match="column 'species' is the target already; name another --group"):
+        guessed(flowers, "species", group="species")
+    with pytest.raises(DataError, match="may stand on both sides; give --time or --group"):
+        guessed(flowers, "species", group="bed", time="day")
 
 
 def test_unlabelled_rows_are_counted(guessed: Guessed, data: Any) -> None:
@@ -198,7 +272,7 @@ def test_a_leak_that_is_the_only_column_leaves_nothing(guessed: Guessed) -> None
 def test_honest_columns_are_no_leaks(guessed: Guessed, data: Any) -> None:
     generator = np.random.default_rng(5)
     frame = numbers(500).assign(cost=lambda f: f.x0 + generator.normal(0, 1e-3, 500))
-    assert ignored(guessed(frame)) == {}
+    assert ignored(guessed(frame, "cost")) == {}
     assert ignored(guessed(data.flowers())) == {}
 
 
@@ -332,3 +406,28 @@ def test_items_that_train_lacks_may_be_many(guessed: Guessed, data: Any) -> None
     [said] = [note for note in guess.notes if note.what == "unknown items"]
     assert said.guess == "up to 50%"
     assert said.why == "test rows whose item is in no train row cannot be answered: dropped, counted"
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        (
+            "when",
+            pd.date_range("2024-01-01", periods=120, freq="h").astype(str),
+            "--time when tests on the latest",
+        ),
+        ("species", ["red;green", "red", "blue;red", "green"] * 30, "several labels a row, parted by ';' (3 in all)"),
+        ("species", [1, 2, 3, 4, 5] * 24, "'species' counts; its classes are learnt without their order"),
+        ("species", ["no"] * 116 + ["yes"] * 4, "'yes' is 3.3% of the rows, so that accuracy says little"),
+    ],
+)
+def test_other_ways_to_learn_are_offered(guessed: Guessed, data: Any, column: str, values: Any, said: str) -> None:
+    guess = guessed(data.flowers().assign(**{column: values}), "species")
+    assert any(said in line for line in guess.warnings)
+
+
+def test_a_weight_is_no_input(guessed: Guessed, data: Any) -> None:
+    frame = data.flowers().assign(sample_weight=[1, 2, 5] * 40, weight=[3, 4] * 60)
+    assert ignored(guessed(frame, "species")) == {
+        "sample_weight": "a row's weight, by its name: training counts every row once"
+    }

@@ -13,6 +13,7 @@ import yaml
 from flywheel.errors import ConfigError, DataError, FlywheelError
 from flywheel.init_task import files
 from flywheel.init_task.files import place_of, with_line
+from flywheel.init_task.guess import Wanted
 from flywheel.init_task.verb import init_task
 
 
@@ -168,7 +169,7 @@ def test_what_does_not_fit(project: Path, name: str, options: dict[str, str], sa
     (project / "data").mkdir(exist_ok=True)
     (project / "data" / name).mkdir() if name == "folder" else (project / "data" / name).write_text("a,b\n1,2\n")
     with pytest.raises(FlywheelError, match=said):
-        init_task("x", Path("data") / name, **options)  # type: ignore[arg-type]
+        init_task("x", Path("data") / name, wanted=Wanted(**options))  # type: ignore[arg-type]
 
 
 def test_awkward_names_survive_conf(project: Path, data: Any, with_tasks: Callable[..., None]) -> None:
@@ -181,7 +182,7 @@ def test_awkward_names_survive_conf(project: Path, data: Any, with_tasks: Callab
     frame["null"] = frame["null"].map({"setosa": "1e3", "versicolor": "no", "virginica": "#1"})
     frame.loc[0, "null"] = "rare"
     frame.to_csv(project / "data/a.csv", index=False)
-    init_task("awkward", Path("data/a.csv"), target="null")
+    init_task("awkward", Path("data/a.csv"), wanted=Wanted(target="null"))
     task = yaml.safe_load((project / "params.yaml").read_text())["tasks"]["awkward"]
     assert task["data"]["reader"]["read"]["label_column"] == "null"
     assert task["preprocess"]["inputs"]["ignore"] == ["on", "\\${oc.env:HOME}"]
@@ -213,3 +214,46 @@ def test_looking_at_a_table_loads_nothing_heavy(project: Path, flowers: Path) ->
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=project)
     heavy = {"torch", "pytorch_lightning", "mlflow", "matplotlib", "sklearn", "hydra", "scipy", "soundfile", "PIL"}
     assert not heavy & set(done.stdout.split())
+
+
+def test_a_folder_with_train_and_test_tables_takes_train(project: Path, data: Any) -> None:
+    folder = project / "data/competition"
+    folder.mkdir(parents=True)
+    frame = data.flowers().rename(columns={"species": "kind of flower"})
+    frame[["kind of flower", *frame.columns[:-1]]].to_csv(folder / "train.csv", index=False)
+    frame.drop(columns="kind of flower").to_csv(folder / "Test.csv.gz", index=False)
+    (folder / "sample_submission.csv").write_text("id\n1\n")
+    made = init_task("flowers", Path("data/competition"), dry_run=True)
+    assert "watch: data/competition/train.csv" in made.files["conf/data/flowers.yaml"]
+    notes = {note.what: (note.guess, note.why) for note in made.guess.notes}
+    assert notes["target"] == ("kind of flower", "Test.csv.gz lacks it alone")
+    assert notes["file"][0] == "train.csv"
+
+
+def test_in_a_terminal_the_target_is_asked_for(project: Path, root: Path) -> None:
+    """A person answers by the number of the column."""
+    import pty
+
+    (project / "data").mkdir(exist_ok=True)
+    (project / "data/a.csv").write_text(
+        "beds,lat,long\n" + "".join(f"{n % 4},{n}.25,{n * 7 % 40}.5\n" for n in range(40))
+    )
+    command = [sys.executable, "-m", "flywheel.cli", "init-task", "a", "--from", "data/a.csv", "--dry-run"]
+    env = {**os.environ, "PYTHONPATH": str(root / "src"), "COLUMNS": "200"}
+    refused = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "the target is not certain: it may be 'long' (number), 'lat' (number), 'beds' (number)" in refused.stderr
+    leader, follower = pty.openpty()
+    os.write(leader, b"nothing\n3\n")
+    done = subprocess.Popen(command, cwd=project, env=env, stdin=follower, stdout=follower, stderr=follower)
+    os.close(follower)
+    said = b""
+    while True:
+        try:
+            said += os.read(leader, 65536)
+        except OSError:  # the terminal is gone with its last program
+            break
+    os.close(leader)
+    assert done.wait() == 0
+    assert "'nothing' is none of them" in said.decode()
+    assert "label_column: beds" in said.decode()

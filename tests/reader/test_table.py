@@ -254,3 +254,35 @@ def test_numbers_of_parquet_stay_numbers(tmp_path: Path) -> None:
     frame = rows_of(TableReader("a.parquet", "label"), tmp_path)
     assert frame["x"].dtype == np.float64
     assert frame["label"].tolist() == [1.0, None]
+
+
+def test_the_latest_rows_are_the_test_split(tmp_path: Path) -> None:
+    """Rows of one moment stay together, whatever the file's order; the time is no input."""
+    days = [f"2024-01-{day + 1:02d}" for day in range(25) for _ in range(4)]
+    frame = pd.DataFrame({"when": days, "a": range(100), "y": ["p", "q"] * 50}).sample(frac=1, random_state=0)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    splits = TableReader("a.csv", "y", time_column="when").read(tmp_path)
+    parts = {name: pd.concat(split.chunks(7)) for name, split in splits.items()}
+    assert {name: sorted(map(int, part["a"])) for name, part in parts.items()} == {
+        "train": list(range(64)), "validation": list(range(64, 80)), "test": list(range(80, 100)),
+    }  # fmt: skip
+    assert list(parts["test"].columns) == ["a", "label"]
+    assert splits["test"].num_rows == 20
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "said"),
+    [
+        ("t,a,y\n1,2,p\nsoon,3,q\n", {}, "row 1: t is 'soon', which is neither a number nor a date"),
+        ("t,a,y\n1,2,p\n1,3,q\n", {}, "too few different times"),
+        ("t,a,y\n2024-01-01,2,p\n1700000000000,3,q\n", {}, "mixes times in dates .* and milliseconds"),
+        ("t,a,y\n1,2,p\n", {"split_column": "a"}, "split_column says where rows belong, so time_column cannot"),
+        ("t,a,y\n1,2,p\n", {"test_path": "b.csv"}, "time_column says where rows belong, so test_path cannot"),
+        ("t,a,y\n1,2,p\n", {"time_shares": [0.5, 0.5]}, "are not two shares above 0 that leave some rows to train"),
+        ("t,a,y\n1,2,p\n", {"group_column": "t"}, "must be different columns"),
+    ],
+)
+def test_times_that_part_nothing(tmp_path: Path, content: str, settings: dict[str, Any], said: str) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises((DataError, ConfigError), match=said):
+        TableReader("a.csv", "y", time_column="t", **settings).read(tmp_path)

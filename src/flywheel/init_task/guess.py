@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,37 @@ class Note:
     what: str
     guess: str
     why: str
+
+
+Ask = Callable[[str, Sequence[str]], str]
+"""Asks a person a question, given the likely answers, and gives the answer."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user has said of a table; None: it is guessed.
+
+    Attributes:
+        target: The column to be predicted.
+        modality: `tabular`, `text` or `interactions`.
+        kind: `CLASS` or `NUMBER`.
+        user: The column of users, which makes a table one of interactions.
+        item: Likewise of items.
+        time: The column of times: of interactions, or of rows the latest of which are the test set.
+        group: The column whose rows never straddle parts.
+        why: Why the target is taken that is named here.
+        ask: Asks where a guess is not near certain; None: nobody is there to answer, and the table is refused.
+    """
+
+    target: str | None = None
+    modality: str | None = None
+    kind: str | None = None
+    user: str | None = None
+    item: str | None = None
+    time: str | None = None
+    group: str | None = None
+    why: str = "you named it"
+    ask: Ask | None = None
 
 
 @dataclass

@@ -84,7 +84,8 @@ def check(guess: Guess, path: Path) -> None:
         DataError: There is no recipe.
     """
     if (guess.modality, guess.target) not in RECIPES:
-        why = f"{guess.modality} is learnt with classes, and the target is a {guess.target}"
+        name = next((f" '{note.guess}'" for note in guess.notes if note.what == "target"), "")
+        why = f"{guess.modality} is learnt with classes, and the target{name} is a {guess.target}"
         raise DataError(path, None, why, mend="say --kind class, or --modality tabular to leave the text out")
 
 

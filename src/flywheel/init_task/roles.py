@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from flywheel.init_task.columns import CONSTANT, EMPTY, TEXT, Column, given
+from flywheel.init_task.guess import Wanted
 from flywheel.reader.table import SPLIT_WORDS
 
 _END = r"([ _.-]?(id|no|nr|number|key|hash|uuid))?$"
@@ -39,18 +40,21 @@ class Interactions:
     others: tuple[str, ...]
 
 
-def interactions(columns: Sequence[Column]) -> Interactions | None:
+def interactions(columns: Sequence[Column], wanted: Wanted | None = None) -> Interactions | None:
     """Find users and items; None: there are none, or the table is about something else.
 
-    A table with a user and an item is taken for interactions if it has times or ratings, or nothing else.
+    A table with a user and an item is taken for interactions if it has times or ratings, or nothing else; one whose
+    user or item the user named is one in any case.
     """
-    user, item = _named(columns, _USER), _named(columns, _ITEM)
+    wanted = wanted or Wanted()
+    user, item = wanted.user or _named(columns, _USER), wanted.item or _named(columns, _ITEM)
     if not user or not item or user == item:
         return None
-    time, rating = _named(columns, _TIME), _named(columns, _RATING)
+    time, rating = wanted.time or _named(columns, _TIME), _named(columns, _RATING)
     roles = {user, item, time, rating}
     others = tuple(column.name for column in columns if column.name not in roles)
-    return Interactions(user, item, time, rating, others) if time or rating or not others else None
+    said = wanted.user is not None or wanted.item is not None
+    return Interactions(user, item, time, rating, others) if time or rating or not others or said else None
 
 
 def group_of(columns: Sequence[Column], target: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import yaml
@@ -19,6 +20,22 @@ def table(task: NewTask) -> Table:
     for note in task.guess.notes:
         made.add_row(note.what, note.guess, note.why)
     return made
+
+
+def ask(question: str, answers: Sequence[str]) -> str:
+    """Ask in the terminal; an answer's number will do for it."""
+    import typer
+
+    typer.echo(question)
+    for number, answer in enumerate(answers, start=1):
+        typer.echo(f"  {number:>2}  {answer}")
+    while True:
+        said = str(typer.prompt("its number or name"))
+        if said in answers:
+            return said
+        if said.isdigit() and 1 <= int(said) <= len(answers):
+            return answers[int(said) - 1]
+        typer.echo(f"'{said}' is none of them")
 
 
 def next_lines(task: NewTask, *, written: bool) -> list[str]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flywheel.errors import DataError
 from flywheel.init_task import columns as kinds
+from flywheel.init_task import offers
 from flywheel.init_task.classes import check_classes, check_rows
 from flywheel.init_task.columns import Column, given, given_labels, look_at
-from flywheel.init_task.guess import CLASS, DRAWN_SHARES, IGNORED, Guess, Node, counted, listed
+from flywheel.init_task.guess import CLASS, DRAWN_SHARES, IGNORED, Guess, Node, Wanted, counted, listed
 from flywheel.init_task.interactions import guess_interactions
 from flywheel.init_task.leaks import find_leaks
 from flywheel.init_task.media import choose_length
 from flywheel.init_task.notation import notation_of, read_numbers, settings_of
 from flywheel.init_task.roles import group_of, interactions, split_of
 from flywheel.init_task.sample import TableSample
-from flywheel.init_task.target import RULE, Target, choose, class_counts
+from flywheel.init_task.target import RULE, Target, choose, class_counts, named
 from flywheel.preprocessor.tabular_values import MISSING, ValueRules
 from flywheel.reader.table import NO_LABEL, RESERVED
 
@@ -24,6 +25,7 @@ TEXT_TASK_WORDS = 8.0
 """Mean number of words from which a text is the input even where there are other columns."""
 
 
+ROLES = ("user", "item", "time", "group")
 _USELESS = (kinds.CONSTANT, kinds.EMPTY, kinds.IDENTIFIER)
 MAX_TEXTS = 10_000
 MAX_STRANGE = 10
@@ -40,46 +42,67 @@ class _Table:
     target: Target
     group: str | None = None
     split: str | None = None
+    time: str | None = None
     ignored: dict[str, str] = field(default_factory=dict)
     kept_leak: str = ""
 
     def features(self) -> list[Column]:
         """Columns that are neither the target, nor ignored, nor of another role."""
-        taken = {self.target.name, self.group, self.split, *self.ignored}
+        taken = {self.target.name, self.group, self.split, self.time, *self.ignored}
         return [column for column in self.columns if column.name not in taken]
 
 
-def guess_table(sample: TableSample, target: str | None, modality: str | None, kind: str | None) -> Guess:
+def guess_table(sample: TableSample, wanted: Wanted) -> Guess:
     """Guess a task.
 
     Args:
         sample: The table's rows, or some of them.
-        target: The target's column, where the user named it.
-        modality: `tabular`, `text` or `interactions`, where the user said it.
-        kind: Whether the target is a class or a number, where the user said it.
+        wanted: What the user has said.
 
     Raises:
         FlywheelError: The table cannot be learnt from as it is.
     """
     rules, doubt = notation_of(sample.frame)
     columns = [look_at(sample.frame[name], rules) for name in sample.frame.columns]
-    found = interactions(columns)
-    if modality == "interactions" and found is None:
-        mend = "name the columns user, item and, if you have it, time"
+    wanted = _found(sample, columns, wanted)
+    found, modality = interactions(columns, wanted), wanted.modality
+    recommends = modality == "interactions" or wanted.user is not None or wanted.item is not None
+    if recommends and found is None:
+        mend = "name both: --user COLUMN --item COLUMN and, if you have it, --time COLUMN"
         raise DataError(sample.path, None, "has no columns of users and items", mend=mend)
-    if found and (modality == "interactions" or (modality is None and target is None)):
+    if found and (recommends or (modality is None and wanted.target is None)):
         return guess_interactions(sample, columns, found)
-    table = _Table(sample, columns, rules, choose(sample, columns, rules, target, kind))
-    table.split = split_of(sample.frame, columns, table.target.name)
-    table.group = group_of(columns, table.target.name)
+    special = {name for name in (wanted.group, wanted.time) if name}
+    table = _Table(sample, columns, rules, choose(sample, columns, rules, wanted, special), time=wanted.time)
+    table.split = None if table.time else split_of(sample.frame, columns, table.target.name)
+    table.group = wanted.group or (None if table.time else group_of(columns, table.target.name))
+    _check_roles(table)
     text = _text_column(table, modality)
     if text is None:
         _ignore_useless(table)
         _ignore_leaks(table)
     guess = _guess(table, text)
+    _offer(guess, table, text)
     if doubt and text is None:
         guess.warn(doubt)
     return guess
+
+
+def _found(sample: TableSample, columns: list[Column], wanted: Wanted) -> Wanted:
+    """What the user has said, with columns by the names that they have."""
+    roles: Node = {role: name for role in ROLES if (name := getattr(wanted, role)) is not None}
+    found: Node = {role: named(sample, columns, name, "")[0].name for role, name in roles.items()}
+    return replace(wanted, **found)
+
+
+def _check_roles(table: _Table) -> None:
+    for role, name in (("--group", table.group), ("--time", table.time)):
+        if name == table.target.name or (name is not None and role == "--time" and name == table.group):
+            why = f"column '{name}' is the {'target' if name == table.target.name else 'group'} already"
+            raise DataError(table.sample.path, None, why, mend=f"name another {role}")
+    if table.time is not None and table.group is not None:
+        why = f"the latest rows are the test set, so rows of one '{table.group}' may stand on both sides"
+        raise DataError(table.sample.path, None, why, mend="give --time or --group")
 
 
 def _text_column(table: _Table, modality: str | None) -> Column | None:
@@ -98,6 +121,9 @@ def _text_column(table: _Table, modality: str | None) -> Column | None:
 
 def _ignore_useless(table: _Table) -> None:
     """Leave out columns that say nothing of a new row."""
+    weight = offers.weight_of(table.features(), table.target.name)
+    if weight is not None:
+        table.ignored[weight] = "a row's weight, by its name: training counts every row once"
     for column in table.features():
         if column.kind in _USELESS:
             table.ignored[column.name] = column.why
@@ -105,6 +131,16 @@ def _ignore_useless(table: _Table) -> None:
             table.ignored[column.name] = f"{column.why}; --modality text learns from it"
         elif column.kind == kinds.MIXED and len(column.strange) > MAX_STRANGE:
             table.ignored[column.name] = f"mixed types: {column.why}, such as '{column.strange[0]}'"
+
+
+def _offer(guess: Guess, table: _Table, text: Column | None) -> None:
+    """Say in what other way the table could be learnt from."""
+    if table.time is None and table.split is None and text is None and (said := offers.by_time(table.features())):
+        guess.warn(said)
+    if table.target.kind == CLASS:
+        column = next(column for column in table.columns if column.name == table.target.name)
+        for said in offers.of_classes(column, table.sample.frame[column.name]):
+            guess.warn(said)
 
 
 def _ignore_leaks(table: _Table) -> None:
@@ -189,7 +225,9 @@ def _say_columns(guess: Guess, table: _Table, inputs: list[Column], text: Column
         guess.note("not used", counted(len(others), "column"), f"{listed(others)}; --modality tabular takes them")
     if table.group:
         guess.note("group", table.group, "several rows a value: they never straddle train, validation and test")
-    if table.split:
+    if table.time:
+        guess.note("split", f"by {table.time}", "the latest 20% of the rows are test, the 16% before them validation")
+    elif table.split:
         guess.note("split", table.split, "says which rows are train, validation and test")
     else:
         guess.note("split", DRAWN_SHARES, "no column says it: drawn, seeded, as nearly as can be alike in target")
@@ -204,7 +242,7 @@ def _say_mixed(guess: Guess, mixed: list[Column]) -> None:
 def _configure(guess: Guess, table: _Table, inputs: list[Column]) -> None:
     """Fill in the reader's, the preprocessor's and the target's arguments."""
     sample, target = table.sample, table.target
-    special = {target.name, table.group, table.split}
+    special = {target.name, table.group, table.split, table.time}
     names = [column.name for column in table.columns if column.name not in special] + list(sample.nested)
     taken = [*names, *RESERVED, *(name for name in special if name)]
     rename = {name: _free(name, taken) for name in names if name in RESERVED}
@@ -214,6 +252,7 @@ def _configure(guess: Guess, table: _Table, inputs: list[Column]) -> None:
         "label_column": target.name,
         "split_column": table.split,
         "group_column": table.group,
+        "time_column": table.time,
     }
     if guess.modality == "text":
         read["columns"] = guess.inputs["column"] = rename.get(inputs[0].name, inputs[0].name)

@@ -1,8 +1,8 @@
-"""Which column is to be told from the others, and whether it is a class or a number."""
+"""Which column is to be predicted from the others, and whether it is a class or a number."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from flywheel.errors import DataError, nearest
 from flywheel.init_task import columns as kinds
 from flywheel.init_task.columns import Column, given_labels, look_at
-from flywheel.init_task.guess import CLASS, NUMBER, counted, listed
+from flywheel.init_task.guess import CLASS, NUMBER, Wanted, counted, listed
 from flywheel.init_task.notation import read_numbers
 from flywheel.init_task.sample import TableSample
 from flywheel.preprocessor.tabular_values import ValueRules
@@ -22,11 +22,17 @@ RULE = (
     f"words are classes; whole numbers with at most {MAX_NUMBER_CLASSES} values, {MIN_ROWS_A_NUMBER} rows a value or "
     "more, are classes; other numbers are a quantity"
 )
-TARGET_NAMES = (
-    "label", "labels", "target", "class", "y", "outcome", "response", "category", "diagnosis", "species", "sentiment",
-    "intent", "topic", "result", "survived", "churn", "churned", "default", "fraud", "is_fraud", "spam", "is_spam",
-    "quality", "grade", "price", "value",
+SURE_NAMES = (
+    "label", "labels", "target", "outcome", "response", "diagnosis", "species", "sentiment", "survived", "churn",
+    "churned", "fraud", "is_fraud", "spam", "is_spam",
 )  # fmt: skip
+"""Names of targets wherever they stand, if no other column has such a name."""
+END_NAMES = (
+    "class", "y", "category", "intent", "topic", "result", "default", "quality", "grade", "price", "value",
+)  # fmt: skip
+"""Names that inputs have as well: those of a target where they stand last or first."""
+AXES = ("x", "z")
+"""Beside one of these, `y` is a coordinate."""
 _NO_TARGET = (kinds.IDENTIFIER, kinds.TEXT, kinds.DATE, kinds.CONSTANT, kinds.EMPTY)
 
 
@@ -52,7 +58,7 @@ class Target:
 
 
 def choose(
-    sample: TableSample, columns: Sequence[Column], rules: ValueRules, wanted: str | None, kind: str | None
+    sample: TableSample, columns: Sequence[Column], rules: ValueRules, wanted: Wanted, taken: Collection[str] = ()
 ) -> Target:
     """Choose the target's column and its kind.
 
@@ -60,13 +66,14 @@ def choose(
         sample: The rows.
         columns: What each column holds.
         rules: How values are written.
-        wanted: The column that the user named; None: by its name, or else by its place.
-        kind: `CLASS` or `NUMBER` where the user said it.
+        wanted: What the user has said.
+        taken: Columns that have another role.
 
     Raises:
-        DataError: There is no such column, none can be meant, or it holds nothing to be told.
+        DataError: There is no such column, none can be meant, several can and nobody is there to be asked, or it holds
+            nothing to be predicted.
     """
-    found_column, why = _column(sample, columns, wanted)
+    found_column, why = _column(sample, columns, wanted, taken)
     column = look_at(sample.frame[found_column.name], rules, given_labels)
     values = given_labels(sample.frame[column.name])
     if not column.num_present:
@@ -78,7 +85,7 @@ def choose(
         raise DataError(sample.path, None, why_not, mend="add rows of another class, or name another --target")
     as_numbers = read_numbers(values, rules)
     strange = values[as_numbers.isna()]
-    found, why_kind = _kind(column, len(values), kind)
+    found, why_kind = _kind(column, len(values), wanted.kind)
     if found == NUMBER and len(strange):
         names = [str(name) for name in strange.value_counts().index]
         if len(strange) == len(values) or len(names) > MAX_STRANGE:
@@ -88,26 +95,54 @@ def choose(
     return Target(column.name, found, why, why_kind, column.num_missing)
 
 
-def _column(sample: TableSample, columns: Sequence[Column], wanted: str | None) -> tuple[Column, str]:
+def _column(
+    sample: TableSample, columns: Sequence[Column], wanted: Wanted, taken: Collection[str]
+) -> tuple[Column, str]:
+    if wanted.target is not None:
+        return named(sample, columns, wanted.target, wanted.why)
+    able = [column for column in columns if column.kind not in _NO_TARGET and column.name not in taken]
+    able = [column for column in able if column.kind != kinds.MIXED] or able
+    by_name = _by_name([column for column in columns if column.name not in taken])
+    if len(by_name) == 1:
+        return by_name[0], "by its name"
+    if len(able) == 1 and len(columns) > 1:
+        return able[0], "no other column can be one"
+    likely = sorted(able, key=lambda column: (column not in by_name, -columns.index(column)))
+    if not likely:
+        mend = f"name it: --target COLUMN, one of {listed([column.name for column in columns], 12)}"
+        raise DataError(sample.path, None, "no column looks like a target", mend=mend)
+    if wanted.ask is None:
+        shown = listed([f"'{column.name}' ({column.kind})" for column in likely], 8)
+        mend = "name the one to be predicted: --target COLUMN"
+        raise DataError(sample.path, None, f"the target is not certain: it may be {shown}", mend=mend)
+    answer = wanted.ask(f"{sample.path.name}: which column is to be predicted?", [column.name for column in likely])
+    return named(sample, columns, answer, "you named it")
+
+
+def named(sample: TableSample, columns: Sequence[Column], name: str, why: str) -> tuple[Column, str]:
+    """The column that the user named, and why it is taken.
+
+    Raises:
+        DataError: There is none, or it holds lists or objects.
+    """
     by_name = {column.name: column for column in columns}
-    if wanted is not None:
-        if wanted in by_name:
-            return by_name[wanted], "you named it"
-        if wanted in sample.nested:
-            raise DataError(sample.path, None, f"column '{wanted}' holds lists or objects", mend="give plain values")
-        near = [name for name in by_name if name.strip().lower() == wanted.strip().lower()]
-        if len(near) == 1:
-            return by_name[near[0]], f"you named '{wanted}'"
-        raise DataError(sample.path, None, f"no column '{wanted}'", mend=nearest(wanted, by_name))
-    plain = {name.strip().lower(): column for name, column in by_name.items()}
-    for name in TARGET_NAMES:
-        if name in plain:
-            return plain[name], "by its name"
-    for place, column in (("last", columns[-1]), ("first", columns[0])):
-        if len(columns) > 1 and column.kind not in _NO_TARGET and (column.kind != kinds.MIXED):
-            return column, f"the {place} column, as none has a target's name; --target COLUMN names another"
-    mend = f"name it: --target COLUMN, one of {listed(list(by_name), 12)}"
-    raise DataError(sample.path, None, "no column looks like a target", mend=mend)
+    if name in by_name:
+        return by_name[name], why
+    if name in sample.nested:
+        raise DataError(sample.path, None, f"column '{name}' holds lists or objects", mend="give plain values")
+    near = [own for own in by_name if own.strip().lower() == name.strip().lower()]
+    if len(near) == 1:
+        return by_name[near[0]], f"you named '{name}'"
+    raise DataError(sample.path, None, f"no column '{name}'", mend=nearest(name, by_name))
+
+
+def _by_name(columns: Sequence[Column]) -> list[Column]:
+    """Columns with a target's name; some names are one at either end of the table only."""
+    plain = {column.name.strip().lower(): column for column in columns}
+    ends = [columns[place].name.strip().lower() for place in (0, -1)] if columns else []
+    if any(axis in plain for axis in AXES):
+        ends = [name for name in ends if name != "y"]
+    return [column for name, column in plain.items() if name in SURE_NAMES or (name in END_NAMES and name in ends)]
 
 
 def _kind(column: Column, num_given: int, wanted: str | None) -> tuple[str, str]:

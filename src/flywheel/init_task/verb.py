@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flywheel.errors import DataError, FlywheelError, nearest
 from flywheel.init_task.files import check_free, check_name, place_of, write_task
-from flywheel.init_task.guess import CLASS, NUMBER, Guess
+from flywheel.init_task.guess import CLASS, NUMBER, Guess, Wanted
 from flywheel.init_task.recipe import MODALITIES, check, undecided
 from flywheel.init_task.text_of import data_text, task_text
 from flywheel.params import project_root
 
+NOTHING_SAID = Wanted()
 FOLDER_MODALITIES = ("image", "audio", "text")
 TABLE_MODALITIES = ("tabular", "text", "interactions")
 
@@ -36,9 +37,7 @@ def init_task(
     name: str,
     source: Path,
     *,
-    target: str | None = None,
-    modality: str | None = None,
-    kind: str | None = None,
+    wanted: Wanted = NOTHING_SAID,
     force: bool = False,
     dry_run: bool = False,
 ) -> NewTask:
@@ -47,9 +46,7 @@ def init_task(
     Args:
         name: Of the new task.
         source: A table, or a folder with a folder a class. The data stay there.
-        target: The column to be told; None: guessed.
-        modality: One of `MODALITIES`; None: guessed.
-        kind: `class` or `number`; None: guessed.
+        wanted: What the user has said of the data.
         force: Whether a task of this name is replaced.
         dry_run: Whether nothing is written.
 
@@ -59,11 +56,14 @@ def init_task(
     root = project_root()
     check_name(name)
     check_free(root, name, force=force)
-    _check_words(modality, MODALITIES, "--modality")
-    _check_words(kind, (CLASS, NUMBER), "--kind")
+    _check_words(wanted.modality, MODALITIES, "--modality")
+    _check_words(wanted.kind, (CLASS, NUMBER), "--kind")
     path = _readable(source)
+    path, test = train_and_test(path) or (path, None)
     place = place_of(root, path, name)
-    guess = _guess(path, target, modality, kind)
+    guess = _guess(path, wanted, test)
+    if test is not None:
+        guess.note("file", path.name, f"learnt from; {test.name}, beside it, is for `flywheel predict`")
     check(guess, path)
     if few := undecided(guess):
         guess.warn(few)
@@ -86,23 +86,41 @@ def _readable(source: Path) -> Path:
     return path
 
 
-def _guess(path: Path, target: str | None, modality: str | None, kind: str | None) -> Guess:
+def _guess(path: Path, wanted: Wanted, test: Path | None) -> Guess:
+    about_columns = [
+        f"--{name}" for name in ("target", "kind", "user", "item", "time", "group") if getattr(wanted, name) is not None
+    ]
     if path.is_dir():
-        if target is not None or kind is not None:
-            mend = "leave out --target and --kind"
+        if about_columns:
+            mend = f"leave out {' and '.join(about_columns)}"
             raise FlywheelError("is a folder: its classes are the folders in it", where=path, mend=mend)
-        if modality is not None and modality not in FOLDER_MODALITIES:
-            raise FlywheelError(f"is a folder, not {modality}", where=path, mend="name a table")
+        if wanted.modality is not None and wanted.modality not in FOLDER_MODALITIES:
+            raise FlywheelError(f"is a folder, not {wanted.modality}", where=path, mend="name a table")
         from flywheel.init_task.folder import guess_folder
 
-        return guess_folder(path, modality)
-    if modality is not None and modality not in TABLE_MODALITIES:
-        raise FlywheelError(f"is a file, not a folder of class-named folders ({modality})", where=path)
+        return guess_folder(path, wanted.modality)
+    if wanted.modality is not None and wanted.modality not in TABLE_MODALITIES:
+        raise FlywheelError(f"is a file, not a folder of class-named folders ({wanted.modality})", where=path)
     _check_ending(path)
     from flywheel.init_task.sample import read_sample
     from flywheel.init_task.table import guess_table
 
-    return guess_table(read_sample(path), target, modality, kind)
+    sample = read_sample(path)
+    if test is not None and wanted.target is None:
+        lacks = [name for name in sample.frame.columns if name not in read_sample(test).frame.columns]
+        wanted = replace(wanted, target=lacks[0], why=f"{test.name} lacks it alone") if len(lacks) == 1 else wanted
+    return guess_table(sample, wanted)
+
+
+def train_and_test(folder: Path) -> tuple[Path, Path] | None:
+    """The tables `train` and `test` of a folder that has both, as competitions give them; None: it has not."""
+    from flywheel.reader.format.table_file import is_table
+
+    if not folder.is_dir():
+        return None
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() and is_table(file)]
+    tables = {file.name.lower().partition(".")[0]: file for file in files}
+    return (tables["train"], tables["test"]) if {"train", "test"} <= tables.keys() else None
 
 
 def _check_ending(path: Path) -> None:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from flywheel.errors import ConfigError, DataError, nearest
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.table_file import TableFile, TableFormat
 from flywheel.reader.format.table_join import Join, JoinSettings
+from flywheel.reader.format.time_column import in_seconds, read_times
 from flywheel.reader.format.value import factorised, name_of
 from flywheel.types import SPLITS, Reader, Split, Splits
 
@@ -21,6 +23,7 @@ RESERVED = ("label", "group", "error", "file", "row")
 """Names that mean something to what comes after a reader: a column of another meaning must be renamed."""
 SPLIT_WORDS = {"train": "train", "training": "train", "validation": "validation", "val": "validation",
                "valid": "validation", "dev": "validation", "test": "test", "testing": "test"}  # fmt: skip
+_NamesOf = Callable[[pd.Series, Path, str], list[str]]
 ROWS = 16384  # held while the rows of each split are counted
 NO_LABEL = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "<NA>")
 
@@ -38,6 +41,9 @@ class TableReader(Reader):
         test_path: The official test split; None: there is none.
         validation_path: Likewise; it may be the same file as another, and then the same rows.
         split_column: A column that says where each row of `path` belongs: train, validation or test.
+        time_column: When: numbers or dates. The latest rows are the test split, those before them validation, by
+            `time_shares`; rows of one moment stay together. It is no input.
+        time_shares: Of validation and test.
         group_column: Rows with the same value never straddle parts that are drawn; it is named `group`.
         columns: The inputs to keep, in this order; None: all but the label, the split and the group.
         rename: New name of a column by its name in the file; all other settings use the new names.
@@ -57,6 +63,8 @@ class TableReader(Reader):
     test_path: str | None = None
     validation_path: str | None = None
     split_column: str | None = None
+    time_column: str | None = None
+    time_shares: Sequence[float] = (0.16, 0.2)
     group_column: str | None = None
     columns: Sequence[str] | None = None
     rename: Mapping[str, str] | None = None
@@ -73,14 +81,18 @@ class TableReader(Reader):
         """Refuse settings that contradict each other."""
         self.format.check(WHERE)
         self._join_settings()
-        if self.split_column is not None and (self.test_path is not None or self.validation_path is not None):
-            what = "split_column says where rows belong, so test_path and validation_path cannot"
+        parting = [name for name in ("split_column", "time_column") if getattr(self, name) is not None]
+        if parting and (len(parting) > 1 or self.test_path is not None or self.validation_path is not None):
+            what = f"{parting[0]} says where rows belong, so {'time_column' if parting[1:] else 'test_path'} cannot"
             raise ConfigError(what, where=WHERE, mend="give one of them")
-        special = [name for name in (self.label_column, self.split_column, self.group_column) if name is not None]
-        if len(set(special)) != len(special):
-            raise ConfigError("label_column, split_column and group_column must be different columns", where=WHERE)
+        if len(self.time_shares) != 2 or min(self.time_shares) <= 0 or sum(self.time_shares) >= 1:
+            what = f"time_shares {list(self.time_shares)} are not two shares above 0 that leave some rows to train"
+            raise ConfigError(what, where=WHERE)
+        if len(set(self.special)) != len(self.special):
+            what = "label_column, split_column, time_column and group_column must be different columns"
+            raise ConfigError(what, where=WHERE)
         for name in self.columns or ():
-            if name in special:
+            if name in self.special:
                 raise ConfigError(f"columns holds '{name}', which is no input", where=WHERE, mend="leave it out")
 
     def read(self, raw_dir: Path) -> Splits:
@@ -92,8 +104,10 @@ class TableReader(Reader):
             DataError: A file is missing or broken, has no such column, or has a row of the wrong length.
         """
         joins = [Join(settings, raw_dir) for settings in self._join_settings()]
-        if self.split_column is not None:
-            return self._parts(_Table(self, raw_dir / self.path, joins), self.split_column)
+        column = self.split_column or self.time_column
+        if column is not None:
+            table = _Table(self, raw_dir / self.path, joins)
+            return table.parts(_split_names if self.time_column is None else _Moments.of(table, column), column)
         paths = {"train": self.path, "validation": self.validation_path, "test": self.test_path}
         tables: dict[str, _Table] = {}
         for path in (path for path in paths.values() if path is not None):
@@ -108,15 +122,11 @@ class TableReader(Reader):
     def _join_settings(self) -> list[JoinSettings]:
         return [JoinSettings.of(node, f"{WHERE}.joins[{place}]") for place, node in enumerate(self.joins)]
 
-    def _parts(self, table: _Table, column: str) -> Splits:
-        """The splits that a column tells apart, each counted in one pass."""
-        counts = dict.fromkeys(map(str, SPLITS), 0)
-        for frame in table.whole(ROWS):
-            for name in _split_names(frame[column], table.path, column):
-                counts[name] += 1
-        if not counts["train"]:
-            raise DataError(table.path, None, f"column '{column}' gives no row to train")
-        return {name: table.part(name, column, number) for name, number in counts.items() if number}
+    @property
+    def special(self) -> list[str]:
+        """The columns that are no inputs."""
+        named = (self.label_column, self.split_column, self.time_column, self.group_column)
+        return [name for name in named if name is not None]
 
 
 class _Table:
@@ -134,8 +144,7 @@ class _Table:
 
     def _check(self, names: list[str]) -> list[str]:
         """Check that every column that is named is there; give the inputs."""
-        reader = self.reader
-        special = [name for name in (reader.label_column, reader.split_column, reader.group_column) if name is not None]
+        reader, special = self.reader, self.reader.special
         for name in [*special, *(reader.columns or ())]:
             if name not in names:
                 raise DataError(self.path, None, f"no column '{name}'", mend=nearest(name, names))
@@ -163,13 +172,23 @@ class _Table:
 
         return Split(self.num_rows, chunks, str(self.path))
 
-    def part(self, name: str, column: str, num_rows: int) -> Split:
+    def parts(self, names_of: _NamesOf, column: str) -> Splits:
+        """The splits that a column tells apart, each counted in one pass."""
+        counts = dict.fromkeys(map(str, SPLITS), 0)
+        for frame in self.whole(ROWS):
+            for name in names_of(frame[column], self.path, column):
+                counts[name] += 1
+        if not counts["train"]:
+            raise DataError(self.path, None, f"column '{column}' gives no row to train")
+        return {name: self._part(name, names_of, column, number) for name, number in counts.items() if number}
+
+    def _part(self, name: str, names_of: _NamesOf, column: str, num_rows: int) -> Split:
         """The rows that a column gives to one split, numbered among themselves."""
 
         def chunks(rows: int) -> Iterator[pd.DataFrame]:
             first = 0
             for frame in self.whole(rows):
-                mine = [word == name for word in _split_names(frame[column], self.path, column)]
+                mine = [word == name for word in names_of(frame[column], self.path, column)]
                 chosen = self._finished(frame[mine])
                 chosen.index = pd.RangeIndex(first, first + len(chosen))
                 first += len(chosen)
@@ -189,6 +208,41 @@ class _Table:
         if reader.group_column is not None:
             made["group"] = frame[reader.group_column]
         return made
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """The first moments of validation and of test."""
+
+    validation: float
+    test: float
+
+    @classmethod
+    def of(cls, table: _Table, column: str) -> _Moments:
+        """Find them: one pass, 8 bytes a row."""
+        chunks = [read_times(_checked(frame[column], table.path, column)) for frame in table.whole(ROWS)]
+        times, is_date = (np.concatenate(pieces) for pieces in zip(*chunks, strict=True))
+        in_seconds(table.path, times, is_date, None)  # refuses a column whose times are written in several ways
+        times = np.sort(times)
+        validation, test = (float(share) for share in table.reader.time_shares)
+        first, second = (round(len(times) * share) for share in (1 - validation - test, 1 - test))
+        if not times[0] < times[first] < times[second]:
+            why = f"column '{column}' has too few different times to part train, validation and test"
+            raise DataError(table.path, None, why, mend="leave out time_column")
+        return cls(float(times[first]), float(times[second]))
+
+    def __call__(self, values: pd.Series, path: Path, column: str) -> list[str]:
+        times, _ = read_times(_checked(values, path, column))
+        return ["test" if time >= self.test else "validation" if time >= self.validation else "train" for time in times]
+
+
+def _checked(values: pd.Series, path: Path, column: str) -> pd.Series:
+    times, _ = read_times(values)
+    if not np.isfinite(times).all():
+        row = int(np.flatnonzero(~np.isfinite(times))[0])
+        why = f"{column} is '{values.iloc[row]}', which is neither a number nor a date"
+        raise DataError(path, int(values.index[row]), why, mend="mend it, or leave out time_column")
+    return values
 
 
 def _labels(
