@@ -177,7 +177,8 @@ class ImagePreprocessor(Preprocessor):
         try:
             made = cls(state["image_size"], state["channels"], state["normalise"])
             fitted = state["fitted"]
-            made.sixteen_bits = SixteenBits.from_json(state["sixteen_bit_range"], fitted["sixteen_bit_range"])
+            # Versions that were registered before there was a range have none, and go on being served.
+            made.sixteen_bits = SixteenBits.from_json(state.get("sixteen_bit_range"), fitted.get("sixteen_bit_range"))
             height, width = fitted["image_size"]
             made._size, made._channels = (int(height), int(width)), int(fitted["channels"])
             made._mean, made._std = [float(v) for v in fitted["mean"]], [float(v) for v in fitted["std"]]
