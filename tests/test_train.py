@@ -165,16 +165,24 @@ def test_divergence_is_one_line_and_the_run_is_marked(project: Path, settings, r
         ("metric.monitor.name=acuracy", "metric.monitor.name: 'acuracy' is not known; did you mean 'accuracy'"),
         ("loss.class_weights=balance", "did you mean 'balanced'"),
         ("trainer.precision=bf16-mix", "trainer.precision: 'bf16-mix' is not known; did you mean 'bf16-mixed'"),
-        ("trainer.accelerator=gpu", "trainer.accelerator: 'gpu' is not known"),
+        ("trainer.accelerator=gpux", "trainer.accelerator: 'gpux' is not known; did you mean 'gpu'"),
         ("model.init=kaimin", "did you mean 'kaiming'"),
     ],
 )
 def test_wrong_settings_are_one_line_before_any_work(
     project: Path, settings, capsys: pytest.CaptureFixture[str], override: str, said: str
 ) -> None:
+    """Composing conf/ refuses them too; the stage does where params.yaml was edited by hand."""
     from flywheel.train import main
 
-    settings(override)
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    key, _, value = override.partition("=")
+    *path, last = key.split(".")
+    node = params["tasks"]["digits"]
+    for part in path:
+        node = node[part]
+    node[last] = yaml.safe_load(value)
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
     assert main(["--task", "digits"]) == 2
     assert said in capsys.readouterr().err
     assert prepare().get_experiment_by_name("digits") is None
