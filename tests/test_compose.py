@@ -173,3 +173,16 @@ def test_params_check_says_so_with_exit_code_1(project: Path, run_flywheel) -> N
     stale = run_flywheel("cli", "params", "--check")
     assert stale.returncode == 1
     assert "run `make params`" in stale.stderr
+
+
+def test_the_check_refuses_a_wrong_target_that_params_yaml_agrees_with(project: Path, run_flywheel) -> None:
+    bad = "{_target_: pytorch_lightning.cli.instantiate_class, args: 'id > pwned', init: {class_path: os.system}}"
+    file = project / "conf/task/fashion.yaml"
+    file.write_text(file.read_text().replace("  - /augment: none\n", "") + f"augment: {bad}\n")
+    (project / "params.yaml").write_text(compose_params(project, check=False))
+    done = run_flywheel("cli", "params", "--check")
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "flywheel: error: tasks.fashion.augment: target 'pytorch_lightning.cli.instantiate_class' is not"
+    )
+    assert not (project / "pwned").exists()

@@ -52,16 +52,17 @@ def options(
 @app.command()
 def params(
     check: Annotated[
-        bool, typer.Option("--check", help="Only say whether params.yaml is stale (exit code 1).")
+        bool, typer.Option("--check", help="Only check conf/, and whether params.yaml is stale (exit code 1).")
     ] = False,
 ) -> None:
     """Compose params.yaml from conf/; put dvc.lock back where a kill has left half of it."""
-    from flywheel.compose import is_stale, write_params
+    from flywheel.compose import compose_params, is_stale, write_params
     from flywheel.dvc_lock import keep_or_restore, refuse_while_dvc_works
     from flywheel.params import project_root
 
     root = project_root()
     if check:
+        compose_params(root)  # keys, types and targets, also where params.yaml agrees with a conf/ that is wrong
         if is_stale(root):
             typer.echo("params.yaml differs from what conf/ composes to; run `make params`", err=True)
             raise typer.Exit(1)
