@@ -244,6 +244,8 @@ class TrackedRun:
             return
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
+        # It tells a user's terminal that it starts, stops, and finds no GPU.
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
         watch: Any = SystemMetricsMonitor  # MLflow leaves it without types
         monitor = watch(self.run_id, resume_logging=True, tracking_uri=tracking_uri())
         monitor.start()

@@ -97,7 +97,9 @@ def test_two_ranks_train_to_what_one_does_by_ddp_and_by_fsdp(project: Path, unev
     assert_same(tmp_path / "alone", tmp_path / "ddp", (alone, ddp))
     assert_same(tmp_path / "alone", tmp_path / "fsdp", (alone, fsdp))
     described = [json.loads((tmp_path / name / "model.json").read_text()) for name in ("alone", "ddp", "fsdp")]
+    trained_on = [one.pop("trained_on") for one in described]
     assert described[0] == described[1] == described[2]
+    assert trained_on[1] == trained_on[2] == f"2 ranks, {trained_on[0]}"
 
     assert (alone.machine.world_size, alone.machine.strategy, alone.machine.backend) == (1, "single", "none")
     assert (ddp.machine.world_size, ddp.machine.strategy, ddp.machine.backend) == (2, "ddp", "gloo")

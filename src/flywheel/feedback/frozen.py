@@ -39,6 +39,7 @@ class Frozen:
         sha256: By split, of the file of arrays.
         shared: 128 bits of the inputs that several rows of the data set have, where such rows are observations of their
             own: they tell no row from another.
+        keeps_equal: Whether equal rows of the data set are observations of their own.
     """
 
     inputs: dict[str, set[bytes]] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class Frozen:
     pairs: dict[str, set[tuple[int, int]]] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
     shared: set[bytes] = field(default_factory=set)
+    keeps_equal: bool = False
 
     def split_of(self, digest: bytes, gist: int | None, pair: tuple[int, int] | None) -> str | None:
         """The held-out split that has such a row; None: none has."""
@@ -100,7 +102,7 @@ def read_frozen(processed: Path, splits: Splits, inputs: Preprocessor, *, keeps_
         if gists is not None:
             found.gists[name] = gists
     if keeps_equal and meta["target"]["kind"] != ITEM:
-        found.shared = _shared(processed)
+        found.shared, found.keeps_equal = _shared(processed), True
     return found
 
 

@@ -129,7 +129,7 @@ class _Sieve:
         rows = [with_both[place][0] for place in places]
         frame = frame_of([one.prediction.input or {} for one in rows], self.schema)
         frame = frame.assign(label=[labels[place] for place in places]) if places else frame
-        for row, digest in self._examined(frame, [encoded[place] for place in places]):
+        for row, digest, identity in self._examined(frame, [encoded[place] for place in places]):
             word, label = rows[row], labels[places[row]]
             yield Candidate(
                 feedback_id=word.feedback.feedback_id,
@@ -138,7 +138,7 @@ class _Sieve:
                 client=word.feedback.client,
                 label=label,
                 # Two clients with the same coarse inputs need not be the same person's: each is a row.
-                digest=word.prediction.prediction_id.encode() if digest in self.frozen.shared else digest,
+                digest=word.prediction.prediction_id.encode() if digest in self.frozen.shared else identity,
                 group="" if self.kind == "number" else str(label),
                 many=self.kind == ITEM,
             )
@@ -188,10 +188,11 @@ class _Sieve:
         distance = abs(code - float(targets.mean()))
         return not self.max_deviations or distance <= self.max_deviations * float(targets.std())
 
-    def _examined(self, frame: pd.DataFrame, codes: list[Any]) -> Iterator[tuple[int, bytes]]:
+    def _examined(self, frame: pd.DataFrame, codes: list[Any]) -> Iterator[tuple[int, bytes, bytes]]:
         """Clean and transform rows as training and service do; those that cannot be are counted with their reason.
 
-        Gives the number of each usable row that is not held out, and a hash of what the network gets of it.
+        Gives the number of each usable row that is not held out, a hash of what the network gets of it, and one of what
+        makes two rows the same.
         """
         if not len(frame):
             return
@@ -214,10 +215,13 @@ class _Sieve:
         gists = self.inputs.near(kept)
         target = np.array([codes[row] for row in rows])
         pairs, held_out = pairs_of(self.meta, arrays, target), row_digests(self.meta, arrays, target)
-        for place, (row, digest) in enumerate(zip(rows, network_digests(arrays), strict=True)):
+        digests = network_digests(arrays)
+        # Rows of a table that clipping or rare categories make alike to the network are still two observations.
+        own = [row.tobytes() for row in self.inputs.digest(kept)] if self.frozen.keeps_equal else digests
+        for place, (row, digest) in enumerate(zip(rows, digests, strict=True)):
             split = self.frozen.split_of(held_out[place], None if gists is None else int(gists[place]), pairs[place])
             if split is None:
-                yield row, digest
+                yield row, digest, own[place]
             else:
                 self.refused[f"in_{split}"] += 1
 
