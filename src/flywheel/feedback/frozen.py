@@ -113,7 +113,7 @@ def _shared(processed: Path) -> set[bytes]:
     twice: set[bytes] = set()
     for name in SPLITS:
         arrays = _arrays(processed / f"{name}.safetensors")
-        digests = network_digests({key: array for key, array in arrays.items() if key not in NO_INPUTS})
+        digests = network_digests({key: array for key, array in arrays.items() if key not in (*NO_INPUTS, GROUP)})
         for digest, row in zip(digests, arrays["row"].tolist(), strict=True):
             if name != "train" or row < num_own:  # those behind them came from feedback
                 (twice if digest in seen else seen).add(digest)
