@@ -104,6 +104,15 @@ def test_texts_of_numbers_are_labels_as_the_target_reads_them(store: FeedbackSto
     assert found.accuracy == 1.0
 
 
+def test_outcomes_name_classes_and_items_in_any_form(store: FeedbackStore, tmp_path: Path) -> None:
+    store.record_predictions([prediction("t1", {}, "churn", answer={"label": "true"}),
+                              prediction("t2", {}, "churn", answer={"label": "caf\u00e9"}),
+                              prediction("t3", {}, "churn", answer={"label": "7", "items": ["7", "8"]})])  # fmt: skip
+    (tmp_path / "o.csv").write_text("prediction_id,label\nt1,TRUE\nt2,cafe\u0301\nt3,8.0\n")
+    add_outcomes(store, tmp_path / "o.csv", "")
+    assert figures_of(store, "churn").accuracy == 1.0
+
+
 def test_volumes_are_counted_in_steps_of_time(url: str, tmp_path: Path) -> None:
     store = FeedbackStore(url, folder=tmp_path / "inputs")
     times = (0, 59, 60, 200)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from flywheel.feedback.store import FeedbackStore
 from flywheel.feedback.tables import feedback, predictions
 from flywheel.feedback.words import microseconds, moment
+from flywheel.reader.format.value import name_of
 from flywheel.serving.record import Feedback, Prediction
 
 
@@ -112,10 +113,5 @@ def is_right(made: Prediction, said: Feedback) -> bool | None:
         return None
     items = made.answer.get("items")
     if isinstance(items, list):
-        return str(said.label) in map(str, items)
-    return None if answer is None else _name(said.label) == _name(answer)
-
-
-def _name(label: Any) -> str:
-    """`3` for 3, 3.0 and '3', as class targets read labels."""
-    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label).strip()
+        return name_of(said.label) in map(name_of, items)
+    return None if answer is None else name_of(said.label) == name_of(answer)

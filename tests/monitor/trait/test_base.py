@@ -58,7 +58,8 @@ def test_answers_that_are_classes_have_label_and_probability() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"), [("3", 3, True), (3.0, "3", True), (" a", "a ", True), ("a", "b", False)]
+    ("one", "other", "same"),
+    [("3", 3, True), (3.0, "3", True), (" a", "a ", True), ("a", "b", False), ("true", "TRUE", True)],
 )
 def test_labels_are_the_same_however_they_are_written(one: Any, other: Any, same: bool) -> None:
     assert same_label(one, other) is same

@@ -10,6 +10,7 @@ import pandas as pd
 from flywheel.companion import companion_of
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.target import Target
+from flywheel.reader.format.value import name_of
 
 Array = np.ndarray[Any, Any]
 
@@ -41,8 +42,8 @@ def answer_traits(target: Target, answers: pd.DataFrame) -> Traits:
 
 
 def same_label(answered: Any, said: Any) -> bool:
-    """Whether two labels are one, as people write them: 3, 3.0 and `3 ` are."""
-    return _plain(answered) == _plain(said)
+    """Whether two labels are one, as people write them: 3, 3.0 and `3 ` are, and True and TRUE."""
+    return name_of(answered) == name_of(said)
 
 
 def module_of(kind: type, fallback: str = FALLBACK) -> Any:
@@ -70,9 +71,3 @@ def concatenated(parts: list[Traits]) -> Traits:
     """Put the traits of several frames one after the other."""
     known = [part for part in parts if part]
     return {name: np.concatenate([part[name] for part in known]) for name in known[0]} if known else {}
-
-
-def _plain(label: Any) -> str:
-    if isinstance(label, float | np.floating) and float(label).is_integer():
-        return str(int(label))
-    return str(label).strip()
