@@ -72,3 +72,23 @@ def test_users_items_and_groups_too(tmp_path: Path) -> None:
 def test_texts_of_a_file_that_was_saved_elsewhere_are_the_same() -> None:
     cleaning = TextCleaning(whitespace=False, control=False)
     assert cleaning.clean("two\r\nlines\rof it") == cleaning.clean("two\nlines\nof it") == "two\nlines\nof it"
+
+
+def test_what_was_learnt_before_values_had_one_form_goes_on(tmp_path: Path) -> None:
+    """A version of a task with the classes True and False, or a category in capitals, is still opened and answers."""
+    from flywheel.preprocessor.target import ClassTarget
+    from flywheel.preprocessor.task import TaskPreprocessor, load_preprocessor
+
+    values = ["FALSE", "True", "1.0", "a\r\nb", "cafe\u0301"]
+    inputs, target = TabularPreprocessor(types={"c": "category"}), ClassTarget()
+    frame = pd.DataFrame({"c": values})
+    inputs.fit([frame])
+    target.fit([frame["c"]])
+    state = TaskPreprocessor(inputs, target).to_json()
+    state["inputs"]["fitted"]["columns"][0]["values"] = state["target"]["classes"] = values
+    (tmp_path / "preprocessor.json").write_text(json.dumps(state))
+    opened = load_preprocessor(tmp_path / "preprocessor.json")
+    assert opened.target.meta()["classes"] == values
+    for asked in (values, ["false", "true", "1", "a\nb", "caf\u00e9"]):
+        assert opened.inputs.transform(pd.DataFrame({"c": asked}))["categories"][:, 0].tolist() == [2, 3, 4, 5, 6]
+        assert opened.target.encode(pd.Series(asked)).tolist() == [0, 1, 2, 3, 4]

@@ -82,6 +82,9 @@ def test_classes_in_another_order_and_new_ones_are_aligned_by_name(
     found = rescore({"train": split(images)}, other).scores
     assert np.array_equal(found[:, 1:], plain[:, ::-1])
     assert not found[:, 0].any()
+    written = [f" {name}.0" for name in stored.meta["classes"]]
+    other = type(stored)(np.arange(3), stored.scores[:3], {**stored.meta, "classes": written})
+    assert np.array_equal(rescore({"train": split(images)}, other).scores, plain), "a name is one in any form"
 
 
 def test_rows_that_are_gone_or_do_not_fit_are_named(version: Path, rescore: Callable[..., TestScores]) -> None:

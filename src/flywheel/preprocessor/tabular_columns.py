@@ -12,7 +12,7 @@ import numpy as np
 from flywheel.preprocessor.tabular_bounds import Bounds, bounds_of
 from flywheel.preprocessor.tabular_evidence import Evidence
 from flywheel.preprocessor.tabular_values import Array, ValueRules, values_of
-from flywheel.reader.format.value import whole_text
+from flywheel.reader.format.value import plain_text
 from flywheel.types import Json
 
 RARE, ABSENT = 0, 1
@@ -191,7 +191,7 @@ class CategoryColumn(Column):
     def codes(self, texts: Array, decimal: str = ".") -> Array:
         """Give each value's code, int32 [N].
 
-        Whole numbers are the same with and without a fraction of zeros, also in what was learnt before they were.
+        A value has its one form (`plain_text`), also among those that were learnt before there was one.
 
         Args:
             texts: As `texts_of` gives them.
@@ -199,7 +199,7 @@ class CategoryColumn(Column):
         """
         known = {value: code for code, value in enumerate(self.values, start=2)}
         for value, code in list(known.items()):  # the more frequent first
-            known.setdefault(whole_text(value, decimal), code)
+            known.setdefault(plain_text(value, decimal), code)
         found = (ABSENT if text is None else _code(known, text, decimal) for text in texts)
         return np.fromiter(found, dtype=np.int32, count=len(texts))
 
@@ -217,7 +217,7 @@ class CategoryColumn(Column):
 
 def _code(known: dict[str, int], text: str, decimal: str) -> int:
     code = known.get(text)
-    return known.get(whole_text(text, decimal), RARE) if code is None else code
+    return known.get(plain_text(text, decimal), RARE) if code is None else code
 
 
 _KINDS = {kind.kind: kind for kind in (NumberColumn, BooleanColumn, DateColumn, CategoryColumn)}

@@ -123,7 +123,8 @@ class ClassTarget(Target):
     def encode(self, labels: pd.Series) -> np.ndarray[Any, Any]:
         """Give each label's place among the classes, int64."""
         names = _names(labels)
-        codes = np.asarray(pd.Index(self._classes, dtype=object).get_indexer(pd.Index(names, dtype=object)))
+        known = pd.Index([name_of(name) for name in self._classes], dtype=object)
+        codes = np.asarray(known.get_indexer(pd.Index(names, dtype=object)))
         if (codes < 0).any():
             at = int((codes < 0).argmax())
             name = names.iloc[at]
@@ -162,11 +163,13 @@ class ClassTarget(Target):
 
     @classmethod
     def from_json(cls, state: Json) -> ClassTarget:
-        """Rebuild from the classes."""
+        """Rebuild from the classes, which are called as they were when the model learnt them."""
         classes = state.get("classes")
         if not isinstance(classes, list) or len(classes) < 2:
             raise DataError("preprocessor.json", None, "its target has no list of classes")
-        return cls(classes)
+        made = cls(classes)
+        made._classes = [str(name) for name in classes]  # versions from before names had one form hold others
+        return made
 
 
 def _names(labels: pd.Series) -> pd.Series:

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from flywheel.errors import DataError
 from flywheel.preprocessor.base import RESERVED_COLUMNS, Preprocessor
+from flywheel.reader.format.value import name_of
 from flywheel.registry.onnx_model import Array
 from flywheel.registry.package import EVIDENCE, open_package
 from flywheel.types import Json, Split, Splits
@@ -141,7 +142,8 @@ def _in_order(scores: Array, own: list[str] | None, wanted: list[str] | None) ->
     if own is None or wanted is None or own == wanted:
         return scores
     aligned = np.zeros((len(scores), len(wanted)), dtype=scores.dtype)
-    for place, name in enumerate(wanted):
-        if name in own:
-            aligned[:, place] = scores[:, own.index(name)]
+    names = [name_of(name) for name in own]
+    for place, name in enumerate(map(name_of, wanted)):
+        if name in names:
+            aligned[:, place] = scores[:, names.index(name)]
     return aligned
