@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow
@@ -23,6 +26,7 @@ from flywheel.predict import predict
 from flywheel.register import register
 from flywheel.registry import evidence, versions
 from flywheel.registry.integrity import verify_registry
+from flywheel.registry.package import MODEL, PREPROCESSOR
 from flywheel.serving.champions import Champions
 from flywheel.serving.served import Champion, open_served
 from flywheel.serving.settings import ServingSettings
@@ -131,6 +135,23 @@ def test_a_list_of_checksums_that_reaches_outside_is_no_list(version: versions.V
         assert [rot.mended for rot in found.rotten] == [""]
         with pytest.raises(RegistryError, match="is no list of files and checksums"):
             versions.files_of(prepare(), old)
+
+
+@pytest.mark.parametrize("name", ["code/onnxruntime", "code/flywheel/__pycache__"])
+def test_a_link_to_a_folder_is_refused_before_anything_behind_it_is_imported(
+    folder: Path, name: str, tmp_path: Path
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's own, of the first class that it sees
+        from flywheel.registry.served_model import ServedModel
+
+    link = folder / name
+    if link.is_dir():
+        shutil.rmtree(link)
+    link.symlink_to(tmp_path, target_is_directory=True)
+    context: Any = SimpleNamespace(artifacts={"model": str(folder / MODEL), "preprocessor": str(folder / PREPROCESSOR)})
+    with pytest.raises(MlflowException, match=f"{name} is not the file that was registered"):
+        ServedModel().load_context(context)
 
 
 @pytest.mark.slow

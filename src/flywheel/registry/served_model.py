@@ -43,6 +43,8 @@ class ServedModel(PythonModel):
         compare(folder)
         for cache in folder.glob("code/**/__pycache__"):
             shutil.rmtree(cache, ignore_errors=True)  # Python would run it in place of the code that was compared
+            if cache.exists():
+                raise MlflowException(f"{cache} was not registered, and cannot be removed; remove it by hand")
         from flywheel.registry.predictor import Predictor
         from flywheel.registry.request import frame_of
 
@@ -75,8 +77,7 @@ def compare(folder: Path) -> None:
     wanted = {name: tags[tag] for name, tag in TAGS.items() if tag in tags}
     if "checksums.json" in wanted and _sha256(folder / "checksums.json") == wanted["checksums.json"]:
         wanted |= json.loads((folder / "checksums.json").read_text())
-        here = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if not file.is_dir()}
-        wanted = dict.fromkeys((n for n in here if n not in NO_FILES_OF_IT and "__pycache__" not in n), "") | wanted
+        wanted = dict.fromkeys(_names(folder), "") | wanted
     bad = sorted(name for name, digest in wanted.items() if _sha256(folder / name) != digest)
     if bad:
         raise MlflowException(f"{folder}: {bad[0]} is not the file that was registered; run `flywheel verify`")
@@ -92,6 +93,13 @@ def _tags(folder: Path) -> dict[str, str] | None:
         return dict(mlflow.MlflowClient().get_logged_model(str(described.model_id)).tags)
     except MlflowException:
         return None
+
+
+def _names(folder: Path) -> list[str]:
+    """The files of a version, and its links, behind which anything may lie; without what loading it leaves behind."""
+    found = [file.relative_to(folder) for file in folder.rglob("*") if file.is_symlink() or not file.is_dir()]
+    own = [name for name in found if "__pycache__" not in name.parts[:-1] and name.name not in NO_FILES_OF_IT]
+    return [name.as_posix() for name in own]
 
 
 def _sha256(file: Path) -> str:
