@@ -78,6 +78,7 @@ def test_a_picture_of_another_format_is_refused_and_starts_no_program(
         (b'{"image": NaN}', 400, "is no JSON"),
         (b'{"image": [[1, Infinity]]}', 400, "is no JSON"),
         (b'{"image": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400, "nested more than 32 deep"),
+        (b"[" * 40 + b'"' + b'\\"' * 1_000_000, 400, "nested more than 32 deep"),  # no quote is tried twice
         (b'{"image": "]]]]", "a": ' + b'["]",' * 50 + b"1" + b"]" * 50 + b"}", 400, "nested more than 32 deep"),
         (b'{"instances": []}', 400, "is no list of rows"),
         (b'{"instances": [{"image": 1}], "k": 1}', 400, "has 'k' beside 'instances'"),

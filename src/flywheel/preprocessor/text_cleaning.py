@@ -109,7 +109,7 @@ class TextCleaning:
         return _SPACE.sub(" ", text).strip() if self.whitespace else text
 
 
-_RETWEET = re.compile(r"\b(?:RT|MT|via)\b(?=\s*:?\s*@)", re.IGNORECASE)
+_RETWEET = re.compile(r"\b(?:RT|MT|via)\b(?=\s*+(?::\s*+)?@)", re.IGNORECASE)
 _SIGNS = re.compile(r"[\W_]+")
 
 
