@@ -145,6 +145,7 @@ def test_dvc_keeps_the_rows_of_each_commit(
     assert tracked == [
         "data/feedback/digits.json", "data/feedback/digits/.gitkeep", "data/feedback/digits/rows.parquet.dvc"
     ]  # fmt: skip
+    run("dvc", "repro", "params")
     run("dvc", "commit", "-f", "download@digits")
     run("dvc", "repro", "-s", "preprocess@digits")
     assert pull(2) != first
