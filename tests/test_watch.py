@@ -84,6 +84,7 @@ def test_drift_and_lost_quality_are_said_everywhere(served: Any, monkeypatch: py
     page = (done.folder / "report.html").read_text()
     assert page.count("<svg") >= 8
     assert "quality has fallen: accuracy" in page
+    assert re.search(r"−0\.\d{3} vs test set \(−0\.\d{3} to −0\.\d{3}\)", page)
     assert "default-src 'none'" in page
     metrics = (done.folder / "metrics.prom").read_text()
     assert 'flywheel_monitor_alarm{task="digits"} 1.0' in metrics

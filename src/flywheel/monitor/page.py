@@ -8,7 +8,7 @@ from flywheel.monitor.drift import Drift
 from flywheel.monitor.quality import Figure, Quality
 from flywheel.monitor.settings import MonitorSettings
 from flywheel.report.base import Picture, Section, Table, Verdict
-from flywheel.report.page import Heading, Tile, render
+from flywheel.report.page import Against, Heading, Tile, render
 
 MAX_PICTURES = 6
 
@@ -65,8 +65,12 @@ def _tiles(check: Check) -> list[Tile]:
     if quality.live is not None:
         against = None
         if quality.difference is not None:
-            tone = "bad" if quality.fallen else "even"
-            against = {"tone": tone, "text": f"{quality.difference.value:+.3f} vs test set".replace("-", "−")}
+            apart = quality.difference
+            against = Against(
+                tone="bad" if quality.fallen else "even",
+                text=f"{apart.value:+.3f} vs test set".replace("-", "−"),
+                interval=f"({apart.low:+.3f} to {apart.high:+.3f})".replace("-", "−"),
+            )
         live = quality.live
         lines = f"{live.low:.3f} to {live.high:.3f}, {live.num_rows} rows"
         found.append(Tile(quality.metric, f"{live.value:.3f}", lines, "in service", against))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.report import style
-from flywheel.report.base import Evidence, Report, Section, Verdict, best_baseline, tone_of
+from flywheel.report.base import Evidence, Report, Section, Tone, Verdict, best_baseline, tone_of
 from flywheel.report.gallery import MAX_TEXT, image_uri, is_small
 
 TEMPLATE = Path(__file__).with_name("template.html")
@@ -33,6 +33,21 @@ class Heading:
 
 
 @dataclass(frozen=True)
+class Against:
+    """How far a figure is from what it is compared with.
+
+    Attributes:
+        tone: Whether that is good.
+        text: The difference, written for people, and from what.
+        interval: Of the difference; empty where it has none.
+    """
+
+    tone: Tone
+    text: str
+    interval: str = ""
+
+
+@dataclass(frozen=True)
 class Tile:
     """A figure of the first screen.
 
@@ -41,7 +56,7 @@ class Tile:
         value: The figure, written for people.
         interval: A line below it.
         meaning: Shown when a reader points at it.
-        against: A tone and a few words beside it; None: there are none.
+        against: What it is compared with, beside it; None: nothing.
         direction: What is better, where it is not more.
     """
 
@@ -49,7 +64,7 @@ class Tile:
     value: str
     interval: str = ""
     meaning: str = ""
-    against: dict[str, str] | None = None
+    against: Against | None = None
     direction: str = ""
 
 
@@ -87,11 +102,11 @@ def _tiles(report: Report, evidence: Evidence) -> list[Tile]:
         against = None
         if difference is not None and difference.value is not None:
             between = kind.show_difference_interval(difference)
-            against = {
-                "tone": tone_of(difference, kind),
-                "text": f"{kind.show_difference(difference.value)} vs baseline",
-                "interval": f"({between})" if between else "",
-            }
+            against = Against(
+                tone=tone_of(difference, kind),
+                text=f"{kind.show_difference(difference.value)} vs baseline",
+                interval=f"({between})" if between else "",
+            )
         found.append(
             Tile(
                 title=kind.title,
