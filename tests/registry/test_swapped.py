@@ -154,6 +154,17 @@ def test_a_link_to_a_folder_is_refused_before_anything_behind_it_is_imported(
         ServedModel().load_context(context)
 
 
+def test_verify_leaves_no_compiled_code_that_mlflow_would_run(folder: Path, tmp_path: Path) -> None:
+    caches = [folder / "__pycache__", folder / "code/flywheel/__pycache__"]
+    for cache in caches:
+        cache.mkdir()
+        (cache / "served_model.cpython-311.pyc").write_bytes(b"another")
+    assert not verify_registry(mend=False).rotten
+    assert not any(cache.exists() for cache in caches)
+    caches[0].symlink_to(tmp_path, target_is_directory=True)
+    assert [rot.file for rot in verify_registry(mend=False).rotten] == [caches[0]]
+
+
 @pytest.mark.slow
 def test_mlflow_imports_none_of_the_versions_code_before_it_is_compared(folder: Path, tmp_path: Path) -> None:
     code = folder / "code/flywheel/registry/predictor.py"

@@ -25,6 +25,8 @@ STORE = "registry"
 def verify_registry(*, mend: bool) -> Checked:
     """Compare the files of all versions on this machine with what the registry's tags say of them.
 
+    What Python has compiled of a version's code is no part of it, and is removed.
+
     Args:
         mend: Put good copies back, from the project's folders, the package, or another version.
     """
@@ -38,6 +40,10 @@ def verify_registry(*, mend: bool) -> Checked:
     for version in versions_of(client):
         try:
             folder = folder_of(client, version)
+            for cache in folder.rglob("__pycache__"):
+                shutil.rmtree(
+                    cache, ignore_errors=True
+                )  # MLflow would run what is in it in place of the version's code
             differs = differing(folder, version.sums)
         except RegistryError as error:
             rotten.append(Rot(Path(error.where or str(version)), f"{version}: {error.what}", ""))

@@ -198,4 +198,4 @@ def _may_be_listed(entry: tuple[str, Any]) -> bool:
 def _names(folder: Path) -> list[str]:
     """The files of a version, without the list of checksums and what loading it leaves behind."""
     files = [file.relative_to(folder) for file in sorted(folder.rglob("*")) if not file.is_dir() or file.is_symlink()]
-    return [file.as_posix() for file in files if file.name not in _NOT_LISTED and "__pycache__" not in file.parts]
+    return [file.as_posix() for file in files if file.name not in _NOT_LISTED and "__pycache__" not in file.parts[:-1]]
