@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from flywheel.preprocessor.interactions import InteractionsPreprocessor
+from flywheel.preprocessor.item_target import ItemTarget
 from flywheel.preprocessor.survey import _own_where_missing
 from flywheel.preprocessor.tabular import TabularPreprocessor
 from flywheel.preprocessor.text_cleaning import TextCleaning
@@ -92,3 +93,19 @@ def test_what_was_learnt_before_values_had_one_form_goes_on(tmp_path: Path) -> N
     for asked in (values, ["false", "true", "1", "a\nb", "caf\u00e9"]):
         assert opened.inputs.transform(pd.DataFrame({"c": asked}))["categories"][:, 0].tolist() == [2, 3, 4, 5, 6]
         assert opened.target.encode(pd.Series(asked)).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_users_and_items_that_were_learnt_before_they_had_one_form_are_known() -> None:
+    frame = pd.DataFrame({"user": ["a", "b"], "history": [[], []], "label": ["x", "y"], "time": [1.0, 2.0]})
+    made = InteractionsPreprocessor()
+    made.fit([frame])
+    old = json.dumps(made.to_json()).replace('"a"', '"1.0"').replace('"x"', '"cafe\\u0301"')
+    opened = InteractionsPreprocessor.from_json(json.loads(old))
+    asked = pd.DataFrame({"user": [1, "1.0"], "history": [["caf\u00e9"], ["cafe\u0301"]]})
+    found = opened.transform(asked)
+    assert found["user"].tolist() == [1, 1]
+    assert (found["history"][:, 0] == 1).all()
+    items = ItemTarget()
+    items.fit([pd.Series(["x", "y"])])
+    state = json.loads(json.dumps(items.to_json()).replace('"x"', '"1.0"'))
+    assert ItemTarget.from_json(state).encode(pd.Series([1, "y"])).tolist() == [0, 1]

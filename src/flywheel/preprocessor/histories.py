@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from flywheel.errors import DataError
-from flywheel.reader.format.interaction_table import identifiers
+from flywheel.reader.format.interaction_table import identifiers, index_of
 
 Array = np.ndarray[Any, Any]
 
@@ -89,8 +89,7 @@ class Learnt:
     histories: Array = field(default_factory=lambda: np.empty((0, 0), np.int16))
 
     def __post_init__(self) -> None:
-        self.item_index = pd.Index(self.items, dtype=object)
-        self.user_index = pd.Index(self.users, dtype=object)
+        self.item_index, self.user_index = index_of(self.items), index_of(self.users)
         self.dtype = np.dtype(np.int16 if len(self.items) < INT16_ITEMS else np.int32)
 
     def user_codes(self, users: Sequence[str | None]) -> Array:

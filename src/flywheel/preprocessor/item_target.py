@@ -13,7 +13,7 @@ from flywheel.errors import DataError, nearest
 from flywheel.preprocessor.base import target_name
 from flywheel.preprocessor.target import MISSING, Target
 from flywheel.reader.format.image_frame import object_column
-from flywheel.reader.format.interaction_table import identifiers
+from flywheel.reader.format.interaction_table import identifiers, index_of
 from flywheel.types import Json
 
 
@@ -65,7 +65,7 @@ class ItemTarget(Target):
     def encode(self, labels: pd.Series) -> np.ndarray[Any, Any]:
         """Give each item's column, int64."""
         names = identifiers(labels)
-        codes = np.asarray(pd.Index(self._items, dtype=object).get_indexer(pd.Index(names, dtype=object)))
+        codes = np.asarray(index_of(self._items).get_indexer(pd.Index(names, dtype=object)))
         if (codes < 0).any():
             at = int((codes < 0).argmax())
             why = MISSING if names[at] is None else f"item '{names[at]}' is in no train row"

@@ -68,6 +68,12 @@ def identifiers(values: Any) -> list[str | None]:
     return list(names_of(values))
 
 
+def index_of(names: Sequence[str]) -> pd.Index:
+    """Index identifiers by their one form: those that were learnt before there was one may have another."""
+    forms = identifiers(names)
+    return pd.Index(forms if len(set(forms)) == len(forms) else names, dtype=object)
+
+
 def read_interactions(path: Path, columns: InteractionColumns, form: TableFormat) -> InteractionTable:
     """Read a file whole; of each row about 28 bytes are kept.
 
