@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,9 @@ def test_a_version_brings_its_reference_and_a_damaged_one_is_refused(at_project:
 def test_an_older_version_gets_its_reference_from_its_own_data_only(
     at_project: Path, at_store: Path, digits: Any, tmp_path: Path
 ) -> None:
+    from flywheel.digest import sha256_of
     from flywheel.registry import versions
+    from flywheel.registry.package import CHECKSUMS, checksums
     from flywheel.tracking import prepare
     from flywheel.watch import reference_of
 
@@ -139,6 +142,8 @@ def test_an_older_version_gets_its_reference_from_its_own_data_only(
     older = tmp_path / "version"
     shutil.copytree(versions.files_of(client, version), older)
     (older / "evidence/reference.safetensors").unlink()
+    (older / CHECKSUMS).write_text(checksums(older))
+    version = replace(version, tags={**version.tags, versions.CHECKSUMS_TAG: sha256_of(older / CHECKSUMS)})
     with pytest.raises(DataError, match="the data here are not those it was trained on"):
         reference_of(version, older)
     shutil.copytree(digits.folder / "data", tmp_path / "data")
