@@ -59,6 +59,8 @@ def test_an_error_is_told_in_a_line_without_passwords() -> None:
     error = ValueError("(psycopg.OperationalError) no such thing as postgresql://me:secret@host/db\n(Background)")
     assert first_line(error) == "no such thing as postgresql://me:***@host/db"
     assert first_line(ValueError()) == "ValueError"
+    advice = "(raised as a result of Query-invoked autoflush; consider using a session.no_autoflush block)"
+    assert first_line(ValueError(f"{advice}\n(sqlite3.OperationalError) database is locked\n")) == "database is locked"
 
 
 def test_a_tracking_server_is_no_database() -> None:

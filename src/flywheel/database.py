@@ -59,8 +59,8 @@ def sqlite_file(url: str) -> Path | None:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says in its first line, without passwords; SQLAlchemy puts the driver's class before it."""
-    text = str(error).strip() or type(error).__name__
+    """What an error says in its first line, without passwords, SQLAlchemy's advice or the driver's class."""
+    text = re.sub(r"^\(raised as a result of [^)]*\)\s*", "", str(error).strip()) or type(error).__name__
     return masked(re.sub(r"^\([\w.]+\)\s*", "", text.splitlines()[0]))[:300]
 
 
