@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NO_LOGGING = {"version": 1, "root": None, "disable_existing_loggers": False}
 _NOTES = ("overrides", "runtime")  # of what was composed: they name the task
-_MEND = "Hydra's settings belong into conf/train.yaml and conf/hydra/, and name no code"
+_MEND = "Hydra's settings belong in conf/train.yaml and conf/hydra/, and name no code"
 
 
 def without_hydra(composed: DictConfig, alone: DictConfig) -> DictConfig:
