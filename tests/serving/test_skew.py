@@ -41,6 +41,7 @@ def build_champion(task_name: str, root: Path) -> tuple[Champion, pd.DataFrame, 
     from flywheel.model.network import build_network, save_network
     from flywheel.params import load_task
     from flywheel.preprocessor.pipeline import preprocess
+    from flywheel.registry.package import CHECKSUMS, MODEL, PREPROCESSOR, checksums
     from flywheel.source.fetch import obtain
 
     task = load_task(task_name, root / "params.yaml")
@@ -68,8 +69,8 @@ def build_champion(task_name: str, root: Path) -> tuple[Champion, pd.DataFrame, 
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, folder / name)
     (folder / "evidence/metrics.json").write_text("{}")
-    sums = {name: sha256_of(folder / name) for name in ("artifacts/model.onnx", "artifacts/preprocessor.json")}
-    (folder / "checksums.json").write_text(json.dumps(sums))
+    (folder / CHECKSUMS).write_text(checksums(folder))
+    sums = {name: sha256_of(folder / name) for name in (CHECKSUMS, MODEL, PREPROCESSOR)}
     return Champion(task_name, 1, sha256, str(folder), sums), frame, stored["scores"]
 
 
