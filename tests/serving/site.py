@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,7 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def site(root: Path, champion: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A server of every kind of task; all but digits are untrained."""
-    from tests.serving.test_skew import as_json, build_champion
+    from tests.serving.test_skew import as_json, build_champion, registered
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLYWHEEL_MIRROR", str(root / "tests/fixtures"))
@@ -81,8 +80,8 @@ def site(root: Path, champion: Any, tmp_path_factory: pytest.TempPathFactory) ->
             made, frame, _ = build_champion(task, root)
             folder_of = folder / made.folder
             row = {name: as_json(value) for name, value in frame.iloc[0].items()}
-            champions.append(replace(made, folder=str(folder_of)))
             _write_example(folder_of, row)
+            champions.append(registered(task, made.model_sha256, folder_of))
         made_site = Site(champions)
         yield made_site
         made_site.close()

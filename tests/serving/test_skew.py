@@ -34,14 +34,12 @@ def build_champion(task_name: str, root: Path) -> tuple[Champion, pd.DataFrame, 
     """
     import torch
 
-    from flywheel.digest import sha256_of
     from flywheel.export import export
     from flywheel.instantiate import build
     from flywheel.kind import READER
     from flywheel.model.network import build_network, save_network
     from flywheel.params import load_task
     from flywheel.preprocessor.pipeline import preprocess
-    from flywheel.registry.package import CHECKSUMS, MODEL, PREPROCESSOR, checksums
     from flywheel.source.fetch import obtain
 
     task = load_task(task_name, root / "params.yaml")
@@ -69,9 +67,17 @@ def build_champion(task_name: str, root: Path) -> tuple[Champion, pd.DataFrame, 
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, folder / name)
     (folder / "evidence/metrics.json").write_text("{}")
+    return registered(task_name, sha256, folder), frame, stored["scores"]
+
+
+def registered(task: str, model_sha256: str, folder: Path) -> Champion:
+    """A version whose list of files and sums are those of its folder, as it stands."""
+    from flywheel.digest import sha256_of
+    from flywheel.registry.package import CHECKSUMS, MODEL, PREPROCESSOR, checksums
+
     (folder / CHECKSUMS).write_text(checksums(folder))
     sums = {name: sha256_of(folder / name) for name in (CHECKSUMS, MODEL, PREPROCESSOR)}
-    return Champion(task_name, 1, sha256, str(folder), sums), frame, stored["scores"]
+    return Champion(task, 1, model_sha256, str(folder), sums)
 
 
 def as_json(value: Any) -> Any:
