@@ -119,6 +119,8 @@ def test_a_fresh_task_runs_in_an_experiment_s_copy_after_the_commands_that_are_p
     user: User, data: Any, how: str
 ) -> None:
     (user.project / ".dvc/config.local").unlink()
+    # The queue's workers are started as `dvc`, which an active environment has on its path.
+    user.environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     for name in ("AUTHOR", "COMMITTER"):
         user.environment |= {f"GIT_{name}_NAME": "test", f"GIT_{name}_EMAIL": "test@localhost"}
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
