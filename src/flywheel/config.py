@@ -32,7 +32,8 @@ class PreprocessConfig:
         max_dropped: Share of rows that cleaning may drop before the stage fails.
         drop_duplicates: Whether train keeps one of several rows with equal inputs and the same label. Rows of a table
             with few or coarse columns are often equal without being copies.
-        overlap: What becomes of train rows whose inputs equal those of a validation or test row: `keep` or `drop`.
+        overlap: What becomes of train rows whose inputs equal those of a validation or test row: `keep`, `drop`, or
+            `weight` (they are kept, and all train rows with the same inputs and the same label share one weight).
             Validation and test rows are never dropped for being equal to others, save validation rows for test's.
         chunk_rows: Rows held in memory at a time.
         fold: Which part of train becomes validation, from 0, instead of a drawn share; None: no folds.

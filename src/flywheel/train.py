@@ -59,6 +59,7 @@ def train(
     """
     from filelock import FileLock
 
+    from flywheel.learner.assemble import make_criterion
     from flywheel.learner.callbacks import is_resumable
     from flywheel.learner.fit import fit
     from flywheel.learner.settings import check_settings
@@ -67,6 +68,8 @@ def train(
 
     check_settings(task)
     meta = read_json(processed / "meta.json")
+    if meta.get("weighted"):
+        make_criterion(task.loss, meta)  # refuses one that cannot weigh rows, before a run is begun
     key = resume_key(task, meta)
     folder = state_dir() / "checkpoints" / task.name / key
     folder.mkdir(parents=True, exist_ok=True)

@@ -113,6 +113,20 @@ def test_two_ranks_train_to_what_one_does_by_ddp_and_by_fsdp(project: Path, unev
     assert not list((project / ".flywheel/checkpoints").rglob("*.log"))
 
 
+@pytest.mark.usefixtures("nobody_left")
+def test_ranks_share_the_mean_by_the_weights_of_rows(project: Path, uneven: Path, tmp_path: Path) -> None:
+    """Weights that differ by a thousand times, so that a mean of the ranks' own means would be far away."""
+    for part in ("train", "validation"):
+        arrays = load_arrays(uneven / f"{part}.safetensors")
+        weight = np.where(arrays["row"] % 2, 0.01, 10.0).astype(np.float32) * (1 + arrays["row"] % 5)
+        save_file({**arrays, "weight": weight.astype(np.float32)}, uneven / f"{part}.safetensors")
+    words = [*NORMALISED, "trainer.keep=last"]
+    alone = fit_here(uneven, tmp_path / "alone", *words)
+    for strategy in ("ddp", "fsdp"):
+        found = fit_here(uneven, tmp_path / strategy, *words, "trainer.devices=2", f"trainer={strategy}")
+        assert_same(tmp_path / "alone", tmp_path / strategy, (alone, found))
+
+
 def write_texts(folder: Path, *, rows: int = 131, length: int = 24, words: int = 40) -> None:
     """Padded texts of all lengths: the class is the word that stands most often."""
     folder.mkdir(parents=True)

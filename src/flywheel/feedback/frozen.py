@@ -16,7 +16,7 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 
 from flywheel.errors import DataError
-from flywheel.preprocessor.base import DIGEST_BYTES, GROUP, Preprocessor
+from flywheel.preprocessor.base import DIGEST_BYTES, GROUP, WEIGHT, Preprocessor
 from flywheel.stage import read_json
 from flywheel.types import SPLITS, Json, Split, Splits
 
@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 
 HELD_OUT = ("test", "validation")
 CHUNK_ROWS = 2048
-NO_INPUTS = ("target", "row")
+NO_INPUTS = ("target", "row", GROUP, WEIGHT)
 ITEM = "item"
 
 
@@ -95,7 +95,7 @@ def read_frozen(processed: Path, splits: Splits, inputs: Preprocessor, *, keeps_
     for name in HELD_OUT:
         arrays = _arrays(processed / f"{name}.safetensors")
         target, rows = arrays.pop("target"), arrays.pop("row")
-        arrays.pop(GROUP, None)  # whom a row is of is nothing that the network gets
+        arrays = {key: array for key, array in arrays.items() if key not in NO_INPUTS}  # what the network gets
         found.inputs[name] = set(row_digests(meta, arrays, target))
         found.pairs[name] = {pair for pair in pairs_of(meta, arrays, target) if pair is not None}
         gists = _gists(splits[name if name in splits else "train"], rows, inputs)

@@ -18,6 +18,7 @@ from flywheel.errors import ConfigError
 from flywheel.instantiate import build
 from flywheel.kind import AUGMENTATION, CRITERION, METRIC, OPTIMIZER, SCHEDULER
 from flywheel.learner.callbacks import Agreed, Unwritten
+from flywheel.learner.criterion import must_weigh_rows
 from flywheel.learner.data import Blocks, Part, mixed_seed, open_part, padding_of
 from flywheel.learner.distillation import Distillation, load_parent
 from flywheel.learner.frozen import frozen_part, is_frozen
@@ -67,7 +68,7 @@ def open_parts(processed: Path, network: Network, meta: Json, machine: Machine) 
         DataError: A file is missing or damaged.
     """
     stream = machine.hold == "stream"
-    parts = [open_part(file, network.input_names, stream=stream) for file in _files(processed)]
+    parts = [open_part(file, network.input_names, stream=stream, weighted=True) for file in _files(processed)]
     for part in parts:
         part.measure(padding_of(meta["inputs"]))
     return parts[0], parts[1]
@@ -177,7 +178,7 @@ def _learner(
     metrics = {
         name: build(node, METRIC, where=f"metric.train.{name}", meta=meta) for name, node in task.metric.train.items()
     }
-    criterion = _criterion(task.loss, meta)
+    criterion = make_criterion(task.loss, meta)
     if ranks:
         must_be_a_mean(criterion)
     return Learner(
@@ -202,10 +203,17 @@ def _scheduler(node: dict[str, Any], total_steps: int, optimizer: Optimizer) -> 
     return build(node, SCHEDULER, where="scheduler", optimizer=optimizer, total_steps=total_steps)
 
 
-def _criterion(loss: LossConfig, meta: Json) -> nn.Module:
+def make_criterion(loss: LossConfig, meta: Json) -> nn.Module:
+    """The loss of logits and targets.
+
+    Raises:
+        ConfigError: An argument is wrong, or it gives no loss for each row where `meta` says that rows have weights.
+    """
     given: dict[str, Any] = {}
     if loss.class_weights != "none":
         counts = torch.tensor(meta["class_counts"], dtype=torch.float32)
         given["weight"] = (counts.sum() / (len(counts) * counts)) ** CLASS_WEIGHTS[loss.class_weights]
     made: nn.Module = build(loss.criterion, CRITERION, where="loss.criterion", meta=meta, **given)
+    if meta.get("weighted"):
+        must_weigh_rows(made)
     return made

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from flywheel.errors import ConfigError
 
 
 class BinaryCrossEntropy(nn.Module):
@@ -16,21 +20,27 @@ class BinaryCrossEntropy(nn.Module):
     Args:
         label_smoothing: s, in [0, 1).
         weight: Of each class, float32 [num_classes]; None: 1.
+        reduction: `mean`, or `none`: the loss of each row, times its class's weight.
 
     Raises:
         ValueError: A value is out of its range.
     """
 
-    def __init__(self, label_smoothing: float = 0.0, weight: Tensor | None = None) -> None:
+    def __init__(
+        self, label_smoothing: float = 0.0, weight: Tensor | None = None, reduction: Literal["mean", "none"] = "mean"
+    ) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing {label_smoothing} is not in [0, 1)")
+        if reduction not in ("mean", "none"):
+            raise ValueError(f"reduction must be mean or none, not '{reduction}'")
+        self.reduction: str = reduction
         self.label_smoothing = label_smoothing
         self.weight: Tensor | None
         self.register_buffer("weight", weight)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Give the mean loss against class numbers, int64 [B].
+        """Give the mean loss against class numbers, int64 [B], or each row's, [B].
 
         Args:
             logits: [B], of class 1 against class 0; or [B, num_classes], of each class (the mean over classes counts).
@@ -41,6 +51,56 @@ class BinaryCrossEntropy(nn.Module):
         losses = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
         by_row = losses if losses.ndim == 1 else losses.mean(dim=1)
         if self.weight is None:
-            return by_row.mean()
+            return by_row.mean() if self.reduction == "mean" else by_row
         weights = self.weight.to(logits.dtype)[target]
-        return torch.dot(by_row, weights) / weights.sum()
+        return torch.dot(by_row, weights) / weights.sum() if self.reduction == "mean" else by_row * weights
+
+
+CLASS_WEIGHTED = (nn.CrossEntropyLoss, nn.NLLLoss, BinaryCrossEntropy)
+"""Criteria whose mean is weighted by class."""
+
+
+def class_weights(criterion: nn.Module, target: Tensor) -> Tensor | None:
+    """The weight of each row's class in a criterion's mean, [B]; None: it is the plain mean.
+
+    Args:
+        criterion: Whatever it is.
+        target: int64 [B].
+    """
+    weights = getattr(criterion, "weight", None) if isinstance(criterion, CLASS_WEIGHTED) else None
+    return None if weights is None else weights[target]
+
+
+def row_losses(criterion: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
+    """The losses that a criterion takes the mean of, [B]: each row's, times its class's weight.
+
+    Raises:
+        ConfigError: It gives no loss a row.
+    """
+    must_weigh_rows(criterion)
+    settings: Any = criterion
+    settings.reduction = "none"
+    try:
+        losses: Tensor = criterion(logits, target)
+    finally:
+        settings.reduction = "mean"
+    if losses.ndim == 0 or len(losses) != len(target):
+        raise cannot_weigh(type(criterion).__name__)
+    return losses if losses.ndim == 1 else losses.flatten(1).mean(dim=1)
+
+
+def must_weigh_rows(criterion: nn.Module) -> None:
+    """Refuse a criterion that is no mean of losses of rows: its rows cannot have weights.
+
+    Raises:
+        ConfigError: It has no `reduction`, or another than `mean`.
+    """
+    if getattr(criterion, "reduction", None) != "mean":
+        raise cannot_weigh(type(criterion).__name__)
+
+
+def cannot_weigh(name: str) -> ConfigError:
+    """The error of a criterion, by its class's name, that gives no loss for each row."""
+    what = f"{name} gives no loss for each row, but the rows of these data have weights"
+    mend = "choose a loss with reduction: mean, or leave out weight_column and preprocess.overlap: weight"
+    return ConfigError(what, where="loss.criterion", mend=mend)

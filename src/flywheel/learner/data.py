@@ -20,6 +20,8 @@ _DTYPES = {
     "F16": np.float16, "F32": np.float32, "F64": np.float64, "BOOL": np.bool_,
 }  # fmt: skip
 
+WEIGHT = "weight"
+"""The tensor that says how much each row counts in the loss, where there is one."""
 _MEASURED_ROWS = 4096
 _WINDOW = 50  # batches that are sorted together: large enough to save padding, small enough to stay random
 
@@ -41,6 +43,7 @@ class Block:
         batch_size: Rows of one optimiser step; the last step of a block may have fewer.
         lengths: For each padded input, the longest row of each batch: what is beyond is padding.
         shares: This rank's part of each batch, where several ranks share them; `batch_size` is of its own rows then.
+        weight: How much each row counts, [rows]; None: all the same.
     """
 
     inputs: dict[str, Tensor]
@@ -48,12 +51,14 @@ class Block:
     batch_size: int
     lengths: Mapping[str, Sequence[int]] = field(default_factory=dict)
     shares: Sequence[Share] = ()
+    weight: Tensor | None = None
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> Block:
         """Copy to a device (Lightning calls it)."""
         inputs = {name: x.to(device, non_blocking=non_blocking) for name, x in self.inputs.items()}
         target = self.target.to(device, non_blocking=non_blocking)
-        return Block(inputs, target, self.batch_size, self.lengths, self.shares)
+        weight = None if self.weight is None else self.weight.to(device, non_blocking=non_blocking)
+        return Block(inputs, target, self.batch_size, self.lengths, self.shares, weight)
 
     def batches(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         """Yield the inputs and the target of one optimiser step after another, without needless padding."""
@@ -68,18 +73,22 @@ class Block:
         """This rank's part of one batch, of which it has `num_rows` here."""
         return self.shares[step] if self.shares else Share(num_rows, num_rows)
 
+    def weights(self, step: int) -> Tensor | None:
+        """What the rows of one batch count, [B]."""
+        return None if self.weight is None else self.weight[step * self.batch_size : (step + 1) * self.batch_size]
+
 
 class Part:
     """One split of the processed data.
 
     Args:
-        arrays: Inputs by name, each [N, ...], and `target` [N]: tensors (memory) or memory-mapped arrays (stream).
+        arrays: Inputs by name, each [N, ...], `target`, maybe `weight`, [N]: tensors, or memory-mapped arrays (stream).
     """
 
     def __init__(self, arrays: Mapping[str, Tensor | np.ndarray[Any, Any]]) -> None:
         self._arrays: dict[str, Tensor | np.ndarray[Any, Any]] = dict(arrays)
         self.num_rows = len(self._arrays["target"])
-        self.input_names = [name for name in self._arrays if name != "target"]
+        self.input_names = [name for name in self._arrays if name not in ("target", WEIGHT)]
         self.streams = isinstance(self._arrays["target"], np.ndarray)
         self.lengths: dict[str, Tensor] = {}
 
@@ -91,6 +100,12 @@ class Part:
         tensors = {name: x for name, x in self._arrays.items() if isinstance(x, Tensor)}
         # index_select, not x[index]: ten times faster on bytes.
         return {name: x.index_select(0, index.to(x.device)) for name, x in tensors.items()}
+
+    @property
+    def weight(self) -> Tensor | None:
+        """How much each row counts, float32 [N]; None: all the same."""
+        found = self._arrays.get(WEIGHT)
+        return torch.from_numpy(np.array(found)) if isinstance(found, np.ndarray) else found
 
     def to(self, device: torch.device) -> Part:
         """The same part with its tensors on a device; a streamed one stays where it is."""
@@ -122,13 +137,14 @@ def padding_of(inputs: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     return {name: spec["padding"] for name, spec in inputs.items() if "padding" in spec}
 
 
-def open_part(file: Path, input_names: list[str], *, stream: bool) -> Part:
+def open_part(file: Path, input_names: list[str], *, stream: bool, weighted: bool = False) -> Part:
     """Open a split's `.safetensors`.
 
     Args:
         file: Written by preprocess.
         input_names: Tensors to use besides `target`.
         stream: Map the file instead of reading it.
+        weighted: Whether the rows' weights are wanted, too, where there are any.
 
     Raises:
         DataError: The file is missing, damaged, or lacks an input.
@@ -143,6 +159,7 @@ def open_part(file: Path, input_names: list[str], *, stream: bool) -> Part:
     missing = [name for name in wanted if name not in mapped]
     if missing:
         raise DataError(file, None, f"has no tensor {', '.join(missing)}", mend="run `dvc repro`")
+    wanted += [WEIGHT] if weighted and WEIGHT in mapped else []
     if len(mapped["target"]) == 0:
         raise DataError(file, None, "has no rows", mend="check preprocess.validation and profile.json")
     if stream:
@@ -274,7 +291,7 @@ class Blocks:
             index, batch_size = torch.cat(own), len(range(self._rank, self.batch_size, self._num_ranks))
         rows = self.part.gather(index)
         target = rows.pop("target")
-        return Block(rows, target, batch_size, longest, shares)
+        return Block(rows, target, batch_size, longest, shares, rows.pop(WEIGHT, None))
 
 
 def mixed_seed(seed: int, epoch: int) -> int:

@@ -42,27 +42,41 @@ class Distillation:
         logits: Tensor = self._net.to(device)(**inputs)
         return logits
 
-    def blend(self, loss: Tensor, logits: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+    def blend(self, loss: Tensor, logits: Tensor, inputs: Mapping[str, Tensor], weight: Tensor | None = None) -> Tensor:
         """Give the loss with the labels and the teacher's part, by `alpha`.
 
         Args:
             loss: Of the student with the labels.
             logits: The student's.
             inputs: What it answered, scaled.
+            weight: How much each row counts, [B]; None: all the same.
         """
         alpha = self._settings.alpha
-        return (1 - alpha) * loss + alpha * self.distance(logits, self.teach(inputs))
+        return (1 - alpha) * loss + alpha * self.distance(logits, self.teach(inputs), weight)
 
-    def distance(self, logits: Tensor, wanted: Tensor) -> Tensor:
-        """The mean over rows of how far a student's logits are from the teacher's; both [B] or [B, C]."""
+    def distance(self, logits: Tensor, wanted: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The mean over rows of how far a student's logits are from the teacher's; both [B] or [B, C].
+
+        Where rows have weights, [B], it is the mean by these.
+        """
         if self._settings.answer == "numbers":
-            return functional.mse_loss(logits, wanted)
+            if weight is None:
+                return functional.mse_loss(logits, wanted)
+            return _weighted(
+                functional.mse_loss(logits, wanted, reduction="none").reshape(len(logits), -1).mean(1), weight
+            )
         heat = self._settings.temperature
         if logits.ndim == 1:
             # One truth value is two classes, whose logits are 0 and it.
             logits, wanted = (torch.stack([torch.zeros_like(x), x], dim=-1) for x in (logits, wanted))
         own, soft = (torch.log_softmax(x / heat, dim=-1) for x in (logits, wanted))
-        return functional.kl_div(own, soft, reduction="batchmean", log_target=True) * heat**2
+        if weight is None:
+            return functional.kl_div(own, soft, reduction="batchmean", log_target=True) * heat**2
+        return _weighted(functional.kl_div(own, soft, reduction="none", log_target=True).sum(dim=-1), weight) * heat**2
+
+
+def _weighted(each: Tensor, weight: Tensor) -> Tensor:
+    return torch.dot(each, weight.to(each.dtype)) / weight.to(each.dtype).sum()
 
 
 def parent_folder(task: TaskConfig) -> Path | None:

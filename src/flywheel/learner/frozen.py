@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 from flywheel.digest import sha256_of_code, sha256_of_json
-from flywheel.learner.data import Blocks, Part
+from flywheel.learner.data import WEIGHT, Blocks, Part
 from flywheel.model.network import Network
 from flywheel.params import project_root, state_dir
 from flywheel.stage import whole_file
@@ -48,6 +48,8 @@ def frozen_part(network: Network, part: Part, data_sha256: str, device: torch.de
         with whole_file(file) as half:
             save_file(_features(network, part, device), half)
     arrays = {name: torch.from_numpy(array) for name, array in load_file(file).items()}
+    if (weight := part.weight) is not None:
+        arrays[WEIGHT] = weight
     return Part(arrays).to(device)
 
 

@@ -14,6 +14,7 @@ from torchmetrics import Metric, MetricCollection
 
 from flywheel.config import LossConfig, MonitorConfig
 from flywheel.errors import ModelError
+from flywheel.learner.criterion import class_weights, row_losses
 from flywheel.learner.data import Block, Share, mixed_seed
 from flywheel.learner.distillation import Distillation
 from flywheel.learner.ranks import Ranks
@@ -30,7 +31,8 @@ class Learner(pl.LightningModule):
 
     Args:
         network: To be trained.
-        criterion: Maps (logits, target) to the mean loss of a batch.
+        criterion: Maps (logits, target) to the mean loss of a batch; where rows have weights, its `reduction` is
+            changed to get their losses one by one.
         loss: Its penalties are added to the criterion.
         make_optimizer: Gives the optimizer for the network's parameters.
         make_scheduler: Gives the schedule, stepped once an optimiser step (`ReduceLROnPlateau`: once an epoch, by the
@@ -90,7 +92,7 @@ class Learner(pl.LightningModule):
         self._trained = [p for p in network.parameters() if p.requires_grad]
         self._weights = [p for p in self._trained if p.ndim > 1]  # biases and norms bear no penalty
         self._sums: dict[str, Tensor] = {}
-        self._rows: dict[str, int] = {}
+        self._rows: dict[str, Any] = {}  # or the sum of their weights
 
     def configure_optimizers(self) -> Any:
         """Make the optimizer, and the schedule where there is one (Lightning stores and restores both)."""
@@ -115,9 +117,10 @@ class Learner(pl.LightningModule):
             # Scaled a batch at a time: a whole block of floats would no longer fit the CPU's caches.
             share = block.share(step, len(stored_target))
             inputs, target = self.augmentation(self._scale(stored), stored_target)
-            logits, loss = self._outcome(self._net_in_training, inputs, target, share)
+            weight = block.weights(step)
+            logits, loss, counts = self._outcome(self._net_in_training, inputs, target, share, weight)
             if self._distillation is not None:
-                loss = self._distillation.blend(loss, logits, inputs)
+                loss = self._distillation.blend(loss, logits, inputs, weight)
             for parameter in self._trained:  # as optimizer.zero_grad() would, without its profiler's price
                 parameter.grad = None
             self._backward(loss)
@@ -127,7 +130,7 @@ class Learner(pl.LightningModule):
             (wrapped if step == num_steps - 1 else optimizer).step()
             if scheduler is not None:
                 scheduler.step()
-            losses.append((loss.detach(), share.whole))
+            losses.append((loss.detach(), counts))
             outputs.append((logits.detach()[: share.own], target[: share.own]))
         self.steps_done += num_steps
         self._count("train", losses)
@@ -143,8 +146,8 @@ class Learner(pl.LightningModule):
         """Measure loss and metrics on a block."""
         for step, (inputs, target) in enumerate(block.batches()):
             share = block.share(step, len(target))
-            logits, loss = self._outcome(self._net, self._scale(inputs), target, share)
-            self._count("validation", [(loss, share.whole)])
+            logits, loss, counts = self._outcome(self._net, self._scale(inputs), target, share, block.weights(step))
+            self._count("validation", [(loss, counts)])
             self.validation_metrics.update(logits[: share.own], target[: share.own])
 
     def on_validation_epoch_end(self) -> None:
@@ -210,15 +213,35 @@ class Learner(pl.LightningModule):
         return bare, self.optimizers(), by_step  # type: ignore[return-value]  # one optimizer, so no list
 
     def _outcome(
-        self, net: Callable[..., Tensor], inputs: Mapping[str, Tensor], target: Tensor, share: Share
-    ) -> tuple[Tensor, Tensor]:
-        """Logits, and the mean loss over the batch, or this rank's part of it."""
-        if self._ranks is None:
-            logits = net(**inputs)
-            return logits, self.criterion(logits, target)
-        self._ranks.begin(share)
+        self,
+        net: Callable[..., Tensor],
+        inputs: Mapping[str, Tensor],
+        target: Tensor,
+        share: Share,
+        weight: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Any]:
+        """Logits, the mean loss over the batch or this rank's part of it, and the rows of the batch or their weights'
+        sum.
+        """
+        if self._ranks is not None:
+            self._ranks.begin(share)
         logits = net(**inputs)
-        return logits, self._ranks.part_of_mean(self.criterion(logits, target), self.criterion, target, share)
+        if weight is not None:
+            return logits, *self._weighted(logits, target, weight)
+        loss = self.criterion(logits, target)
+        if self._ranks is not None:
+            loss = self._ranks.part_of_mean(loss, self.criterion, target, share)
+        return logits, loss, share.whole
+
+    def _weighted(self, logits: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean loss by the weights of rows, times those of their classes, and the sum of the rows' weights."""
+        losses = row_losses(self.criterion, logits, target)
+        if self._ranks is not None and self._ranks.idle:
+            weight = torch.zeros_like(weight)
+        weight, by_class = weight.to(losses.dtype), class_weights(self.criterion, target)
+        sums = torch.stack([weight.sum(), weight.sum() if by_class is None else torch.dot(weight, by_class)])
+        whole = sums if self._ranks is None else self._ranks.sum(sums)
+        return torch.dot(losses, weight) / whole[1], whole[0]
 
     def _backward(self, loss: Tensor) -> None:
         if self._ranks is None:
@@ -235,13 +258,13 @@ class Learner(pl.LightningModule):
         self._sums[part] = torch.zeros((), device=self.device)
         self._rows[part] = 0
 
-    def _count(self, part: str, losses: list[tuple[Tensor, int]]) -> None:
+    def _count(self, part: str, losses: list[tuple[Tensor, Any]]) -> None:
         self._sums[part] = self._sums[part] + torch.stack([loss.float() * rows for loss, rows in losses]).sum()
         self._rows[part] += sum(rows for _, rows in losses)
 
     def _publish(self, part: str, metrics: MetricCollection) -> None:
         if self._ranks:
             self._sums[part] = self._ranks.sum(self._sums[part])
-        figures = {f"{part}/loss": self._sums[part] / max(1, self._rows[part]), **metrics.compute()}
+        figures = {f"{part}/loss": self._sums[part] / (self._rows[part] or 1), **metrics.compute()}
         self.log_dict(figures)
         metrics.reset()

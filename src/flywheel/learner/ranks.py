@@ -19,7 +19,7 @@ from torch.distributed import Store  # type: ignore[attr-defined]  # made in C++
 
 from flywheel.errors import ConfigError
 from flywheel.learner.batch_norm import share_batch_norm
-from flywheel.learner.criterion import BinaryCrossEntropy
+from flywheel.learner.criterion import CLASS_WEIGHTED, class_weights
 from flywheel.learner.data import Share
 from flywheel.learner.world import Place
 
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 _KEYS = inspect.signature(nn.parallel.DistributedDataParallel).parameters
 _ALIKE: Any = {("forward_sync_buffers" if "forward_sync_buffers" in _KEYS else "broadcast_buffers"): False}
 """Buffers are alike on all ranks, since batch normalisation is shared; torch has renamed the argument that says so."""
-
-_WEIGHTED = (nn.CrossEntropyLoss, nn.NLLLoss, BinaryCrossEntropy)
-"""Criteria whose mean is weighted by class."""
 
 
 class Ranks:
@@ -112,10 +109,10 @@ class Ranks:
             target: Of this rank's rows.
             share: This rank's rows of the batch.
         """
-        weights = getattr(criterion, "weight", None) if isinstance(criterion, _WEIGHTED) else None
+        weights = class_weights(criterion, target)
         if weights is None:
             return loss * (share.own / share.whole)
-        own: Tensor = weights[target].sum() * (0.0 if self.idle else 1.0)
+        own: Tensor = weights.sum() * (0.0 if self.idle else 1.0)
         return loss * (own / self.sum(own))
 
     def sum(self, value: Tensor) -> Tensor:
@@ -187,7 +184,7 @@ def must_be_a_mean(criterion: nn.Module) -> None:
     Raises:
         ConfigError: It gives no mean over rows, or weighs in a way that is not known.
     """
-    weighs = getattr(criterion, "weight", None) is not None and not isinstance(criterion, _WEIGHTED)
+    weighs = getattr(criterion, "weight", None) is not None and not isinstance(criterion, CLASS_WEIGHTED)
     if getattr(criterion, "reduction", "mean") != "mean" or weighs:
         what = f"{type(criterion).__name__} is no mean over rows that several devices could share"
         raise ConfigError(what, where="loss.criterion", mend="use reduction: mean, or trainer.devices: 1")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from pathlib import Path
 
 import torch
 
+from flywheel import kind
 from flywheel.config import TaskConfig
 from flywheel.errors import ConfigError, nearest
+from flywheel.instantiate import locate
 from flywheel.learner.assemble import CLASS_WEIGHTS
+from flywheel.learner.criterion import cannot_weigh
 from flywheel.learner.distillation import check_distillation
 from flywheel.learner.machine import known_choices, num_devices
 from flywheel.learner.sparsity import METHODS, check_pruning
@@ -50,6 +54,7 @@ def check_values(task: TaskConfig) -> None:
         raise ConfigError(what, where="trainer.compile", mend="move the project, or set it to false")
     check_distillation(task)
     check_pruning(task)
+    _check_weights(task)
     if not 0 < task.preprocess.validation < 1:
         what = f"{task.preprocess.validation} leaves no rows to choose by, or none to train on"
         raise ConfigError(what, where="preprocess.validation", mend="use a share between 0 and 1")
@@ -64,6 +69,15 @@ def check_values(task: TaskConfig) -> None:
     ):
         if number < lowest:
             raise ConfigError(f"{number} is too small", where=where, mend=f"use {lowest} or more")
+
+
+def _check_weights(task: TaskConfig) -> None:
+    """Refuse a loss that gives none for each row where rows will have weights."""
+    if task.preprocess.overlap != "weight" and not task.data.reader.read.get("weight_column"):
+        return
+    criterion = locate(task.loss.criterion, kind.CRITERION, where="loss.criterion")
+    if "reduction" not in inspect.signature(criterion).parameters:
+        raise cannot_weigh(criterion.__name__)
 
 
 def quiet() -> None:

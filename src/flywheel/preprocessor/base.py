@@ -20,8 +20,13 @@ from flywheel.types import Dropped, Json, Preview
 DIGEST_BYTES = 16
 GROUP = "group"
 """The column, and the tensor of `test.safetensors` (int32 [N]), that says which rows belong together."""
-RESERVED_COLUMNS = ("label", "error", "file", "row", GROUP)
-"""Columns of a frame that are no inputs: the label, why a row is bad, where it came from, what it belongs with."""
+SAMPLE_WEIGHT = "sample_weight"
+"""The column that says how much a row counts in training; a column `weight` may well be an input."""
+WEIGHT = "weight"
+"""The tensor with the rows' weights, float32 [N], where there are any."""
+RESERVED_COLUMNS = ("label", "error", "file", "row", GROUP, SAMPLE_WEIGHT)
+"""Columns of a frame that are no inputs: the label, why a row is bad, where it came from, what it belongs with, what it
+counts."""
 
 
 class Preprocessor(ABC):

@@ -86,6 +86,18 @@ def across(
     return Matches(rows[found], others[first[found]], same_label[found], num_others)
 
 
+def num_copies(rows: Array, digests: Array, labels: Array) -> Array:
+    """Count, for each of `rows`, those that have its inputs and its label, itself included: int64 [n].
+
+    Args:
+        rows: Row numbers.
+        digests: Of all rows' inputs, uint64 [N, 2].
+        labels: What tells the labels of all rows apart, uint64 [N].
+    """
+    first = first_equal(_labelled(rows, digests, labels))
+    return np.bincount(first, minlength=len(rows))[first]
+
+
 def contradictory(digests: Array, labels: Array) -> Array:
     """Say which rows have the inputs of another row, but not its label: bool [N].
 

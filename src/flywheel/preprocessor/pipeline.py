@@ -22,11 +22,12 @@ from flywheel.digest import sha256_of
 from flywheel.errors import ConfigError, nearest
 from flywheel.instantiate import build
 from flywheel.kind import PREPROCESSOR, READER, TARGET
-from flywheel.preprocessor.base import GROUP, Preprocessor
+from flywheel.preprocessor.base import GROUP, WEIGHT, Preprocessor
 from flywheel.preprocessor.engine import Engine, Frames, Pass, RawData, engine_for
 from flywheel.preprocessor.feedback import check_manifest, feedback_record
 from flywheel.preprocessor.pictures import SAMPLES_PER_CLASS, draw_classes, draw_samples
 from flywheel.preprocessor.profile import Ranges, class_counts, make_profile, remarks, summary
+from flywheel.preprocessor.row_weights import described, row_weights, weighted_parts
 from flywheel.preprocessor.splitter import OVERLAPS, PARTS, TRAIN, Plan, make_plan
 from flywheel.preprocessor.survey import UNUSABLE, Survey, Vocabulary, check_dropped, survey
 from flywheel.preprocessor.target import Target
@@ -92,6 +93,8 @@ class _Run:
         self.words = Vocabulary()
         self.surveys: dict[str, Survey] = {}
         self.plan = Plan()
+        self.weights: dict[str, Any] = {}
+        self.weighted: list[str] = []
         self.ranges = Ranges()
         self.samples: dict[int, list[Preview]] = {}
         self.statistics: dict[str, dict[str, Any]] = {}
@@ -104,6 +107,9 @@ class _Run:
                 check_dropped(found, self.settings.max_dropped)
                 self.surveys[name] = found
         self.plan = make_plan(self.surveys, num_own, self.words.names, self.settings)
+        by_copies = self.settings.overlap == "weight"
+        self.weights = row_weights(self.surveys, self.plan, num_own, by_copies=by_copies)
+        self.weighted = weighted_parts(self.surveys, by_copies=by_copies)
 
     def fit(self) -> None:
         """Pass 2: learn from the rows that go to train."""
@@ -127,14 +133,13 @@ class _Run:
                     arrays = made.arrays
                     if not writers:
                         for name, number in num_rows.items():
-                            like = self._stored(name, arrays, np.empty(0, np.int32))
+                            like = self._stored(name, arrays, np.empty(0, np.int64))
                             writer = SafetensorsWriter(folder / f"{name}.safetensors", number, like)
                             writers[name] = open_files.enter_context(writer)
-                    groups = self.surveys[source].groups
                     for name, code in PARTS.items():
                         chosen = made.parts == code
                         if chosen.any():
-                            stored = self._stored(name, arrays, None if groups is None else groups[made.rows])
+                            stored = self._stored(name, arrays, made.rows)
                             writers[name].append({key: array[chosen] for key, array in stored.items()})
                     self._count(made)
                     self._collect(made.inputs, self.surveys[source].codes[made.rows], made.parts)
@@ -147,6 +152,7 @@ class _Run:
             **({"class_counts": list(self._counts()["train"].values())} if self.target.stratified else {}),
             "num_rows": num_rows,
             **self._num_test_groups(),
+            **({"weighted": self.weighted} if self.weighted else {}),
             "sha256": {name: sha256_of(folder / f"{name}.safetensors") for name in SPLITS},
         }
         _write_json(folder / "meta.json", meta)
@@ -159,6 +165,9 @@ class _Run:
             part: self.inputs.describe({key: _plain(value) for key, value in held.items()})
             for part, held in self.statistics.items()
         }
+        for part in self.weighted:
+            chosen = self.plan.parts[self._source(part)] == PARTS[part]  # type: ignore[index]
+            counted.setdefault(part, {})["weight"] = described(self.weights[self._source(part)][chosen])
         profile = make_profile(
             task, self.surveys, self.plan, meta, counts, self.ranges, num_feedback, counted, self.inputs.facts()
         )
@@ -177,19 +186,23 @@ class _Run:
         for remark in remarks(profile):
             log.warning("%s: %s", task, remark)
 
-    @property
-    def _test_source(self) -> str:
-        """The split that the test rows are from."""
-        return "test" if "test" in self.surveys else "train"
+    def _source(self, part: str) -> str:
+        """The split that a part's rows are from."""
+        return part if part in self.surveys else "train"
 
-    def _stored(self, part: str, arrays: dict[str, Any], groups: Any) -> dict[str, Any]:
-        """What a part's file holds of some rows: of test also the groups, which intervals need and no model takes."""
-        with_groups = part == "test" and self.surveys[self._test_source].groups is not None
-        return {**arrays, GROUP: groups} if with_groups else arrays
+    def _stored(self, part: str, arrays: dict[str, Any], rows: Any) -> dict[str, Any]:
+        """What a part's file holds of some rows: also what no model takes, test's groups for intervals, and weights."""
+        source, more = self._source(part), {}
+        if part == "test" and (groups := self.surveys[source].groups) is not None:
+            more[GROUP] = groups[rows]
+        if part in self.weighted:
+            more[WEIGHT] = self.weights[source][rows]
+        return {**arrays, **more}
 
     def _num_test_groups(self) -> Json:
         """`num_groups` of `meta.json`; empty where the reader gives no groups."""
-        groups, parts = self.surveys[self._test_source].groups, self.plan.parts[self._test_source]
+        source = self._source("test")
+        groups, parts = self.surveys[source].groups, self.plan.parts[source]
         return {} if groups is None else {"num_groups": {"test": len(np.unique(groups[parts == PARTS["test"]]))}}
 
     def _pass(self, source: str, what: str, only: int | None = None) -> Pass:

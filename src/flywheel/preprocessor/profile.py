@@ -143,6 +143,8 @@ def summary(profile: Json) -> str:
              f"{sum(dropped.values()) - near:,} equal to a held-out row"]  # fmt: skip
     words += [f"{near:,} nearly equal to one"] if near else []
     said = "; ".join([words[0], ", ".join(words[1:])])
+    if (weight := profile["splits"]["train"].get("weight")) is not None:
+        said += f"; train rows have weights and count as much as {weight['effective_rows']:,.0f} of one weight"
     if profile["feedback"]["num_rows"]:
         said += f"; {profile['feedback']['used']} of {profile['feedback']['num_rows']} feedback rows used"
     return f"{profile['task']}: {said}"
@@ -158,7 +160,7 @@ def remarks(profile: Json) -> list[str]:
         found.append(
             f"{number:,} of {total:,} test rows have all inputs of a row outside test; {copies:,} such rows have the "
             "label too, and are kept. If they are copies and not observations that are alike, set preprocess.overlap: "
-            "drop"
+            "drop, or weight, so that copies count once together"
         )
     if profile["contradictory"] and profile["splits"]["train"]["classes"]:
         total = sum(profile["raw"].values()) + profile["feedback"]["num_rows"]

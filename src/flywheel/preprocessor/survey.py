@@ -1,7 +1,8 @@
 """The first pass over a split: which rows can be used, their labels and their fingerprints.
 
 Of every row 21 bytes are kept: a fingerprint (16), its label's code (4) and the part it is given to (1); 4 more where
-the reader gives groups, 8 more where the preprocessor knows near-duplicates, and 8 more where the target is no class.
+the reader gives groups, 8 more where it gives weights, where the preprocessor knows near-duplicates, and where the
+target is no class.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from flywheel.errors import DataError
-from flywheel.preprocessor.base import Preprocessor
+from flywheel.preprocessor.base import SAMPLE_WEIGHT, Preprocessor
 from flywheel.preprocessor.engine import Engine, Pass, checked
+from flywheel.preprocessor.tabular_values import ValueRules, numbers_of
 from flywheel.preprocessor.target import Target
 from flywheel.reader.format.value import names_of
 from flywheel.types import Dropped, Json, Split
@@ -26,6 +28,8 @@ MAX_NAMED = 100
 """Rows, and reasons, that are named one by one; all are counted."""
 
 OTHER_REASONS = "other reasons"
+WEIGHTS = (1e-15, 1e15)
+"""Between these a batch's sum of weights is exact enough in 32 bits, whatever rows come together."""
 
 
 class Vocabulary:
@@ -93,6 +97,8 @@ class Survey:
         group_names: By code.
         answers: uint64 [N], a fingerprint of each usable row's label; None where the target is a class, which `codes`
             tells apart.
+        weights: float64 [N], what each usable row counts, 0 where its file does not say; None where the reader gives no
+            weights.
     """
 
     name: str
@@ -104,6 +110,7 @@ class Survey:
     near: Array | None = None
     group_names: list[str] = field(default_factory=list)
     answers: Array | None = None
+    weights: Array | None = None
 
     @property
     def labels(self) -> Array:
@@ -134,6 +141,7 @@ class Cleaned:
         groups: Likewise; None where the reader gives no groups.
         near: uint64 [n]; None where the preprocessor has no such fingerprints.
         answers: uint64 [n], fingerprints of labels; None where the target is a class.
+        weights: float64 [n]; None where the reader gives no weights.
     """
 
     columns: list[str]
@@ -144,6 +152,7 @@ class Cleaned:
     groups: tuple[Array, list[str]] | None = None
     near: Array | None = None
     answers: Array | None = None
+    weights: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +166,10 @@ class Cleaning:
         """Clean a chunk, and take fingerprints of what is left."""
         kept, lost = self.inputs.clean(frame)
         labels, reasons = self.target.clean(kept["label"])
+        weights = None
+        if SAMPLE_WEIGHT in frame.columns:
+            weights, faults = read_weights(frame.loc[kept.index, SAMPLE_WEIGHT])
+            reasons = reasons.where(reasons.notna(), faults)
         unlabelled = reasons.notna()
         lost += [Dropped(int(row), str(why)) for row, why in reasons[unlabelled].items()]  # type: ignore[call-overload]
         has_files = "file" in frame.columns
@@ -170,6 +183,7 @@ class Cleaning:
             found.answers = None if self.target.stratified else _fingerprints(labels)
             found.groups = coded(_own_where_missing(kept["group"])) if "group" in kept.columns else None
             found.near = self.inputs.near(kept)
+            found.weights = None if weights is None else weights[~unlabelled.to_numpy()]
         return found
 
 
@@ -193,7 +207,7 @@ def survey(name: str, engine: Engine, inputs: Preprocessor, target: Target, word
     digests = np.zeros((split.num_rows, 2), np.uint64)
     codes = np.full(split.num_rows, UNUSABLE, np.int32)
     dropped = DroppedRows()
-    groups, near, known = None, None, Vocabulary()
+    groups, near, weights, known = None, None, None, Vocabulary()
     answers = None if target.stratified else np.zeros(split.num_rows, np.uint64)
     if not engine.in_order:
         _settle(inputs, split, rows)
@@ -213,7 +227,10 @@ def survey(name: str, engine: Engine, inputs: Preprocessor, target: Target, word
             near[found.rows] = found.near
         if answers is not None and found.answers is not None:
             answers[found.rows] = found.answers
-    return Survey(name, split, digests, codes, dropped, groups, near, known.names, answers)
+        if found.weights is not None:
+            weights = np.zeros(split.num_rows) if weights is None else weights
+            weights[found.rows] = found.weights
+    return Survey(name, split, digests, codes, dropped, groups, near, known.names, answers, weights)
 
 
 def _settle(inputs: Preprocessor, split: Split, rows: int) -> None:
@@ -221,6 +238,16 @@ def _settle(inputs: Preprocessor, split: Split, rows: int) -> None:
     frames = checked(split.chunks(rows), split)
     while not inputs.settled and (frame := next(frames, None)) is not None:
         inputs.clean(frame)
+
+
+def read_weights(values: pd.Series) -> tuple[Array, pd.Series]:
+    """Read what rows count: float64 [n], and why a row has no weight (None where it has one), with the rows' index."""
+    weights = numbers_of(np.array(names_of(values), dtype=object), ValueRules())
+    good = (weights >= WEIGHTS[0]) & (weights <= WEIGHTS[1])
+    faults = pd.Series(None, index=values.index, dtype=object)
+    # Without the value: of many different ones, each would be a reason of its own.
+    faults[~good] = f"its weight is missing, or not a number above 0 ({WEIGHTS[0]:g} to {WEIGHTS[1]:g})"
+    return weights, faults
 
 
 def _fingerprints(labels: pd.Series) -> Array:

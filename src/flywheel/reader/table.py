@@ -19,7 +19,7 @@ from flywheel.reader.format.value import factorised, name_of
 from flywheel.types import SPLITS, Reader, Split, Splits
 
 WHERE = "data.reader.read"
-RESERVED = ("label", "group", "error", "file", "row")
+RESERVED = ("label", "group", "error", "file", "row", "sample_weight")
 """Names that mean something to what comes after a reader: a column of another meaning must be renamed."""
 SPLIT_WORDS = {"train": "train", "training": "train", "validation": "validation", "val": "validation",
                "valid": "validation", "dev": "validation", "test": "test", "testing": "test"}  # fmt: skip
@@ -45,7 +45,9 @@ class TableReader(Reader):
             `time_shares`; rows of one moment stay together. It is no input.
         time_shares: Of validation and test.
         group_column: Rows with the same value never straddle parts that are drawn; it is named `group`.
-        columns: The inputs to keep, in this order; None: all but the label, the split and the group.
+        weight_column: How much each row counts in training, a number above 0; it is named `sample_weight`. It is no
+            input.
+        columns: The inputs to keep, in this order; None: all but the label, the split, the group and the weight.
         rename: New name of a column by its name in the file; all other settings use the new names.
         separator: Of CSV values: one character, or `\\s+`; None: a tab for .tsv, else a comma.
         names: Of the columns, where a CSV file has no header line.
@@ -66,6 +68,7 @@ class TableReader(Reader):
     time_column: str | None = None
     time_shares: Sequence[float] = (0.16, 0.2)
     group_column: str | None = None
+    weight_column: str | None = None
     columns: Sequence[str] | None = None
     rename: Mapping[str, str] | None = None
     separator: str | None = None
@@ -89,7 +92,7 @@ class TableReader(Reader):
             what = f"time_shares {list(self.time_shares)} are not two shares above 0 that leave some rows to train"
             raise ConfigError(what, where=WHERE)
         if len(set(self.special)) != len(self.special):
-            what = "label_column, split_column, time_column and group_column must be different columns"
+            what = "label_column, split_column, time_column, group_column and weight_column must be different columns"
             raise ConfigError(what, where=WHERE)
         for name in self.columns or ():
             if name in self.special:
@@ -125,7 +128,7 @@ class TableReader(Reader):
     @property
     def special(self) -> list[str]:
         """The columns that are no inputs."""
-        named = (self.label_column, self.split_column, self.time_column, self.group_column)
+        named = (self.label_column, self.split_column, self.time_column, self.group_column, self.weight_column)
         return [name for name in named if name is not None]
 
 
@@ -152,6 +155,7 @@ class _Table:
         for name in inputs:
             if name in RESERVED:
                 mend = f"rename it: data.reader.read.rename: {{{name}: {name}_}}"
+                mend += ", or weigh rows by it: data.reader.read.weight_column" * (name == "sample_weight")
                 raise DataError(self.path, None, f"a column is named '{name}', which is reserved", mend=mend)
         if not inputs:
             raise DataError(self.path, None, f"has no column besides {', '.join(special)}", mend="add inputs")
@@ -198,7 +202,7 @@ class _Table:
         return Split(num_rows, chunks, f"{self.path} ({column}: {name})")
 
     def _finished(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Inputs, `label`, and `group` where there is one."""
+        """Inputs, `label`, and `group` and `sample_weight` where there are any."""
         reader = self.reader
         made = frame[self._inputs].copy()
         labels = frame[reader.label_column]
@@ -207,6 +211,8 @@ class _Table:
             made["error"] = errors
         if reader.group_column is not None:
             made["group"] = frame[reader.group_column]
+        if reader.weight_column is not None:
+            made["sample_weight"] = frame[reader.weight_column]
         return made
 
 

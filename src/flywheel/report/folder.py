@@ -76,7 +76,7 @@ def write_folder(
     write_predictions(report.predictions(evidence), folder / "predictions.parquet")
     for picture in (one for section in sections for one in section.pictures):
         style.save_png(picture.figure, folder / f"{picture.name}.png")
-    method = _method(task, report, evidence)
+    method = _method(task, report, evidence, weighted=bool(network.meta.get("weighted")))
     page = render_page(_heading(task, evidence, network), report, evidence, sections, method)
     (folder / "report.html").write_text(page, encoding="utf-8")
 
@@ -99,7 +99,7 @@ def _heading(task: TaskConfig, evidence: Evidence, network: LoadedNetwork) -> He
     return Heading(task.name, task.data.title, facts)
 
 
-def _method(task: TaskConfig, report: Report, evidence: Evidence) -> list[str]:
+def _method(task: TaskConfig, report: Report, evidence: Evidence, *, weighted: bool) -> list[str]:
     draws, seed = task.evaluate.num_bootstrap, task.evaluate.seed
     groups = evidence.num_groups
     of = "test rows" if groups is None else f"{groups:,} groups that the test rows come in, each drawn whole"
@@ -110,4 +110,12 @@ def _method(task: TaskConfig, report: Report, evidence: Evidence) -> list[str]:
         " Of a share with few mistakes the interval is Wilson's, of two shares that differ in few rows Newcombe's;"
         " 'no interval' says that every resample gives the same value."
     )
-    return [*([how] if draws else []), *report.method(evidence)]
+    unweighted = (
+        "Rows have weights: the training and validation loss go by them. The figures here, and the gate's, count every"
+        " test row once."
+    )
+    return [
+        *([how] if draws else []),
+        *([unweighted] if weighted else []),
+        *report.method(evidence),
+    ]
