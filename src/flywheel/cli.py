@@ -94,6 +94,9 @@ def init_task(
     group: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Rows with one value never straddle train and test.")
     ] = None,
+    weight: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="How much each row counts in training: a number above 0.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a task of this name.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
 ) -> None:
@@ -102,7 +105,7 @@ def init_task(
     from flywheel.init_task.guess import Wanted
 
     ask = show.ask if sys.stdin.isatty() and sys.stdout.isatty() else None
-    wanted = Wanted(target, modality, kind, user, item, time, group, ask=ask)
+    wanted = Wanted(target, modality, kind, user, item, time, group, weight, ask=ask)
     made = verb.init_task(name, source, wanted=wanted, force=force, dry_run=dry_run)
     show_table(show.table(made))
     for line in show.next_lines(made, written=not dry_run):

@@ -39,7 +39,7 @@ def written(name: str, names: tuple[str, ...], write: Callable[[pd.DataFrame, Pa
     return pytest.param(name, names, write, id=f"{name} with {names[0]}")
 
 
-RESERVED = ("file", "row", "label", "group", "error", "label_")
+RESERVED = ("file", "row", "label", "group", "error", "sample_weight", "label_")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,23 @@ def test_every_door_takes_the_rows_of_the_file(
             rows = np.unique(arrays[key], axis=0)
             assert np.array_equal(rows, np.unique(wanted, axis=0))
     assert preprocessor.read_requests([path])["row"].tolist() == list(range(120))
+
+
+def test_a_file_with_weights_is_predicted_from_as_it_is(project: Path, with_tasks: Callable[..., None]) -> None:
+    with_tasks("digits")
+    frame = table(("a", "b")).assign(sample_weight=np.arange(120) % 8 + 1)
+    path = project / "data/own.csv"
+    path.parent.mkdir(exist_ok=True)
+    frame.to_csv(path, index=False)
+    init_task("own", path, wanted=Wanted(target="the [target], ${all}", weight="sample_weight"))
+    preprocessor, processed = made(project, path)
+    train = load_file(project / "processed/train.safetensors")
+    assert train["weight"].tolist() == frame["sample_weight"][train["row"]].tolist()
+    assert "sample_weight" not in preprocessor.inputs.schema()["properties"]
+    for told in (preprocessor.read_requests([path]), through_http(preprocessor, frame)):
+        arrays = preprocessor.transform(told)
+        for key in processed.keys() - {"weight"}:
+            assert np.array_equal(np.unique(arrays[key], axis=0), np.unique(processed[key], axis=0))
 
 
 def made(project: Path, path: Path) -> tuple[TaskPreprocessor, dict[str, np.ndarray[Any, Any]]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from flywheel.errors import DataError
 from flywheel.init_task.guess import CLASS, ITEM, NUMBER, Guess
-from flywheel.init_task.recipe import check
+from flywheel.init_task.recipe import check, settings
 
 Guessed = Callable[..., Guess]
 
@@ -429,5 +430,38 @@ def test_other_ways_to_learn_are_offered(guessed: Guessed, data: Any, column: st
 def test_a_weight_is_no_input(guessed: Guessed, data: Any) -> None:
     frame = data.flowers().assign(sample_weight=[1, 2, 5] * 40, weight=[3, 4] * 60)
     assert ignored(guessed(frame, "species")) == {
-        "sample_weight": "a row's weight, by its name: training counts every row once"
+        "sample_weight": "a row's weight, by its name; --weight sample_weight trains by it"
     }
+
+
+def test_a_weight_that_is_named_is_trained_by(guessed: Guessed, data: Any) -> None:
+    frame = data.flowers().assign(sample_weight=[1, 2, 5] * 40, weight=[3, 4] * 60)
+    guess = guessed(frame, "species", weight="weight")
+    assert guess.reader["read"]["weight_column"] == "weight"
+    assert "weight" not in guess.inputs.get("ignore", [])
+    assert settings(guess)["metric"] == {"monitor": {"name": "loss", "mode": "min"}}, "what goes by the weights"
+    (note,) = [note for note in guess.notes if note.what == "weight"]
+    assert (note.guess, note.why) == ("weight", "how much each row counts in the loss; metrics count every row once")
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"weight": "species"}, "column 'species' is the target already; name another --weight"),
+        ({"weight": "who", "group": "who"}, "column 'who' is the group already; name another --weight"),
+        (
+            {"weight": "comma"},
+            "column 'comma' is no weight of 120 of 120 rows looked at; of this one, its weight is missing, or not",
+        ),
+        ({"weight": "wight"}, "no column 'wight'"),
+    ],
+)
+def test_a_weight_that_cannot_be_is_refused(guessed: Guessed, data: Any, said: dict[str, str], why: str) -> None:
+    frame = data.flowers().assign(who=[*range(60)] * 2, comma=["0,5", "1,5"] * 60)
+    with pytest.raises(DataError, match=re.escape(why)):
+        guessed(frame, "species", **said)
+
+
+def test_interactions_have_no_weights(guessed: Guessed, data: Any) -> None:
+    with pytest.raises(DataError, match="interactions have no weights; leave out --weight"):
+        guessed(data.purchases().assign(w=1.5), weight="w")

@@ -43,6 +43,7 @@ class Wanted:
         item: Likewise of items.
         time: The column of times: of interactions, or of rows the latest of which are the test set.
         group: The column whose rows never straddle parts.
+        weight: The column that says how much each row counts in training.
         why: Why the target is taken that is named here.
         ask: Asks where a guess is not near certain; None: nobody is there to answer, and the table is refused.
     """
@@ -54,6 +55,7 @@ class Wanted:
     item: str | None = None
     time: str | None = None
     group: str | None = None
+    weight: str | None = None
     why: str = "you named it"
     ask: Ask | None = None
 

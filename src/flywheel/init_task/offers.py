@@ -7,8 +7,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from flywheel.errors import DataError
+from flywheel.init_task.classes import MAX_DROPPED
 from flywheel.init_task.columns import DATE, NUMBER, Column, given_labels
 from flywheel.init_task.guess import counted
+from flywheel.init_task.sample import TableSample
+from flywheel.preprocessor.survey import read_weights
 
 RARE = 0.05
 """Share of the rows below which a class is rare."""
@@ -24,6 +28,20 @@ def weight_of(columns: Sequence[Column], target: str) -> str | None:
     """The column that says how much each row counts, by its name; None: there is none."""
     found = (column for column in columns if column.kind == NUMBER and _WEIGHT.fullmatch(column.name.strip()))
     return next((column.name for column in found if column.name != target), None)
+
+
+def check_weights(sample: TableSample, name: str) -> None:
+    """Refuse a column of weights that many rows have none in: `preprocess` would drop all these.
+
+    Raises:
+        DataError: More than `MAX_DROPPED` of the rows looked at have none.
+    """
+    faults = read_weights(sample.frame[name])[1].dropna()
+    if len(faults) > MAX_DROPPED * len(sample.frame):
+        many = f"{len(faults):,} of {len(sample.frame):,} rows looked at"
+        why = f"column '{name}' is no weight of {many}; of this one, "
+        mend = "write numbers above 0, with a decimal point, or name another --weight"
+        raise DataError(sample.path, int(faults.index[0]), why + faults.iloc[0], mend=mend)
 
 
 def by_time(inputs: Sequence[Column]) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
+from flywheel.errors import DataError
 from flywheel.init_task.columns import CONSTANT, EMPTY, TEXT, Column, given
 from flywheel.init_task.guess import Wanted
 from flywheel.reader.table import SPLIT_WORDS
@@ -84,3 +86,25 @@ def _named(columns: Sequence[Column], pattern: re.Pattern[str]) -> str | None:
 def _plain(name: str) -> str:
     """In small letters, words parted by `_`, RecBole's type (`user_id:token`) taken away."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip().split(":")[0]).lower().replace(" ", "_")
+
+
+def check_roles(path: Path, target: str, roles: Mapping[str, str]) -> None:
+    """Refuse a column that has two roles, and roles that do not go together.
+
+    Args:
+        path: Of the table.
+        target: The column to be predicted.
+        roles: The column of each role that is taken: group, time, weight.
+
+    Raises:
+        DataError: One is.
+    """
+    taken = {target: "target"}
+    for role, name in roles.items():
+        if name in taken:
+            why = f"column '{name}' is the {taken[name]} already"
+            raise DataError(path, None, why, mend=f"name another --{role}")
+        taken[name] = role
+    if "time" in roles and "group" in roles:
+        why = f"the latest rows are the test set, so rows of one '{roles['group']}' may stand on both sides"
+        raise DataError(path, None, why, mend="give --time or --group")

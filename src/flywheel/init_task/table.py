@@ -15,7 +15,7 @@ from flywheel.init_task.interactions import guess_interactions
 from flywheel.init_task.leaks import find_leaks
 from flywheel.init_task.media import choose_length
 from flywheel.init_task.notation import notation_of, read_numbers, settings_of
-from flywheel.init_task.roles import group_of, interactions, split_of
+from flywheel.init_task.roles import check_roles, group_of, interactions, split_of
 from flywheel.init_task.sample import TableSample
 from flywheel.init_task.target import RULE, Target, choose, class_counts, named
 from flywheel.preprocessor.tabular_values import MISSING, ValueRules
@@ -25,7 +25,7 @@ TEXT_TASK_WORDS = 8.0
 """Mean number of words from which a text is the input even where there are other columns."""
 
 
-ROLES = ("user", "item", "time", "group")
+ROLES = ("user", "item", "time", "group", "weight")
 _USELESS = (kinds.CONSTANT, kinds.EMPTY, kinds.IDENTIFIER)
 MAX_TEXTS = 10_000
 MAX_STRANGE = 10
@@ -43,12 +43,13 @@ class _Table:
     group: str | None = None
     split: str | None = None
     time: str | None = None
+    weight: str | None = None
     ignored: dict[str, str] = field(default_factory=dict)
     kept_leak: str = ""
 
     def features(self) -> list[Column]:
         """Columns that are neither the target, nor ignored, nor of another role."""
-        taken = {self.target.name, self.group, self.split, self.time, *self.ignored}
+        taken = {self.target.name, self.group, self.split, self.time, self.weight, *self.ignored}
         return [column for column in self.columns if column.name not in taken]
 
 
@@ -71,12 +72,18 @@ def guess_table(sample: TableSample, wanted: Wanted) -> Guess:
         mend = "name both: --user COLUMN --item COLUMN and, if you have it, --time COLUMN"
         raise DataError(sample.path, None, "has no columns of users and items", mend=mend)
     if found and (recommends or (modality is None and wanted.target is None)):
+        if wanted.weight is not None:
+            raise DataError(sample.path, None, "interactions have no weights", mend="leave out --weight")
         return guess_interactions(sample, columns, found)
-    special = {name for name in (wanted.group, wanted.time) if name}
-    table = _Table(sample, columns, rules, choose(sample, columns, rules, wanted, special), time=wanted.time)
+    special = {name for name in (wanted.group, wanted.time, wanted.weight) if name}
+    target = choose(sample, columns, rules, wanted, special)
+    table = _Table(sample, columns, rules, target, time=wanted.time, weight=wanted.weight)
     table.split = None if table.time else split_of(sample.frame, columns, table.target.name)
     table.group = wanted.group or (None if table.time else group_of(columns, table.target.name))
-    _check_roles(table)
+    roles = {"group": table.group, "time": table.time, "weight": table.weight}
+    check_roles(sample.path, table.target.name, {role: name for role, name in roles.items() if name is not None})
+    if table.weight is not None:
+        offers.check_weights(sample, table.weight)
     text = _text_column(table, modality)
     if text is None:
         _ignore_useless(table)
@@ -93,16 +100,6 @@ def _found(sample: TableSample, columns: list[Column], wanted: Wanted) -> Wanted
     roles: Node = {role: name for role in ROLES if (name := getattr(wanted, role)) is not None}
     found: Node = {role: named(sample, columns, name, "")[0].name for role, name in roles.items()}
     return replace(wanted, **found)
-
-
-def _check_roles(table: _Table) -> None:
-    for role, name in (("--group", table.group), ("--time", table.time)):
-        if name == table.target.name or (name is not None and role == "--time" and name == table.group):
-            why = f"column '{name}' is the {'target' if name == table.target.name else 'group'} already"
-            raise DataError(table.sample.path, None, why, mend=f"name another {role}")
-    if table.time is not None and table.group is not None:
-        why = f"the latest rows are the test set, so rows of one '{table.group}' may stand on both sides"
-        raise DataError(table.sample.path, None, why, mend="give --time or --group")
 
 
 def _text_column(table: _Table, modality: str | None) -> Column | None:
@@ -123,7 +120,7 @@ def _ignore_useless(table: _Table) -> None:
     """Leave out columns that say nothing of a new row."""
     weight = offers.weight_of(table.features(), table.target.name)
     if weight is not None:
-        table.ignored[weight] = "a row's weight, by its name: training counts every row once"
+        table.ignored[weight] = f"a row's weight, by its name; --weight {weight} trains by it"
     for column in table.features():
         if column.kind in _USELESS:
             table.ignored[column.name] = column.why
@@ -225,6 +222,8 @@ def _say_columns(guess: Guess, table: _Table, inputs: list[Column], text: Column
         guess.note("not used", counted(len(others), "column"), f"{listed(others)}; --modality tabular takes them")
     if table.group:
         guess.note("group", table.group, "several rows a value: they never straddle train, validation and test")
+    if table.weight:
+        guess.note("weight", table.weight, "how much each row counts in the loss; metrics count every row once")
     if table.time:
         guess.note("split", f"by {table.time}", "the latest 20% of the rows are test, the 16% before them validation")
     elif table.split:
@@ -242,7 +241,7 @@ def _say_mixed(guess: Guess, mixed: list[Column]) -> None:
 def _configure(guess: Guess, table: _Table, inputs: list[Column]) -> None:
     """Fill in the reader's, the preprocessor's and the target's arguments."""
     sample, target = table.sample, table.target
-    special = {target.name, table.group, table.split, table.time}
+    special = {target.name, table.group, table.split, table.time, table.weight}
     names = [column.name for column in table.columns if column.name not in special] + list(sample.nested)
     taken = [*names, *RESERVED, *(name for name in special if name)]
     rename = {name: _free(name, taken) for name in names if name in RESERVED}
@@ -253,6 +252,7 @@ def _configure(guess: Guess, table: _Table, inputs: list[Column]) -> None:
         "split_column": table.split,
         "group_column": table.group,
         "time_column": table.time,
+        "weight_column": table.weight,
     }
     if guess.modality == "text":
         read["columns"] = guess.inputs["column"] = rename.get(inputs[0].name, inputs[0].name)

@@ -87,9 +87,8 @@ def _readable(source: Path) -> Path:
 
 
 def _guess(path: Path, wanted: Wanted, test: Path | None) -> Guess:
-    about_columns = [
-        f"--{name}" for name in ("target", "kind", "user", "item", "time", "group") if getattr(wanted, name) is not None
-    ]
+    options = ("target", "kind", "user", "item", "time", "group", "weight")
+    about_columns = [f"--{name}" for name in options if getattr(wanted, name) is not None]
     if path.is_dir():
         if about_columns:
             mend = f"leave out {' and '.join(about_columns)}"
