@@ -97,6 +97,9 @@ def test_drift_and_lost_quality_are_said_everywhere(served: Any, monkeypatch: py
 def test_rows_without_their_input_are_judged_by_their_answers_alone(served: Any) -> None:
     done = watch("digits", traffic=served(300, keep=False))
     assert (done.check.num_hidden, done.check.inputs.enough, done.check.answers.enough) == (300, False, True)
+    page = (done.folder / "report.html").read_text()
+    assert "too few were judged to say whether quality has fallen" in page
+    assert "All is well" not in page
 
 
 def test_no_traffic_is_no_alarm_and_a_page_all_the_same(at_project: Path, traffic: Memory) -> None:

@@ -38,6 +38,11 @@ def verdict(check: Check) -> Verdict:
         return Verdict(sentence[0].upper() + sentence[1:], "Look at it", "bad")
     if not (check.inputs.enough or check.answers.enough or check.quality.enough):
         return Verdict("Too few predictions to say anything.", "Not enough rows", "even")
+    if not check.quality.enough:
+        sentence = (
+            "Nothing has drifted, as far as these rows tell; too few were judged to say whether quality has fallen."
+        )
+        return Verdict(sentence, "No drift", "good")
     return Verdict("Nothing has drifted, and quality has not fallen, as far as these rows tell.", "All is well", "good")
 
 
