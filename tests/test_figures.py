@@ -32,8 +32,7 @@ def rows_of(page: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize(("task", "metric"), HEADLINES.items())
 def test_readme_shows_the_committed_score_of_each_default_task(root: Path, task: str, metric: str) -> None:
-    name = "evaluation" if (root / f"artifacts/{task}/evaluation.json").is_file() else "metrics"  # of older commits
-    metrics = committed(root, f"artifacts/{task}/{name}.json")
+    metrics = committed(root, f"artifacts/{task}/evaluation.json")
     shown = rows_of((root / "README.md").read_text())[task][-1]
     said = metric.replace("ndcg_10", "NDCG@10").replace("auc", "AUC")
     low, high = (metrics[f"{metric}_{end}"] for end in ("low", "high"))
