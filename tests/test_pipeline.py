@@ -23,7 +23,7 @@ INFRASTRUCTURE = {
     "stage", "staleness", "task_check", "tracking", "types",
 }  # fmt: skip
 # Imported by the tasks whose loss names one of its links, and by those whose reader lists a folder.
-SOME_TASKS = ("model/link.py", "source/folder.py")
+SOME_TASKS = ("model/link.py", "source/folder.py", "reader/csv_images.py")
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline"), pytest.mark.timeout(1800)]
 
