@@ -22,7 +22,7 @@ INFRASTRUCTURE = {
     "feedback/settings", "flatten", "hydra_guard", "instantiate", "kind", "lineage", "params", "prepare", "ray_cluster",
     "stage", "staleness", "task_check", "tracking", "types",
 }  # fmt: skip
-# Imported by the tasks whose loss names one of its links, and by those whose reader lists a folder.
+# Imported by tasks whose loss names one of its links, whose reader lists a folder, or whose report shows texts.
 SOME_TASKS = ("model/link.py", "source/folder.py", "reader/csv_images.py")
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline"), pytest.mark.timeout(1800)]
