@@ -77,6 +77,16 @@ def test_without_either_nothing_is_lost_and_the_way_out_is_named(lock: Path) -> 
     assert lock.read_text() == WHOLE[:200]
 
 
+def test_both_sides_of_a_merge_are_left_to_the_person(lock: Path, run_flywheel: Run) -> None:
+    keep(lock.parent)
+    merging = f"{WHOLE}<<<<<<< HEAD\n{ENTRY.format(name='d')}=======\n{ENTRY.format(name='e')}>>>>>>> other\n"
+    lock.write_text(merging)
+    done = run_flywheel("cli", "params")
+    assert done.returncode == 2
+    assert "dvc.lock: holds both sides of a merge; take one side, `git checkout --theirs dvc.lock`" in done.stderr
+    assert lock.read_text() == merging
+
+
 def test_a_file_that_dvc_is_writing_is_left_to_it(lock: Path) -> None:
     keep(lock.parent)
     lock.write_text(WHOLE[:200])
@@ -89,7 +99,7 @@ def test_a_file_that_dvc_is_writing_is_left_to_it(lock: Path) -> None:
 def test_a_second_repro_is_told_of_the_first_and_what_to_do(lock: Path, run_flywheel: Run) -> None:
     (lock.parent / ".dvc/tmp").mkdir(exist_ok=True)
     rwlock = lock.parent / ".dvc/tmp/rwlock"
-    holder = {"pid": os.getpid(), "cmd": "/x/.venv/bin/dvc repro -s train@digits"}
+    holder = {"pid": os.getpid(), "cmd": "/x/a project/.venv/bin/dvc repro -s train@digits"}
     rwlock.write_text(json.dumps({"write": {"/x/data": holder}, "read": {}}))
     done = run_flywheel("cli", "params")
     assert done.returncode == 2

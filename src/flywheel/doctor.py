@@ -132,10 +132,9 @@ def _registry() -> Iterator[Finding]:
     """DVC takes a registered task for done, also where its store is gone, or another one has the model."""
     client = prepare()
     folders = [file.parent for file in sorted((project_root() / "artifacts").glob("*/registered.json"))]
-    names = [folder.name for folder in folders]
     lost = [folder.name for folder in folders if not client.search_model_versions(_registered(folder))]
     mend = how_to_register(*lost) if lost else ""
-    said = f"not there: {', '.join(lost)}" if lost else f"{len(names)} task(s) registered"
+    said = f"not there: {', '.join(lost)}" if lost else f"{len(folders)} task(s) of this pipeline registered"
     yield Finding("warn" if lost else "ok", "registry", said, mend)
 
 

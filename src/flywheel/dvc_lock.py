@@ -13,6 +13,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,15 +30,17 @@ log = logging.getLogger("flywheel")
 NAME = "dvc.lock"
 RWLOCK = ".dvc/tmp/rwlock"
 HINT = "run `flywheel params`, which puts the last whole one back"
+CONFLICT = b"<<<<<<< "  # git's mark, at the beginning of a line
 
 
 def read(root: Path) -> dict[str, Any]:
     """What `dvc.lock` holds; empty where there is none.
 
     Raises:
-        ConfigError: It is no YAML, because a kill has left half of it.
+        ConfigError: It is no YAML, because a kill has left half of it or a merge both sides.
     """
     file = root / NAME
+    _refuse_conflict(file)
     try:
         found = load_yaml(file.read_bytes())
     except FileNotFoundError:
@@ -94,8 +97,9 @@ def keep_or_restore(root: Path) -> None:
     `.flywheel/dvc.lock.damaged`.
 
     Raises:
-        ConfigError: It is damaged and there is no whole one, or DVC is at work on it.
+        ConfigError: It is damaged and there is no whole one, DVC is at work on it, or a merge has left both sides.
     """
+    _refuse_conflict(root / NAME)
     if _is_half(root / RWLOCK):
         with _dvc_shut_out(root, RWLOCK):
             if _is_half(root / RWLOCK):
@@ -123,9 +127,21 @@ def refuse_while_dvc_works(root: Path) -> None:
     holders = [*held.get("write", {}).values(), *(one for some in held.get("read", {}).values() for one in some)]
     for pid, command in sorted({(int(one["pid"]), str(one["cmd"])) for one in holders}):
         if is_alive(pid):
-            words = " ".join([Path(command.split()[0]).name, *command.split()[1:]])
+            words = _without_folder(command)
             what = f"process {pid} is at work in this project: {words}"
             raise ConfigError(what, where="DVC", mend=f"wait until it has ended, or end it: kill {pid}")
+
+
+def _without_folder(command: str) -> str:
+    """A process's command as it was typed, whose program DVC knows by its whole path (which may hold spaces)."""
+    return re.sub(r"^/.*/(?=dvc( |$)|python[\d.]*( |$))", "", command)
+
+
+def _refuse_conflict(file: Path) -> None:
+    """Refuse what a merge has left to decide: the last whole file would silently drop the other side's stages."""
+    if any(line.startswith(CONFLICT) for line in (_bytes(file) or b"").splitlines()):
+        mend = f"take one side, `git checkout --theirs {NAME}` (or --ours), and `dvc repro`"
+        raise ConfigError("holds both sides of a merge", where=NAME, mend=mend)
 
 
 def _restore(root: Path) -> None:
