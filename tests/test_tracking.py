@@ -1,9 +1,11 @@
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -194,3 +196,26 @@ def test_processes_that_open_a_fresh_store_at_once_do_not_break_it(project: Path
     assert [process.returncode for process in processes] == [0] * 4, errors
     client = prepare()
     assert len(client.search_runs([experiment_id(client, "t")])) == 4
+
+
+def test_ctrl_c_waits_until_what_is_written_is_in_the_store(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = start_run("digits", name="one", resume_key="k", resume=False, tags={})
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    log_batch = run.client.log_batch
+
+    def interrupted(*words: Any, **named: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        log_batch(*words, **named)
+
+    monkeypatch.setattr(run.client, "log_batch", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run.log_metrics({"validation/loss": 0.5}, step=1)
+        assert run.logged_epochs() == {1}
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+        monkeypatch.setattr(run.client, "set_terminated", lambda *_, **__: [os.kill(os.getpid(), 2) for _ in "ab"])
+        with pytest.raises(KeyboardInterrupt):  # the second is not held
+            run.end()
+    finally:
+        signal.signal(signal.SIGINT, before)

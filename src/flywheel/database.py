@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from urllib.parse import quote, unquote
 
 from flywheel.errors import ConfigError
@@ -18,6 +21,34 @@ _QUERY = re.compile(r"([?&])((?:\w*password|passwd|pwd)=)[^&\s'\"]*", re.IGNOREC
 _SQLITE = re.compile(r"^sqlite(?:\+\w+)?:///([^?]*)")
 _LOCK = 6_070_221_503_971_125  # any number, the same on all machines
 _WAIT_MS = 600_000
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Hold Ctrl+C back until the block has ended; a second one is not held.
+
+    In the middle of a transaction it would leave the database locked, and then nothing can be recorded of what was
+    interrupted. Does nothing outside the main thread, or where something else listens to the signal.
+    """
+    usual = signal.default_int_handler
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not usual:
+        yield
+        return
+    came = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        if came:
+            usual(number, frame)
+        came = True
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+        if came:
+            raise KeyboardInterrupt
 
 
 def with_driver(url: str) -> str:

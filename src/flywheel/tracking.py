@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel import experiment
-from flywheel.database import first_line, is_database, masked, one_at_a_time, sqlite_file, sqlite_url, with_driver
+from flywheel.database import (
+    first_line,
+    interrupts_held,
+    is_database,
+    masked,
+    one_at_a_time,
+    sqlite_file,
+    sqlite_url,
+    with_driver,
+)
 from flywheel.errors import ConfigError, StoreError
 from flywheel.flatten import as_text, flatten
 from flywheel.params import home_root, state_dir
@@ -182,6 +191,8 @@ def open_run(task: str, model_sha256: str, client: MlflowClient | None = None) -
 class TrackedRun:
     """One run that is being written: parameters once, metrics once an epoch, tags, files, an end.
 
+    Ctrl+C waits until what is being written is in the store.
+
     Args:
         client: Of the store.
         run_id: An existing run.
@@ -191,6 +202,12 @@ class TrackedRun:
         self.client = client
         self.run_id = run_id
 
+    @interrupts_held()
+    def logged_epochs(self) -> set[int]:
+        """The epochs whose validation loss is in the store."""
+        return {metric.step for metric in self.client.get_metric_history(self.run_id, "validation/loss")}
+
+    @interrupts_held()
     def log_settings(self, settings: Mapping[str, Any]) -> None:
         """Log nested settings as parameters with dotted names."""
         from mlflow.entities import Param
@@ -199,6 +216,7 @@ class TrackedRun:
         for start in range(0, len(flat), _BATCH):
             self.client.log_batch(self.run_id, params=flat[start : start + _BATCH])
 
+    @interrupts_held()
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log many metrics in one request (a request costs as much for one as for many)."""
         from mlflow.entities import Metric
@@ -206,26 +224,31 @@ class TrackedRun:
         now = int(time.time() * 1000)
         self.client.log_batch(self.run_id, metrics=[Metric(k, float(v), now, step) for k, v in metrics.items()])
 
+    @interrupts_held()
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Set many tags in one request."""
         from mlflow.entities import RunTag
 
         self.client.log_batch(self.run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
 
+    @interrupts_held()
     def log_text(self, text: str, name: str) -> None:
         """Store a text as a file of the run."""
         self.client.log_text(self.run_id, text, name)
 
+    @interrupts_held()
     def log_files(self, folder: Path, name: str) -> None:
         """Store a folder's files under `name` in the run."""
         self.client.log_artifacts(self.run_id, str(folder), name)
 
+    @interrupts_held()
     def log_files_named(self, folder: Path, names: tuple[str, ...]) -> None:
         """Store those of a folder's files that exist, at the top of the run."""
         for name in names:
             if (folder / name).is_file():
                 self.client.log_artifact(self.run_id, str(folder / name))
 
+    @interrupts_held()
     def log_data(self, name: str, digest: str, source: Mapping[str, Any], context: str) -> None:
         """Record a data set as an input of the run, with its hash and where it came from."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -254,6 +277,7 @@ class TrackedRun:
         finally:
             monitor.finish()
 
+    @interrupts_held()
     def end(self, status: str = "FINISHED") -> None:
         """Close the run as FINISHED, FAILED or KILLED."""
         self.client.set_terminated(self.run_id, status=status)

@@ -171,8 +171,7 @@ class _epoch_logger:  # noqa: N801 - used as a function that remembers what it h
     def __call__(self, row: Row) -> None:
         epoch = int(row["epoch"])
         if self._logged is None:
-            history = self._run.client.get_metric_history(self._run.run_id, "validation/loss")
-            self._logged = {metric.step for metric in history}
+            self._logged = self._run.logged_epochs()
         if epoch not in self._logged:
             self._run.log_metrics({k: v for k, v in row.items() if k not in ("epoch", "step")}, step=epoch)
             self._logged.add(epoch)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flywheel.database import interrupts_held
 from flywheel.errors import FlywheelError, StoreError
 from flywheel.sweep import folder as places
 from flywheel.sweep.slots import claim_gpu
@@ -54,7 +55,7 @@ class TrialJob:
         places.write_curve(self.place, self.curve)
         if self.noted["pruner"]["name"] == "none" or not math.isfinite(metric):
             return False
-        with studies_must_work(self.noted["storage"]), warnings.catch_warnings():
+        with studies_must_work(self.noted["storage"]), interrupts_held(), warnings.catch_warnings():
             # A resumed training may tell an epoch again: the first time counts.
             warnings.filterwarnings("ignore", message=".*reported value is ignored.*")
             trial = self._optuna_trial()

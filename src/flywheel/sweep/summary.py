@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from flywheel.database import first_line
 from flywheel.errors import StoreError
 from flywheel.params import project_root
 from flywheel.stage import whole_file
@@ -103,9 +104,10 @@ def parent_of(folder: Path) -> str | None:
 @contextlib.contextmanager
 def closing_parent(folder: Path, plan: Plan) -> Iterator[Closing]:
     """End the parent run with the table and the pictures, also where the sweep is interrupted or breaks."""
-    from flywheel.tracking import store_must_work
+    from flywheel.tracking import store_errors, store_must_work
 
     closing = Closing()
+    unrecorded: tuple[type[Exception], ...] = (StoreError, *store_errors())
     try:
         yield closing
     except StoreError:  # what cannot be told now is told when the sweep goes on
@@ -113,7 +115,10 @@ def closing_parent(folder: Path, plan: Plan) -> Iterator[Closing]:
         raise
     except BaseException as error:  # Ctrl+C too: the run is ended and told whatever stops the sweep
         status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-        close_parent(folder, plan, closing, status)
+        try:
+            close_parent(folder, plan, closing, status)
+        except unrecorded as second:  # what stopped the sweep must be seen
+            log.warning("the end of the sweep could not be recorded in MLflow: %s", first_line(second))
         raise
     with store_must_work():
         close_parent(folder, plan, closing)
