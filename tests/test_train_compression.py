@@ -23,11 +23,12 @@ PARENT = f"trainer.parent={TEACHER}"
 
 @pytest.fixture
 def trained(project: Path, processed: Path, run_flywheel: Callable[..., subprocess.CompletedProcess[str]]):
-    """Train the task `digits` with these overrides."""
+    """Train the task `digits` with these overrides, and with a method of pruning that is edited into params.yaml."""
     from flywheel.compose import compose_task
 
-    def train(*overrides: str) -> subprocess.CompletedProcess[str]:
+    def train(*overrides: str, by_hand: str | None = None) -> subprocess.CompletedProcess[str]:
         task = compose_task(project, ["task=digits", "trainer.max_epochs=3", *overrides])
+        task["trainer"]["prune"]["method"] = by_hand or task["trainer"]["prune"]["method"]
         (project / "params.yaml").write_text(yaml.safe_dump({"tasks": {"digits": task}}))
         return run_flywheel("train", "--task", "digits", DVC_EXP_NAME="quiet")
 
@@ -74,6 +75,6 @@ def test_a_parent_that_is_not_there_or_does_not_fit_is_one_line(trained) -> None
     assert done.stderr.splitlines()[-1].startswith(
         "flywheel: error: trainer.parent: no trained model in artifacts/teacher"
     )
-    done = trained("trainer.prune.method=structure")
+    done = trained(by_hand="structure")
     assert done.returncode == 2
     assert "trainer.prune.method: 'structure' is not known; did you mean 'structured'" in done.stderr
