@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check "$(TORCH)"
 	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	@git rev-parse --git-dir >/dev/null 2>&1 || .venv/bin/dvc config --local core.no_scm true
-	@$(PY) -c 'from flywheel.tracking import prepare; prepare()'
+	@$(PY) -c 'from flywheel.project.tracking import prepare; prepare()'
 	@touch $(READY)
 
 params: $(READY) ## Compose params.yaml from conf/

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from bench.record import Table
-from flywheel.config import TaskConfig
+from flywheel.project.config import TaskConfig
 
 ROOT = Path(__file__).parent.parent
 TASKS = ("fashion", "tweets", "spoken_digits", "breast_cancer", "movielens")
@@ -95,10 +95,10 @@ def student_of(teacher: str, name: str, folder: Path) -> Path:
 
 def composed(name: str, *overrides: str) -> TaskConfig:
     """A task's settings, with overrides of `conf/config.yaml`."""
-    from flywheel.compose import compose_params
-    from flywheel.params import task_from
+    from flywheel.project.compose import compose_params
+    from flywheel.project.params import task_from
 
-    return task_from(yaml.safe_load(compose_params(ROOT, overrides, check=False))["tasks"][name], f"tasks.{name}")
+    return task_from(yaml.safe_load(compose_params(ROOT, overrides))["tasks"][name], f"tasks.{name}")
 
 
 def row(task: str, name: str, parity: Any, latency: Any) -> list[str]:

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from bench.record import Table
-from flywheel.instantiate import build
-from flywheel.kind import READER
 from flywheel.monitor import making
 from flywheel.monitor.distribution import Distribution, distribution_of
 from flywheel.monitor.drift import compare
 from flywheel.monitor.settings import load_settings
 from flywheel.monitor.trait.base import Traits, answer_traits, concatenated, row_traits
-from flywheel.params import load_task
+from flywheel.project.instantiate import build
+from flywheel.project.kind import READER
+from flywheel.project.params import load_task
 from flywheel.registry.predictor import Predictor
 
 TASKS = ("fashion", "tweets", "spoken_digits", "breast_cancer", "movielens")

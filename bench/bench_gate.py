@@ -14,9 +14,9 @@ from statistics import NormalDist, mean
 import numpy as np
 
 from bench.record import Table
-from flywheel.config import RegisterConfig
 from flywheel.init_task.guess import CLASS
 from flywheel.init_task.recipe import margin
+from flywheel.project.config import RegisterConfig
 from flywheel.registry.decision import Candidate, Champion
 from flywheel.registry.gate import NUM_DRAWS, SEED, decide
 from flywheel.report.base import Measured

@@ -31,10 +31,10 @@ BY_HAND = """
 import time
 from pathlib import Path
 import optuna
-from flywheel.compose import compose_task
-from flywheel.params import project_root, task_from
+from flywheel.project.compose import compose_task
+from flywheel.project.params import project_root, task_from
 from flywheel.prepare import processed_for
-from flywheel.stage import set_up_process
+from flywheel.project.stage import set_up_process
 from flywheel.train import train
 import flywheel.learner.fit
 
@@ -68,7 +68,7 @@ def make_project(folder: Path) -> dict[str, str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
     environment = kept | {"PYTHONPATH": str(folder / "src")}
     for words in (
-        ["-c", "from flywheel.tracking import prepare; prepare()"],
+        ["-c", "from flywheel.project.tracking import prepare; prepare()"],
         ["-m", "flywheel.train", *SETTINGS, "trainer.max_epochs=1"],
     ):
         subprocess.run([sys.executable, *words], cwd=folder, env=environment, check=True, capture_output=True)

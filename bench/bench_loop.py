@@ -23,10 +23,10 @@ import numpy as np
 
 from bench.closed_loop import Closed, Row, Traffic, close_the_loop
 from bench.record import Table
-from flywheel.instantiate import build
-from flywheel.kind import READER
 from flywheel.monitor import making
-from flywheel.params import load_task
+from flywheel.project.instantiate import build
+from flywheel.project.kind import READER
+from flywheel.project.params import load_task
 
 ROOT = Path(__file__).parent.parent
 TASKS = ("fashion", "tweets")

@@ -105,7 +105,7 @@ def add_modality(table: Table, name: str, folder: Path, repeats: int) -> None:
 
 def composed(modality: Modality) -> dict[str, object]:
     """The task as conf/ has it: composed here, since Hydra is no part of a stage."""
-    from flywheel.compose import compose_task
+    from flywheel.project.compose import compose_task
 
     return compose_task(ROOT, [f"task={modality.task}", *modality.overrides])
 
@@ -125,8 +125,8 @@ def child(name: str, which: str, folder: str) -> None:
     started = time.process_time()
     raw, out = Path(folder) / "raw", Path(folder) / "out"
     if which == "flywheel":
-        from flywheel.params import task_from
         from flywheel.preprocessor.pipeline import preprocess
+        from flywheel.project.params import task_from
 
         preprocess(task_from(json.loads((Path(folder) / "task.json").read_text()), ""), raw, raw / "none", out)
     else:

@@ -74,8 +74,8 @@ def run(engine: str, folder: Path) -> dict[str, float]:
 
 def child(engine: str, folder: str) -> None:
     """Preprocess here, and print the seconds."""
-    from flywheel.params import task_from
     from flywheel.preprocessor import pipeline, ray_cluster
+    from flywheel.project.params import task_from
 
     started = time.perf_counter()
     start = 0.0

@@ -102,14 +102,14 @@ def score(words: list[str], model: Path, *, with_baseline: bool) -> tuple[dict[s
     """Score a model folder, and where asked the report's baselines, on its task's test set, as evaluate does."""
     from dataclasses import replace
 
-    from flywheel.compose import compose_task
     from flywheel.evaluate import predict
-    from flywheel.instantiate import build
-    from flywheel.kind import REPORT
     from flywheel.model.network import load_network
-    from flywheel.params import task_from
     from flywheel.prepare import processed_for
     from flywheel.preprocessor.task import load_preprocessor
+    from flywheel.project.compose import compose_task
+    from flywheel.project.instantiate import build
+    from flywheel.project.kind import REPORT
+    from flywheel.project.params import task_from
     from flywheel.report.evidence import gather
     from flywheel.report.examples import Examples
 

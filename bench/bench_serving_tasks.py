@@ -21,9 +21,9 @@ import psutil
 
 from bench.bench_serving import CLIENTS, TITLES, measure, megabytes, serving, wait_for
 from bench.record import FOLDER, Table
+from flywheel.project.tracking import open_to_read
 from flywheel.serving.champions import Champions
 from flywheel.serving.served import EXAMPLE, Champion
-from flywheel.tracking import open_to_read
 
 TASKS = ("fashion", "tweets", "spoken_digits", "breast_cancer", "movielens")
 SERVERS = {"mlflow": "mlflow", "task_torch": "torch", "task_onnx": "onnx", "flywheel": "flywheel"}

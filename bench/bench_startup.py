@@ -14,7 +14,10 @@ import time
 from bench.record import Table
 
 REPEATS = 3
-LOAD = "import flywheel.params as p; p.load_task('mnist5k'); import flywheel.staleness as s; s.warn_if_stale(); "
+LOAD = (
+    "import flywheel.project.params as p; p.load_task('mnist5k'); "
+    "import flywheel.project.staleness as s; s.warn_if_stale(); "
+)
 PROGRAMS = {
     "download": (LOAD + "import flywheel.download, flywheel.source.fetch", "pass"),
     "preprocess": (LOAD + "import flywheel.preprocess, flywheel.preprocessor.pipeline", "import pandas"),

@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from bench.record import Table
-from flywheel.config import LossConfig, TrainerConfig
 from flywheel.learner.augmentation.none import NoAugmentation
 from flywheel.learner.data import Blocks, Part
 from flywheel.learner.machine import resolve
@@ -26,6 +25,7 @@ from flywheel.learner.module import Learner
 from flywheel.learner.settings import quiet
 from flywheel.model.mlp import MLP
 from flywheel.model.network import Network
+from flywheel.project.config import LossConfig, TrainerConfig
 
 ROWS, REPEATS, WARM_UP_STEPS = 24_000, 7, 30
 MEAN, STD = 72.9, 90.0

@@ -120,7 +120,7 @@ def task_torch(folder: Path) -> FastAPI:
 
 def with_flywheel(folder: Path, port: int) -> None:
     """Ours, without the registry: one worker, nothing recorded."""
-    from flywheel.digest import sha256_of
+    from flywheel.project.digest import sha256_of
     from flywheel.serve import WORKER
     from flywheel.serving.served import Champion
     from flywheel.serving.settings import ServingSettings

@@ -28,7 +28,7 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh sqlite store, made once: making one takes seconds."""
     folder = tmp_path_factory.mktemp("mlflow")
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "DVC_ROOT": str(folder)}
-    program = "from flywheel.tracking import prepare; prepare()"
+    program = "from flywheel.project.tracking import prepare; prepare()"
     subprocess.run([sys.executable, "-c", program], check=True, env=environment, capture_output=True)
     return folder / "mlflow.db"
 
@@ -111,8 +111,8 @@ class Digits:
 
     def __init__(self, folder: Path) -> None:
         from flywheel.export import export
-        from flywheel.params import load_task
         from flywheel.preprocessor.pipeline import preprocess
+        from flywheel.project.params import load_task
 
         self.folder = folder
         self.task = load_task("digits", folder / "params.yaml")
@@ -172,12 +172,12 @@ class Digits:
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Digits:
     """The models of `Digits.MODELS`."""
-    from flywheel.compose import compose_params
+    from flywheel.project.compose import compose_params
 
     folder = tmp_path_factory.mktemp("digits")
     shutil.copytree(ROOT / "conf", folder / "conf")
     (folder / "conf/config.yaml").write_text("defaults:\n  - task@tasks.digits: digits\n  - _self_\n")
-    (folder / "params.yaml").write_text(compose_params(folder, check=False))
+    (folder / "params.yaml").write_text(compose_params(folder))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         return Digits(folder)
@@ -190,9 +190,9 @@ def with_tasks(project: Path) -> Callable[..., None]:
     def write(*names: str) -> None:
         lines = "".join(f"  - task@tasks.{name}: {name}\n" for name in names)
         (project / "conf/config.yaml").write_text(f"defaults:\n{lines}  - _self_\n")
-        from flywheel.compose import compose_params
+        from flywheel.project.compose import compose_params
 
-        (project / "params.yaml").write_text(compose_params(project, check=False))
+        (project / "params.yaml").write_text(compose_params(project))
 
     return write
 

@@ -13,13 +13,13 @@ import pytest
 import yaml
 
 from flywheel.adopt import adopt, next_lines
-from flywheel.compose import compose_task
-from flywheel.errors import ConfigError
-from flywheel.params import task_from
+from flywheel.project.compose import compose_task
+from flywheel.project.errors import ConfigError
+from flywheel.project.params import task_from
+from flywheel.project.tracking import TrackedRun, prepare, start_run
 from flywheel.sweep.folder import Plan
 from flywheel.sweep.summary import open_parent
 from flywheel.task_file import with_choice, with_value, without
-from flywheel.tracking import TrackedRun, prepare, start_run
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 MODEL = "e" * 64
@@ -314,7 +314,7 @@ def test_if_params_cannot_be_composed_the_file_comes_back(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
-        patch.setattr("flywheel.compose._remember", full)  # the very last step: params.yaml is written by then
+        patch.setattr("flywheel.project.compose._remember", full)  # the very last step: params.yaml is written by then
         adopt(run)
     untouched()
     Path("conf/task/fashion.yaml").write_text("# @package _global_\nnope: task\n")
@@ -511,7 +511,7 @@ def test_the_pipeline_trains_the_very_weights_of_the_adopted_run(
     for verb in ("download", "preprocess", "train"):
         stage = run_flywheel(verb, "--task", "digits")
         assert stage.returncode == 0, stage.stderr
-    from flywheel.digest import sha256_of
+    from flywheel.project.digest import sha256_of
 
     wanted = json.loads(result.read_text())["model_sha256"]
     assert sha256_of(project / "artifacts/digits/model/model.safetensors") == wanted

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from flywheel.application import main
-from flywheel.compose import compose_command_line, compose_params
-from flywheel.errors import ConfigError
-from flywheel.tracking import prepare
+from flywheel.learner.task_check import check_task
+from flywheel.project.compose import compose_params
+from flywheel.project.errors import ConfigError
+from flywheel.project.tracking import prepare
+from flywheel.sweep.command_line import compose_command_line
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ("task=digits", "trainer.max_epochs=1")
@@ -74,7 +76,7 @@ def test_what_is_typed_is_checked_before_data_are_fetched(
 def test_a_model_whose_settings_the_task_s_file_sets_names_the_file_and_the_words(root: Path, prefix: str) -> None:
     with pytest.raises(ConfigError) as error:
         if prefix:
-            compose_params(root, ["model@tasks.breast_cancer.model=linear"])
+            compose_params(root, ["model@tasks.breast_cancer.model=linear"], check=check_task)
         else:
             compose_command_line(["task=breast_cancer", "model=linear"]).check_targets()
     said = str(error.value)
@@ -82,7 +84,7 @@ def test_a_model_whose_settings_the_task_s_file_sets_names_the_file_and_the_word
     words = re.findall(r"'(~[^']+)'", said)
     assert words == [f"~{prefix}model.net.hidden", f"~{prefix}model.net.dropout"]
     if prefix:
-        compose_params(root, ["model@tasks.breast_cancer.model=linear", *words])
+        compose_params(root, ["model@tasks.breast_cancer.model=linear", *words], check=check_task)
     else:
         compose_command_line(["task=breast_cancer", "model=linear", *words]).check_targets()
 

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import torch
 
-from flywheel.errors import FlywheelError
 from flywheel.model.network import build_network, load_network, save_network
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.image import ImagePreprocessor
@@ -23,6 +22,7 @@ from flywheel.preprocessor.task import TaskPreprocessor, load_preprocessor
 from flywheel.preprocessor.text import TextPreprocessor
 from flywheel.preprocessor.tokeniser.bpe import BpeTokeniser
 from flywheel.preprocessor.tokeniser.word import WordTokeniser
+from flywheel.project.errors import FlywheelError
 
 RUNS = {"_target_": "os.system", "command": "touch pwned"}
 VALUES: tuple[Any, ...] = (None, True, -1, 2**62, 0.5, "", "meta.nothing", "os.system", [], {}, [RUNS], RUNS)

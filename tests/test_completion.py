@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from flywheel import __version__
 from flywheel.cli import app
 from flywheel.completion import script
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

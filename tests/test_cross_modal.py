@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from flywheel.compose import compose_task
-from flywheel.config import ReaderConfig, TaskConfig
 from flywheel.model.network import build_network, load_network, save_network
-from flywheel.params import task_from
 from flywheel.preprocessor.pipeline import preprocess
+from flywheel.project.compose import compose_task
+from flywheel.project.config import ReaderConfig, TaskConfig
+from flywheel.project.params import task_from
 from flywheel.registry.onnx_export import export_onnx
 from flywheel.registry.predictor import Predictor
 

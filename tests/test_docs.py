@@ -278,7 +278,7 @@ def test_commands_of_flywheel_named_in_a_page_exist(page: Path) -> None:
 
 @all_names
 def test_configuration_keys_named_in_a_page_exist(page: Path) -> None:
-    from flywheel.compose import compose_task
+    from flywheel.project.compose import compose_task
 
     tasks = [compose_task(ROOT, [f"task={name}"]) for name in ("fashion", "tweets", "breast_cancer", "fashion_student")]
     tasks += [{"sweep": yaml.safe_load((ROOT / "conf/train.yaml").read_text())["sweep"]}]

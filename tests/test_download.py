@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from flywheel.instantiate import build
-from flywheel.kind import READER
-from flywheel.params import load_params, load_task
+from flywheel.project.instantiate import build
+from flywheel.project.kind import READER
+from flywheel.project.params import load_params, load_task
 from flywheel.source.check import check_download
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -98,7 +98,7 @@ def test_what_comes_out_of_the_store_keeps_its_origin(digits: Path, run_flywheel
 def test_nothing_heavy_is_imported(digits: Path, run_flywheel: Run) -> None:
     run_flywheel("download", "--task", "digits")  # composes conf/ once, to know its hash
     program = (
-        "import sys; from flywheel.download import download; from flywheel.stage import run_stage\n"
+        "import sys; from flywheel.download import download; from flywheel.project.stage import run_stage\n"
         "code = run_stage('download', download, ['--task', 'digits']); print(*sys.modules); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

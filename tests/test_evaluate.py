@@ -13,9 +13,9 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, log_loss
 
-from flywheel import tracking
 from flywheel.evaluate import main
 from flywheel.model.network import Network, build_network, save_network
+from flywheel.project import tracking
 from flywheel.report.classification import ClassificationReport
 
 PICTURES = {"baselines", "confusion", "per_class", "mistakes", "reliability", "roc", "pr", "learning"}

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from flywheel.config import VariantConfig
-from flywheel.digest import sha256_of
-from flywheel.errors import ConfigError, DataError, ModelError
 from flywheel.export import export
+from flywheel.project.config import VariantConfig
+from flywheel.project.digest import sha256_of
+from flywheel.project.errors import ConfigError, DataError, ModelError
 
 EXPORT = Path("artifacts/digits/export")
 

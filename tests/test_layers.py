@@ -72,7 +72,7 @@ def loaded_after(program: str) -> set[str]:
         ("import flywheel.download, flywheel.source.fetch", set()),
         ("import flywheel.preprocess, flywheel.preprocessor.pipeline, flywheel.reader.idx", set()),
         ("import flywheel.init_task.verb, flywheel.init_task.table, flywheel.init_task.folder", set()),
-        ("import flywheel.params, flywheel.tracking, flywheel.stage", set()),
+        ("import flywheel.project.params, flywheel.project.tracking, flywheel.project.stage", set()),
         ("import flywheel.model.mlp, flywheel.model.network", {"torch"}),
         ("import flywheel.evaluate, flywheel.export, flywheel.register, flywheel.predict, flywheel.serve", set()),
     ],

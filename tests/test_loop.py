@@ -17,8 +17,8 @@ import pytest
 from tests.monitor.conftest import NOW, Memory
 
 from flywheel import loop
-from flywheel.dvc_lock import keep
-from flywheel.errors import FlywheelError
+from flywheel.project.dvc_lock import keep
+from flywheel.project.errors import FlywheelError
 from flywheel.registry import aliases, versions
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
@@ -28,7 +28,7 @@ import shutil, sys
 from pathlib import Path
 shutil.rmtree("artifacts/digits"); shutil.copytree(sys.argv[1], "artifacts/digits")
 from dataclasses import replace
-from flywheel.params import load_task
+from flywheel.project.params import load_task
 from flywheel.register import register
 task = load_task("digits")
 register(replace(task, register=replace(task.register, margin=float(sys.argv[2]))))
@@ -82,7 +82,7 @@ def states(task: str = "digits") -> list[tuple[str, str, str]]:
 
 
 def champion() -> int:
-    from flywheel.tracking import prepare
+    from flywheel.project.tracking import prepare
 
     found = versions.by_alias(prepare(), "digits", "champion")
     assert found is not None
@@ -139,7 +139,7 @@ def test_a_retraining_is_promoted_cools_down_and_is_taken_back_where_it_is_worse
 
 
 def _client() -> Any:
-    from flywheel.tracking import prepare
+    from flywheel.project.tracking import prepare
 
     return prepare()
 

@@ -1,78 +1,143 @@
+"""After an edit of `conf/`, DVC itself knows that `params.yaml` is not yet what it composes to."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
-from flywheel.errors import ConfigError
-from flywheel.params import home_root, load_params, load_task, project_root, task_from
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_finds_the_project_from_a_folder_inside(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(project / "conf" / "task")
-    assert project_root() == project
+def edit_conf(project: Path) -> None:
+    file = project / "conf/task/digits.yaml"
+    file.write_text(file.read_text() + "optimizer:\n  lr: 5e-3\n")
 
 
-def test_outside_a_project_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="not inside a Flywheel project"):
-        project_root()
-
-
-def test_in_an_experiment_copy_home_is_the_main_checkout(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_stage_refuses_a_stale_params_yaml(
+    project: Path, with_tasks: Callable[..., None], run_flywheel: Run
 ) -> None:
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    assert home_root() == tmp_path
-    assert project_root() == project
+    with_tasks("digits")
+    assert run_flywheel("params").returncode == 0
+    edit_conf(project)
+    done = run_flywheel("params")
+    assert done.returncode == 2
+    assert "params.yaml: differs from what conf/ composes to; run `flywheel params`" in done.stderr
+    (project / "conf/task/digits.yaml").write_text("defaults: [\n")
+    done = run_flywheel("params")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 
-def test_settings_are_typed(project: Path) -> None:
-    task = load_task("fashion")
-    assert task.trainer.max_epochs == 5
-    assert task.data.download.sources[1].uri.startswith("apt:dataset-fashion-mnist")
-    assert task.register.margin == 0.01
+def test_its_output_never_changes_so_that_no_other_stage_runs_again(
+    project: Path, with_tasks: Callable[..., None], run_flywheel: Run
+) -> None:
+    with_tasks("digits")
+    run_flywheel("params")
+    before = (project / "data/params.checked").read_bytes()
+    edit_conf(project)
+    assert run_flywheel("cli", "params").returncode == 0
+    assert run_flywheel("params").returncode == 0
+    assert (project / "data/params.checked").read_bytes() == before
 
 
-def test_unknown_task_names_the_nearest(project: Path) -> None:
-    with pytest.raises(ConfigError, match="no task 'fashon'; did you mean 'fashion'"):
-        load_task("fashon")
+def test_an_experiment_has_composed_params_yaml_itself_and_lacks_folders_that_git_does_not_know(
+    project: Path, with_tasks: Callable[..., None], run_flywheel: Run
+) -> None:
+    with_tasks("digits")
+    edit_conf(project)
+    assert run_flywheel("params", DVC_EXP_NAME="x").returncode == 0
+    assert (project / "data/feedback/digits").is_dir()
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"trainer": {"max_epoch": 1}}, "tasks.fashion.trainer: unknown key 'max_epoch'; did you mean 'max_epochs'"),
-        ({"trainer": {"batch_size": "big"}}, "tasks.fashion.trainer.batch_size: 'big' is not a whole number"),
-        ({"trainer": {"batch_size": True}}, "True is not a whole number"),
-        ({"trainer": {"compile": 1}}, "1 is not true or false"),
-        ({"register": {"margin": "wide"}}, "'wide' is not a number"),
-        ({"model": None}, "tasks.fashion.model: None is not a mapping"),
-        ({"register": {}}, "missing key metric"),
-    ],
-)
-def test_wrong_values_are_one_line_with_the_key(project: Path, change: dict[str, object], said: str) -> None:
-    raw = load_params()["tasks"]["fashion"]
-    with pytest.raises(ConfigError) as error:
-        task_from({**raw, **change}, "tasks.fashion")
-    assert said in str(error.value)
+def test_an_experiment_with_settings_that_cannot_be_meant_stops_before_the_old_model_is_gone(
+    project: Path, with_tasks: Callable[..., None], run_flywheel: Run
+) -> None:
+    with_tasks("digits")
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("hidden:", "hiden:"))
+    done = run_flywheel("params", DVC_EXP_NAME="x")
+    assert done.returncode == 2
+    assert "tasks.digits.model.net: unknown key 'hiden'; did you mean 'hidden'?" in done.stderr
 
 
-@pytest.mark.parametrize("text", ["", "tasks: [", "seed: 1\n"])
-def test_damaged_params_are_one_line(project: Path, text: str) -> None:
-    (project / "params.yaml").write_text(text)
-    with pytest.raises(ConfigError) as error:
-        load_params()
-    assert "make params" in str(error.value)
-    assert "\n" not in str(error.value)
+def test_an_experiment_s_copy_that_lacks_local_data_names_the_two_commands(
+    project: Path, with_tasks: Callable[..., None], run_flywheel: Run, tmp_path: Path
+) -> None:
+    with_tasks("digits")
+    params = project / "params.yaml"
+    watched = yaml.safe_load(params.read_text())["tasks"]["digits"]["data"]["watch"]
+    params.write_text(params.read_text().replace(f"watch: {watched}", "watch: data/my own.csv"))
+    main = tmp_path / "main"
+    (main / "data").mkdir(parents=True)
+    (main / "data/my own.csv").touch()
+    done = run_flywheel("params", DVC_EXP_NAME="x", DVC_ROOT=str(main))
+    assert done.returncode == 0  # other tasks do not need it
+    assert "`dvc add 'data/my own.csv'` and `git add conf data`" in done.stderr
+    (project / "data/my own.csv").touch()
+    assert "own.csv" not in run_flywheel("params", DVC_EXP_NAME="x", DVC_ROOT=str(main)).stderr
 
 
-def test_missing_params_say_how_to_make_them(project: Path) -> None:
-    (project / "params.yaml").unlink()
-    with pytest.raises(ConfigError, match="run `make params`"):
-        load_params()
+def test_every_first_stage_follows_the_params_stage(root: Path) -> None:
+    stages = yaml.safe_load((root / "dvc.yaml").read_text())["stages"]
+    made = {name for stage in stages.values() for out in stage.get("do", stage)["outs"] for name in out_names(out)}
+    for name, stage in stages.items():
+        deps = stage.get("do", stage)["deps"]
+        assert name == "params" or made & set(deps), f"{name} runs without the params stage"
 
 
-def test_numbers_that_yaml_reads_as_text_are_numbers(project: Path) -> None:
-    raw = load_params()["tasks"]["fashion"]
-    raw["register"] = yaml.safe_load("{metric: accuracy, margin: 1e-2}")
-    assert task_from(raw, "t").register.margin == 0.01
+def out_names(out: str | dict[str, object]) -> list[str]:
+    return [out] if isinstance(out, str) else list(out)
+
+
+@pytest.mark.slow
+def test_dvc_says_so_and_stops_before_any_other_stage(project: Path, with_tasks: Callable[..., None]) -> None:
+    def dvc(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "dvc", *words]
+        return subprocess.run(command, cwd=project, env=os.environ, capture_output=True, text=True, check=False)
+
+    with_tasks("digits")
+    (project / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+    assert dvc("repro", "params").returncode == 0
+    assert "params" not in json.loads(dvc("status", "--json").stdout)
+    edit_conf(project)
+    assert "params" in json.loads(dvc("status", "--json").stdout)
+    for target in ([], ["register@digits"]):
+        done = dvc("repro", *target)
+        assert done.returncode != 0
+        assert "run `flywheel params`" in done.stderr
+        assert done.stdout.count("Running stage") == 1
+    subprocess.run([sys.executable, "-m", "flywheel.cli", "params"], cwd=project, check=True, capture_output=True)
+    assert "Running stage 'download@digits'" in dvc("repro", "download@digits").stdout
+    # By hand, so that conf/ is as it was when it was checked.
+    file = project / "params.yaml"
+    file.write_text(file.read_text().replace("lr: 0.005", "lr: 0.5").replace("lr: 5e-3", "lr: 0.5"))
+    assert dvc("repro", "download@digits").returncode != 0
+
+
+def test_a_new_model_that_does_not_fit_the_data_stops_before_the_old_one_is_gone(
+    project: Path, processed: Path, with_tasks: Callable[..., None], run_flywheel: Run
+) -> None:
+    with_tasks("digits")
+    params = project / "params.yaml"
+    task = yaml.safe_load(params.read_text())["tasks"]["digits"]
+    entry = {"cmd": "x", "params": {"params.yaml": {"tasks.digits.model": task["model"]}}}
+    made = {"cmd": "x", "params": {"params.yaml": {"tasks.digits.preprocess.seed": task["preprocess"]["seed"]}}}
+    stages = {"train@digits": entry, "preprocess@digits": made}
+    (project / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    assert run_flywheel("params").returncode == 0
+    task["model"]["net"] = {
+        "_target_": "flywheel.model.text_cnn.TextCNN",
+        "vocabulary_size": "meta.vocabulary_size",
+        "num_outputs": "meta.num_outputs",
+    }
+    params.write_text(yaml.safe_dump({"tasks": {"digits": task}}))
+    done = run_flywheel("params", DVC_EXP_NAME="x")
+    assert done.returncode == 2
+    assert "tasks.digits.model.net: flywheel.model.text_cnn.TextCNN needs 'vocabulary_size'" in done.stderr
+    task["preprocess"]["seed"] += 1  # other data are to be made: nobody knows yet
+    params.write_text(yaml.safe_dump({"tasks": {"digits": task}}))
+    assert run_flywheel("params", DVC_EXP_NAME="x").returncode == 0

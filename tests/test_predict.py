@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from flywheel.errors import DataError, FlywheelError, RegistryError
-from flywheel.instantiate import build
-from flywheel.kind import READER
 from flywheel.predict import predict, table
+from flywheel.project.errors import DataError, FlywheelError, RegistryError
+from flywheel.project.instantiate import build
+from flywheel.project.kind import READER
 from flywheel.register import register
 
 

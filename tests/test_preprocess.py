@@ -13,7 +13,7 @@ import pytest
 import yaml
 from safetensors.numpy import load_file
 
-from flywheel.params import task_from
+from flywheel.project.params import task_from
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -21,7 +21,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def stage(root: Path, tmp_path: Path) -> tuple[Path, Run]:
     """A project of one task, with its raw data in place, and a way to run the stage in it."""
-    from flywheel.compose import compose_task
+    from flywheel.project.compose import compose_task
 
     folder = tmp_path / "a project"
     for name in ("conf", "src/flywheel"):

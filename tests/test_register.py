@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from flywheel.errors import ConfigError, DataError
+from flywheel.project.errors import ConfigError, DataError
+from flywheel.project.stage import run_stage
+from flywheel.project.tracking import prepare
 from flywheel.register import register
 from flywheel.registry import aliases, versions
 from flywheel.registry import log as registry_log
 from flywheel.registry.onnx_model import OnnxModel
-from flywheel.stage import run_stage
-from flywheel.tracking import prepare
 
 DECISION, REGISTERED = Path("artifacts/digits/decision.json"), Path("artifacts/digits/registered.json")
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from flywheel.project.tracking import prepare
 from flywheel.registry import log as registry_log
 from flywheel.registry import versions
-from flywheel.tracking import prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

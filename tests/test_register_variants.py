@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from flywheel.config import TaskConfig, VariantConfig
-from flywheel.digest import sha256_of
 from flywheel.export import export
+from flywheel.project.config import TaskConfig, VariantConfig
+from flywheel.project.digest import sha256_of
+from flywheel.project.tracking import prepare
 from flywheel.register import register
 from flywheel.registry import versions
 from flywheel.registry.package import evidence
-from flywheel.tracking import prepare
 
 ARTIFACTS = Path("artifacts/digits")
 INT8 = VariantConfig({"_target_": "flywheel.registry.variant.int8.DynamicInt8"}, max_loss=0.1)

@@ -12,9 +12,9 @@ import pytest
 import torch
 import yaml
 
-from flywheel.digest import sha256_of
-from flywheel.errors import ConfigError
-from flywheel.tracking import find_run, prepare
+from flywheel.project.digest import sha256_of
+from flywheel.project.errors import ConfigError
+from flywheel.project.tracking import find_run, prepare
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -22,7 +22,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def settings(project: Path, processed: Path) -> Callable[..., None]:
     """Make params.yaml hold the task `digits` with these overrides."""
-    from flywheel.compose import compose_task
+    from flywheel.project.compose import compose_task
 
     def write(*overrides: str) -> None:
         task = compose_task(project, ["task=digits", *overrides])
@@ -190,8 +190,8 @@ def test_wrong_settings_are_one_line_before_any_work(
 
 def fit_here(project: Path, processed: Path, *overrides: str) -> Any:
     """Train in this process: quicker than a command, for settings whose effect is in the result."""
-    from flywheel.compose import compose_task
-    from flywheel.params import task_from
+    from flywheel.project.compose import compose_task
+    from flywheel.project.params import task_from
     from flywheel.train import train as train_task
 
     task = task_from(compose_task(project, ["task=digits", "trainer.max_epochs=2", *overrides]), "")
@@ -259,8 +259,8 @@ def test_a_compiled_net_trains_to_nearly_the_same(project: Path, processed: Path
         return
     # In a process of its own: the compiler imports setuptools, which refuses where Python's own distutils came first.
     program = (
-        "import json, sys\nfrom pathlib import Path\nfrom flywheel.compose import compose_task\n"
-        "from flywheel.params import task_from\nfrom flywheel.train import train\n"
+        "import json, sys\nfrom pathlib import Path\nfrom flywheel.project.compose import compose_task\n"
+        "from flywheel.project.params import task_from\nfrom flywheel.train import train\n"
         "project, processed = map(Path, sys.argv[1:])\n"
         "words = ['task=digits', 'trainer.max_epochs=1', 'trainer.compile=true']\n"
         "fitted = train(task_from(compose_task(project, words), ''), processed, project / 'out/compiled')\n"

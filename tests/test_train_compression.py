@@ -12,9 +12,9 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from flywheel.digest import sha256_of
-from flywheel.params import load_task
-from flywheel.stage import read_json
+from flywheel.project.digest import sha256_of
+from flywheel.project.params import load_task
+from flywheel.project.whole import read_json
 from flywheel.train import resume_key
 
 MODEL, TEACHER = Path("artifacts/digits/model"), Path("artifacts/teacher/model")
@@ -24,7 +24,7 @@ PARENT = f"trainer.parent={TEACHER}"
 @pytest.fixture
 def trained(project: Path, processed: Path, run_flywheel: Callable[..., subprocess.CompletedProcess[str]]):
     """Train the task `digits` with these overrides, and with a method of pruning that is edited into params.yaml."""
-    from flywheel.compose import compose_task
+    from flywheel.project.compose import compose_task
 
     def train(*overrides: str, by_hand: str | None = None) -> subprocess.CompletedProcess[str]:
         task = compose_task(project, ["task=digits", "trainer.max_epochs=3", *overrides])

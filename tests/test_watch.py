@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from tests.monitor.conftest import Memory
 
-from flywheel.errors import DataError, FlywheelError, RegistryError
+from flywheel.project.errors import DataError, FlywheelError, RegistryError
 from flywheel.watch import alert, in_service, period, watch
 
 
@@ -44,10 +44,10 @@ def traffic() -> Memory:
 @pytest.fixture
 def served(at_project: Path, images: Any, traffic: Memory) -> Any:
     """Fill traffic with test rows, as they are or turned round, answered by digits/1."""
+    from flywheel.project.tracking import prepare
     from flywheel.registry import versions
     from flywheel.registry.package import open_package
     from flywheel.registry.request import frame_of
-    from flywheel.tracking import prepare
 
     client = prepare()
     version = versions.resolve(client, "digits", "champion")
@@ -115,8 +115,8 @@ def test_old_rows_and_rows_beyond_the_last_are_left_out(served: Any) -> None:
 
 
 def test_a_version_brings_its_reference_and_a_damaged_one_is_refused(at_project: Path) -> None:
+    from flywheel.project.tracking import prepare
     from flywheel.registry import versions
-    from flywheel.tracking import prepare
 
     client = prepare()
     folder = versions.files_of(client, versions.resolve(client, "digits", "champion"))
@@ -134,10 +134,10 @@ def test_a_version_brings_its_reference_and_a_damaged_one_is_refused(at_project:
 def test_an_older_version_gets_its_reference_from_its_own_data_only(
     at_project: Path, at_store: Path, digits: Any, tmp_path: Path
 ) -> None:
-    from flywheel.digest import sha256_of
+    from flywheel.project.digest import sha256_of
+    from flywheel.project.tracking import prepare
     from flywheel.registry import versions
     from flywheel.registry.package import CHECKSUMS, checksums
-    from flywheel.tracking import prepare
     from flywheel.watch import reference_of
 
     client = prepare()

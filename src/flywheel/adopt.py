@@ -12,12 +12,12 @@ from pathlib import Path
 
 import yaml
 
-from flywheel.errors import ConfigError, nearest
-from flywheel.params import project_root, task_from
+from flywheel.project.errors import ConfigError, nearest
+from flywheel.project.params import project_root, task_from
+from flywheel.project.types import Json
+from flywheel.project.whole import all_or_nothing, whole_file
 from flywheel.rewrite import Draft, differing, parsed, rewritten, told
-from flywheel.stage import all_or_nothing, whole_file
 from flywheel.sweep.winner import Winner, find_winner, num_epochs, settings_of
-from flywheel.types import Json
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,11 @@ def next_lines(adoption: Adoption, *, written: bool) -> list[str]:
 
 def _is_in_pipeline(draft: Draft, target: Json) -> bool:
     """Whether `params.yaml` will have the task; it must have the same settings then."""
-    from flywheel.compose import compose_params
+    from flywheel.learner.task_check import check_task
+    from flywheel.project.compose import compose_params
 
     with draft.saying("params.yaml does not compose with it"):
-        tasks = yaml.safe_load(compose_params(draft.root))["tasks"] or {}
+        tasks = yaml.safe_load(compose_params(draft.root, check=check_task))["tasks"] or {}
         if target["name"] not in tasks:
             return False
         asked, made = (asdict(task_from(one, "")) for one in (target, tasks[target["name"]]))
@@ -147,10 +148,11 @@ def _stopped_after(winner: Winner, target: Json) -> int:
 
 def _write(root: Path, file: Path, before: str, after: str) -> None:
     """Write the task's file and compose `params.yaml`; an error takes both back."""
-    from flywheel.compose import write_params
+    from flywheel.learner.task_check import check_task
+    from flywheel.project.compose import write_params
 
     with all_or_nothing([file, root / "params.yaml"]):
         if after != before:
             with whole_file(file) as part:
                 part.write_bytes(after.encode())
-        write_params(root)
+        write_params(root, check_task)

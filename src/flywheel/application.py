@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from flywheel.completion import FLAGS
-from flywheel.errors import ConfigError, FlywheelError
-from flywheel.params import project_root, task_from
-from flywheel.stage import keep_caches_writable, whole_file
-from flywheel.types import Json
+from flywheel.project.errors import ConfigError, FlywheelError
+from flywheel.project.params import project_root, task_from
+from flywheel.project.stage import keep_caches_writable
+from flywheel.project.types import Json
+from flywheel.project.whole import whole_file
 
 if TYPE_CHECKING:
     from flywheel.sweep.job import TrialJob
@@ -46,8 +47,9 @@ def main(words: list[str]) -> int:
     """
     import hydra
 
-    from flywheel.compose import HYDRA_VERSION_BASE, compose_command_line
+    from flywheel.project.compose import HYDRA_VERSION_BASE
     from flywheel.sweep.ahead import targets_checked
+    from flywheel.sweep.command_line import compose_command_line
     from flywheel.sweep.storage import password_taken_out
     from flywheel.sweep.submitit_pool import check_launcher
     from flywheel.sweep.summary import num_failed
@@ -83,7 +85,7 @@ def job(config: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from flywheel.stage import set_up_process
+    from flywheel.project.stage import set_up_process
     from flywheel.sweep.controller import task_words
 
     set_up_process()
@@ -109,7 +111,7 @@ def job(config: DictConfig) -> float:
 
 def _train(config: DictConfig, folder: Path, overrides: list[str], trial: TrialJob | None = None) -> Json:
     from flywheel.prepare import processed_for
-    from flywheel.stage import read_json
+    from flywheel.project.whole import read_json
     from flywheel.sweep.objectives import measure
     from flywheel.sweep.summary import parent_of
     from flywheel.train import train
@@ -160,7 +162,7 @@ def _complete(words: list[str], root: Path) -> int:
     import hydra
 
     from flywheel.completion import script
-    from flywheel.compose import HYDRA_VERSION_BASE
+    from flywheel.project.compose import HYDRA_VERSION_BASE
 
     text = script(words)
     if text is not None:

@@ -15,8 +15,8 @@ from flywheel.commands import feedback as feedback_commands
 from flywheel.commands import loop, monitor, registry, serve
 from flywheel.commands.output import AsJson, show_json, show_table
 from flywheel.commands.words import TaskName
-from flywheel.errors import FlywheelError
-from flywheel.stage import explained, set_up_process
+from flywheel.project.errors import FlywheelError
+from flywheel.project.stage import explained, set_up_process
 
 app = typer.Typer(
     name="flywheel",
@@ -56,20 +56,22 @@ def params(
     ] = False,
 ) -> None:
     """Compose params.yaml from conf/; put dvc.lock back where a kill has left half of it."""
-    from flywheel.compose import compose_params, is_stale, write_params
-    from flywheel.dvc_lock import keep_or_restore, refuse_while_dvc_works
-    from flywheel.params import project_root
+    from flywheel.learner.task_check import check_task
+    from flywheel.project.compose import compose_params, is_stale, write_params
+    from flywheel.project.dvc_lock import keep_or_restore, refuse_while_dvc_works
+    from flywheel.project.params import project_root
 
     root = project_root()
     if check:
-        compose_params(root)  # keys, types and targets, also where params.yaml agrees with a conf/ that is wrong
+        # Keys, types and targets, also where params.yaml agrees with a conf/ that is wrong.
+        compose_params(root, check=check_task)
         if is_stale(root):
             typer.echo("params.yaml differs from what conf/ composes to; run `make params`", err=True)
             raise typer.Exit(1)
         return
     refuse_while_dvc_works(root)
     keep_or_restore(root)
-    typer.echo("params.yaml is composed anew" if write_params(root) else "params.yaml is up to date")
+    typer.echo("params.yaml is composed anew" if write_params(root, check_task) else "params.yaml is up to date")
 
 
 @app.command("init-task")
@@ -178,9 +180,9 @@ def verify(
 @app.command()
 def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
     """Compare runs in a browser: starts `mlflow ui`."""
-    from flywheel import experiment
-    from flywheel.database import is_database, masked
-    from flywheel.tracking import artifact_root, prepare, registry_uri, tracking_uri
+    from flywheel.project import experiment
+    from flywheel.project.database import is_database, masked
+    from flywheel.project.tracking import artifact_root, prepare, registry_uri, tracking_uri
 
     client = prepare()
     uri = tracking_uri()

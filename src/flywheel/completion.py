@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Sequence
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
 
 FLAGS = ("--shell-completion", "-sc")
 INSTALL = """\

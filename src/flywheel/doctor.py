@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from flywheel.database import masked
-from flywheel.dvc_lock import check as check_lock
-from flywheel.errors import FlywheelError
-from flywheel.params import load_params, project_root, state_dir, task_from
+from flywheel.project.database import masked
+from flywheel.project.dvc_lock import check as check_lock
+from flywheel.project.errors import FlywheelError
+from flywheel.project.params import load_params, project_root, state_dir, task_from
+from flywheel.project.tracking import prepare, tracking_uri
+from flywheel.project.whole import read_json
 from flywheel.registry.versions import how_to_register
-from flywheel.stage import read_json
-from flywheel.tracking import prepare, tracking_uri
 
 LEAST_FREE_BYTES = 2_000_000_000
 PORTS = {5000: "mlflow ui"}
@@ -78,7 +78,7 @@ def _disk() -> Iterator[Finding]:
 
 
 def _git() -> Iterator[Finding]:
-    from flywheel.lineage import git_commit, git_diff
+    from flywheel.project.lineage import git_commit, git_diff
 
     commit = git_commit(project_root())
     if commit is None:
@@ -102,7 +102,7 @@ def _dvc() -> Iterator[Finding]:
 
 
 def _params() -> Iterator[Finding]:
-    from flywheel.compose import is_stale
+    from flywheel.project.compose import is_stale
 
     stale = is_stale(project_root())
     tasks = ", ".join(load_params()["tasks"])

@@ -11,11 +11,12 @@ import json
 import sys
 from pathlib import Path
 
-from flywheel.config import TaskConfig
-from flywheel.params import state_dir
+from flywheel.project.config import TaskConfig
+from flywheel.project.params import state_dir
+from flywheel.project.stage import run_stage
+from flywheel.project.whole import whole_folder
 from flywheel.source.fetch import FROM_STORE, Fetched, obtain
 from flywheel.source.store import write_json
-from flywheel.stage import run_stage, whole_folder
 
 
 def download(task: TaskConfig) -> None:

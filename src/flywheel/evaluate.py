@@ -15,19 +15,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.config import TaskConfig
-from flywheel.database import first_line, masked
-from flywheel.errors import FlywheelError, ModelError
-from flywheel.stage import read_json, run_stage, whole_file, whole_folder
+from flywheel.project.config import TaskConfig
+from flywheel.project.database import first_line, masked
+from flywheel.project.errors import FlywheelError, ModelError
+from flywheel.project.stage import run_stage
+from flywheel.project.whole import read_json, whole_file, whole_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from flywheel.model.network import LoadedNetwork
+    from flywheel.project.types import Json
     from flywheel.report.base import Evidence, Report
     from flywheel.report.bootstrap import Array
     from flywheel.report.examples import Examples
-    from flywheel.types import Json
 
 log = logging.getLogger("flywheel")
 
@@ -40,9 +41,9 @@ def evaluate(task: TaskConfig) -> None:
     Raises:
         FlywheelError: The model or the data are missing or do not fit each other, or MLflow refused the results.
     """
-    from flywheel.instantiate import build
-    from flywheel.kind import REPORT
     from flywheel.model.network import load_network
+    from flywheel.project.instantiate import build
+    from flywheel.project.kind import REPORT
     from flywheel.report.folder import headline_of, metrics_of, write_folder
     from flywheel.report.learning import read_history
 
@@ -100,9 +101,9 @@ def _check_fit(network: LoadedNetwork, meta: Json, folder: Path) -> None:
 
 
 def _evidence(task: TaskConfig, report: Report, network: LoadedNetwork, data: Path, meta: Json) -> Evidence:
-    from flywheel.instantiate import build
-    from flywheel.kind import READER
     from flywheel.preprocessor.task import load_preprocessor
+    from flywheel.project.instantiate import build
+    from flywheel.project.kind import READER
     from flywheel.report.evidence import gather
     from flywheel.report.examples import Examples, raw_rows
 
@@ -120,7 +121,7 @@ def _evidence(task: TaskConfig, report: Report, network: LoadedNetwork, data: Pa
 
 def _log_to_mlflow(task: str, model_sha256: str, metrics: Json, folder: Path) -> None:
     """Add the metrics, the pictures and the page to the run that trained these weights."""
-    from flywheel import tracking
+    from flywheel.project import tracking
 
     client = tracking.prepare()
     from mlflow.exceptions import MlflowException

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.config import TaskConfig
-from flywheel.errors import ModelError
-from flywheel.stage import run_stage, whole_file, whole_folder
-from flywheel.types import Json
+from flywheel.project.config import TaskConfig
+from flywheel.project.errors import ModelError
+from flywheel.project.stage import run_stage
+from flywheel.project.types import Json
+from flywheel.project.whole import whole_file, whole_folder
 
 if TYPE_CHECKING:
     from flywheel.registry.parity import Parity
@@ -31,9 +32,9 @@ def export(task: TaskConfig) -> None:
     """
     from safetensors.numpy import save_file
 
-    from flywheel.instantiate import build
-    from flywheel.kind import REPORT
     from flywheel.model.network import load_network
+    from flywheel.project.instantiate import build
+    from flywheel.project.kind import REPORT
     from flywheel.registry.onnx_export import export_onnx
     from flywheel.registry.onnx_model import OnnxModel
     from flywheel.registry.parity import compare
@@ -90,8 +91,8 @@ def _add_variants(task: TaskConfig, meta: Json, parity: Parity, found: Json, fol
     """Make, measure and judge the variants beside `fp32.onnx`; what was found goes into `found`."""
     from safetensors.numpy import save_file
 
-    from flywheel.instantiate import build
-    from flywheel.kind import REPORT
+    from flywheel.project.instantiate import build
+    from flywheel.project.kind import REPORT
     from flywheel.registry.variant.base import Material
     from flywheel.registry.variant.choice import scores_file
     from flywheel.registry.variant.judge import Exam, fp32_entry, make_variants

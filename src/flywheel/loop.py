@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.errors import FlywheelError
-from flywheel.stage import read_json
+from flywheel.project.errors import FlywheelError
+from flywheel.project.whole import read_json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,7 +51,7 @@ def once(task: str, *, dry_run: bool = False, traffic: Traffic | None = None) ->
         FlywheelError: Another loop is at work on this task, or a setting cannot be meant.
     """
     from flywheel.monitor.steering import load_settings
-    from flywheel.params import home_root, load_task
+    from flywheel.project.params import home_root, load_task
     from flywheel.watch import open_traffic
 
     settings = load_settings(home_root(), task)
@@ -63,8 +63,8 @@ def once(task: str, *, dry_run: bool = False, traffic: Traffic | None = None) ->
 def keep_on(task: str) -> Iterator[Turn]:
     """Turn again and again, with pauses; an error is logged, and the next turn tries again."""
     from flywheel.monitor.steering import load_settings
-    from flywheel.params import home_root
-    from flywheel.tracking import store_errors
+    from flywheel.project.params import home_root
+    from flywheel.project.tracking import store_errors
 
     errors: tuple[type[Exception], ...] = (FlywheelError, OSError, *store_errors())
     while True:
@@ -78,7 +78,7 @@ def keep_on(task: str) -> Iterator[Turn]:
 def journal_of(task: str) -> Journal:
     """A task's journal."""
     from flywheel.monitor.journal import Journal
-    from flywheel.params import state_dir
+    from flywheel.project.params import state_dir
 
     return Journal(state_dir() / "loop" / f"{task}.jsonl")
 
@@ -126,8 +126,8 @@ class _Loop:
     """One turn."""
 
     def __init__(self, task: str, settings: LoopSettings, traffic: Traffic) -> None:
-        from flywheel.params import home_root
-        from flywheel.tracking import prepare
+        from flywheel.project.params import home_root
+        from flywheel.project.tracking import prepare
 
         self.task, self.settings, self.traffic, self.root = task, settings, traffic, home_root()
         self.client: MlflowClient = prepare()
@@ -165,9 +165,9 @@ class _Loop:
         return self._retrain(found.why, facts)
 
     def _retrain(self, why: str, facts: Facts) -> Turn:
-        from flywheel.dvc_lock import keep_or_restore
         from flywheel.monitor import rebuild
         from flywheel.monitor.journal import now
+        from flywheel.project.dvc_lock import keep_or_restore
 
         before = self._champion()
         words = rebuild.commands(self.root, self.task)

@@ -1,175 +1,107 @@
-"""Where the project lies, and how `params.yaml` becomes typed settings; unknown keys are refused here.
+"""The params stage: `params.yaml` must be what `conf/` composes to before any other stage runs.
 
-The stages read `params.yaml` and nothing else; composing it from `conf/` is `flywheel.compose`'s, which alone
-imports Hydra.
+DVC reads `params.yaml` before it starts a stage, so that this stage cannot compose it anew for the same `dvc repro`: it
+stops, and names the command that does.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-import re
-from dataclasses import MISSING, fields, is_dataclass
+import shlex
+import sys
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_type_hints
+from typing import Any
 
-import yaml
+from flywheel.project import dvc_lock
+from flywheel.project.errors import ConfigError
+from flywheel.project.params import home_root, load_params, project_root
+from flywheel.project.stage import explained, set_up_process
+from flywheel.project.staleness import in_experiment
+from flywheel.project.whole import read_json, whole_file
 
-from flywheel.config import TaskConfig
-from flywheel.errors import ConfigError, nearest
+log = logging.getLogger("flywheel")
 
-T = TypeVar("T")
-_TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it becomes a folder, a DVC stage and an MLflow model
-
-
-def project_root(start: Path | None = None) -> Path:
-    """Find the project: the nearest folder, from `start` (the current one) up, with `dvc.yaml` and `conf/`.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    here = (start or Path.cwd()).resolve()
-    for folder in (here, *here.parents):
-        if (folder / "dvc.yaml").is_file() and (folder / "conf").is_dir():
-            return folder
-    raise ConfigError("not inside a Flywheel project", where=here, mend="go to the folder that holds dvc.yaml")
+CHECKED = Path("data/params.checked")
+_HINT = "run `flywheel params`, then the same command again"
 
 
-def home_root() -> Path:
-    """The main checkout, also inside one of DVC's experiment copies: MLflow's and `.flywheel/`'s place.
+def check() -> None:
+    """Do the stage: `conf/`, `params.yaml` -> `data/params.checked`, whose content is always the same.
 
-    DVC sets `DVC_ROOT` to it for every stage, wherever the stage runs.
-    """
-    root = os.environ.get("DVC_ROOT")
-    return Path(root).resolve() if root else project_root()
-
-
-def state_dir() -> Path:
-    """`.flywheel/` of the main checkout: checkpoints, stores and locks; nothing in it is a result."""
-    return home_root() / ".flywheel"
-
-
-def task_from(raw: Any, where: str) -> TaskConfig:
-    """Check plain data against the schema and make it typed.
-
-    Args:
-        raw: The task's mapping, as YAML gives it.
-        where: The dotted key it stands at, for messages.
+    It also makes the folders for feedback that are missing, on which every `preprocess` stage depends: git does not
+    carry those of a new task into an experiment's copy of the project before they are committed.
 
     Raises:
-        ConfigError: A key is unknown (the nearest is named), missing, or of the wrong type.
+        ConfigError: `params.yaml` is stale, `conf/` does not compose, an experiment's settings are wrong, or a new
+            model does not fit the data.
     """
-    task = cast(TaskConfig, _typed(TaskConfig, raw, where))
-    if not _TASK_NAME.fullmatch(task.name):
-        key = f"{where}.name".lstrip(".")
-        raise ConfigError(f"'{task.name}' cannot name a task", where=key, mend="use letters, digits, _ and -")
-    return task
+    from flywheel.learner.task_check import check_task
+    from flywheel.project import compose
+
+    root = project_root()
+    if in_experiment():  # nobody has looked at what `-S` sets, and DVC removes the old model before `train` starts
+        for name, task in load_params()["tasks"].items():
+            check_task(task, f"tasks.{name}", root)
+    elif compose.is_stale(root):
+        raise ConfigError("differs from what conf/ composes to", where="params.yaml", mend=_HINT)
+    compose.make_feedback_folders(root, (root / "params.yaml").read_text())
+    if root != home_root():
+        _warn_of_what_was_not_copied(root)
+    _refuse_models_that_do_not_fit(root)
+    with whole_file(root / CHECKED) as part:
+        part.write_text("params.yaml is what conf/ composes to.\n")
 
 
-def settings_from(kind: type[T], raw: Any, where: str) -> T:
-    """Read plain data into any settings dataclass.
+def _refuse_models_that_do_not_fit(root: Path) -> None:
+    """Make each network that is new, for the data that are there: DVC removes the old model before `train` starts.
 
     Raises:
-        ConfigError: A key is unknown or missing, or a value has the wrong type.
+        ConfigError: A model is one for other data.
     """
-    return cast("T", _typed(kind, raw, where))
+    params, stages = load_params(), dvc_lock.read(root).get("stages", {})
+    for name, task in params["tasks"].items():
+        before: dict[str, Any] = {}
+        for verb in ("download", "preprocess", "train"):
+            before |= stages.get(f"{verb}@{name}", {}).get("params", {}).get("params.yaml", {})
+        model, meta = f"tasks.{name}.model", root / "data/processed" / name / "meta.json"
+        is_new = before.pop(model, task["model"]) != task["model"]
+        parts = (f"tasks.{name}.data", f"tasks.{name}.preprocess")
+        same_data = all(_at(params, key) == value for key, value in before.items() if key.startswith(parts))
+        if is_new and same_data and meta.is_file():
+            from flywheel.model.network import build_network
+
+            build_network(task["model"]["net"], read_json(meta), where=f"{model}.net")
 
 
-def load_params(path: Path | None = None) -> dict[str, Any]:
-    """Read `params.yaml`.
-
-    Raises:
-        ConfigError: It is missing, is no YAML, or has no tasks.
-    """
-    file = path or project_root() / "params.yaml"
-    try:
-        params = load_yaml(file.read_text())
-    except FileNotFoundError:
-        raise ConfigError("missing", where=file, mend="run `make params`") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"no YAML: {error}".replace("\n", " "), where=file, mend="run `make params`") from None
-    if not isinstance(params, dict) or not isinstance(params.get("tasks"), dict):
-        raise ConfigError("has no tasks", where=file, mend="run `make params`")
+def _at(params: Any, key: str) -> Any:
+    """The value at a dotted key; None where there is none."""
+    for part in key.split("."):
+        params = params.get(part) if isinstance(params, dict) else None
     return params
 
 
-def load_yaml(text: str | bytes) -> Any:
-    """Read YAML by libyaml where it is there, which is ten times as fast.
+def _warn_of_what_was_not_copied(root: Path) -> None:
+    """Name local data that the main checkout has and an experiment's copy of it lacks; DVC only says `[Errno 2]`."""
+    for name, task in load_params()["tasks"].items():
+        place = task["data"]["watch"]
+        if (home_root() / place).exists() and not (root / place).exists():
+            lacks = f"task {name}: {place} is not in this experiment's copy, because neither git nor DVC knows it"
+            log.warning("flywheel: warning: %s; run `dvc add %s` and `git add conf data`", lacks, shlex.quote(place))
 
-    Raises:
-        yaml.YAMLError: It is none.
+
+def main() -> int:
+    """Run the stage as DVC calls it.
+
+    Returns:
+        The exit code: 0, or 2 where `params.yaml` is stale.
     """
-    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+    set_up_process()
+    with explained() as outcome:
+        os.chdir(project_root())
+        check()
+    return outcome.code
 
 
-def load_task(name: str, path: Path | None = None) -> TaskConfig:
-    """Read one task's settings from `params.yaml`.
-
-    Raises:
-        ConfigError: There is no such task, or its settings do not fit the schema.
-    """
-    tasks = load_params(path)["tasks"]
-    if name not in tasks:
-        raise ConfigError(f"no task '{name}'", where="params.yaml", mend=nearest(name, tasks))
-    return task_from(tasks[name], f"tasks.{name}")
-
-
-def _typed(kind: Any, value: Any, where: str) -> Any:
-    """Turn `value` into the type `kind`, or raise a ConfigError that names the key."""
-    if is_dataclass(kind):
-        return _dataclass(kind, value, where)
-    if kind is Any:
-        return value
-    origin, arguments = getattr(kind, "__origin__", None), get_args(kind)
-    if type(None) in arguments:
-        rest = next(argument for argument in arguments if argument is not type(None))
-        return None if value is None else _typed(rest, value, where)
-    if origin is list:
-        _expect(isinstance(value, list), value, "a list", where)
-        return [_typed(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if origin is dict:
-        _expect(isinstance(value, dict), value, "a mapping", where)
-        return {key: _typed(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    return _scalar(kind, value, where)
-
-
-def _dataclass(kind: Any, value: Any, where: str) -> Any:
-    _expect(isinstance(value, dict), value, "a mapping", where)
-    hints = get_type_hints(kind)
-    for key in value:
-        if key not in hints:
-            raise ConfigError(f"unknown key '{key}'", where=where, mend=nearest(str(key), hints))
-    made = {key: _typed(hints[key], item, f"{where}.{key}".lstrip(".")) for key, item in value.items()}
-    try:
-        return kind(**made)
-    except TypeError:
-        missing = [f.name for f in fields(kind) if f.name not in made and _required(f)]
-        raise ConfigError(f"missing key {', '.join(missing)}", where=where, mend="add it in conf/") from None
-
-
-def _required(item: Any) -> bool:
-    return item.default is MISSING and item.default_factory is MISSING
-
-
-def _scalar(kind: Any, value: Any, where: str) -> Any:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    good = isinstance(value, kind) and not (kind is not bool and isinstance(value, bool))
-    _expect(
-        good,
-        value,
-        {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}.get(
-            kind.__name__, kind.__name__
-        ),
-        where,
-    )
-    return value
-
-
-def _expect(good: bool, value: Any, wanted: str, where: str) -> None:
-    if not good:
-        raise ConfigError(f"{value!r} is not {wanted}", where=where, mend="mend it in conf/ and run `make params`")
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from flywheel.errors import DataError, FlywheelError, nearest
-from flywheel.stage import whole_file
+from flywheel.project.errors import DataError, FlywheelError, nearest
+from flywheel.project.whole import whole_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,9 +72,9 @@ def predict(
     """
     import pandas as pd
 
+    from flywheel.project.tracking import prepare
     from flywheel.registry import versions
     from flywheel.registry.package import open_package
-    from flywheel.tracking import prepare
 
     _check(files, output, version, alias)
     client = prepare()

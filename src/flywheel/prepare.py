@@ -12,10 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from flywheel.config import SAME_DATA, TaskConfig
-from flywheel.digest import sha256_of, sha256_of_code, sha256_of_json
-from flywheel.params import project_root, state_dir
-from flywheel.stage import whole_file, whole_folder
+from flywheel.project.config import SAME_DATA, TaskConfig
+from flywheel.project.digest import sha256_of, sha256_of_code, sha256_of_json
+from flywheel.project.params import project_root, state_dir
+from flywheel.project.whole import whole_file, whole_folder
 
 log = logging.getLogger("flywheel")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from flywheel.config import TaskConfig
-from flywheel.stage import run_stage
+from flywheel.project.config import TaskConfig
+from flywheel.project.stage import run_stage
 
 
 def preprocess(task: TaskConfig) -> None:

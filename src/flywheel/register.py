@@ -10,21 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.config import TaskConfig
-from flywheel.errors import DataError
 from flywheel.monitor import making, reference
+from flywheel.project.config import TaskConfig
+from flywheel.project.errors import DataError
+from flywheel.project.stage import run_stage
+from flywheel.project.types import Json
+from flywheel.project.whole import read_json, whole_file
 from flywheel.registry.places import Places
 from flywheel.registry.variant.choice import FASTEST, FP32, SMALLEST, check, entry_of, judged, passing, served
-from flywheel.stage import read_json, run_stage, whole_file
-from flywheel.types import Json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from flywheel.project.types import Splits
     from flywheel.registry.decision import Candidate, Decision
     from flywheel.registry.versions import Version
     from flywheel.report.base import Report
-    from flywheel.types import Splits
 
 log = logging.getLogger("flywheel")
 
@@ -37,11 +38,11 @@ def register(task: TaskConfig) -> None:
     Raises:
         FlywheelError: An input is missing or damaged, or the gate's rules cannot be meant.
     """
-    from flywheel.instantiate import build
-    from flywheel.kind import READER, REPORT
+    from flywheel.project.instantiate import build
+    from flywheel.project.kind import READER, REPORT
+    from flywheel.project.tracking import open_run, prepare
     from flywheel.registry import aliases, gate, versions
     from flywheel.registry.judging import Judging
-    from flywheel.tracking import open_run, prepare
 
     check(task.export)
     meta = read_json(Path("data/processed") / task.name / "meta.json")
@@ -89,7 +90,7 @@ def _places(task: TaskConfig, meta: Json) -> Places:
 
 def _tell_run(client: MlflowClient, run_id: str, version: Version, decision: Decision) -> None:
     """Let the training's run say what became of it."""
-    from flywheel.tracking import TrackedRun
+    from flywheel.project.tracking import TrackedRun
 
     run = TrackedRun(client, run_id)
     tags = {"version": version, "promoted": decision.promoted, "decision": decision.why}
@@ -152,7 +153,7 @@ def _create(client: MlflowClient, places: Places, run_id: str, splits: Splits, t
 
 def _latency_ms(places: Places, meta: Json) -> float:
     """The median of one request: as export measured it, or measured now where that was another model or machine."""
-    from flywheel.digest import sha256_of
+    from flywheel.project.digest import sha256_of
     from flywheel.registry.latency import measure_latency
 
     file = places.artifacts / "latency.json"
@@ -164,8 +165,8 @@ def _latency_ms(places: Places, meta: Json) -> float:
 
 def lineage_tags(places: Places, candidate: Candidate, meta: Json) -> dict[str, str]:
     """Where the version comes from, as tags: weights, code, data, source, and `dvc.lock`'s hashes of what was read."""
-    from flywheel.digest import sha256_of
-    from flywheel.lineage import git_commit, git_diff, lock_hashes
+    from flywheel.project.digest import sha256_of
+    from flywheel.project.lineage import git_commit, git_diff, lock_hashes
     from flywheel.registry.evidence import FEEDBACK
     from flywheel.registry.versions import MODEL_TAG, ONNX_TAG, PREPROCESSOR_TAG, VARIANT_TAG
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
+from flywheel.project.types import Json
 from flywheel.task_file import with_choice, with_value, without
-from flywheel.types import Json
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -49,14 +49,15 @@ class Draft:
 
     def compose(self, text: str, overrides: Sequence[Override], otherwise: str) -> Json:
         """Compose the task from a text of its file; an error begins with `otherwise`."""
-        from flywheel.compose import compose_task
+        from flywheel.learner.task_check import check_task
+        from flywheel.project.compose import compose_task
 
         if any(one.is_delete() for one in overrides):  # Hydra takes away only what is there
             rest = self.compose(text, [one for one in overrides if not one.is_delete()], otherwise)
             overrides = [one for one in overrides if not one.is_delete() or _at(rest, path_of(one)) is not _MISSING]
         (self.root / "conf/task" / f"{self.task}.yaml").write_bytes(text.encode())
         with self.saying(otherwise):
-            return compose_task(self.root, [f"task={self.task}", *map(self._word, overrides)])
+            return compose_task(self.root, [f"task={self.task}", *map(self._word, overrides)], check=check_task)
 
     def is_group(self, override: Override) -> bool:
         """Whether an override chooses an option of a group, as Hydra tells it."""
@@ -176,7 +177,7 @@ def canonical(value: Any) -> str:
 
 def differing(first: Json, second: Json, names: tuple[str, str]) -> list[str]:
     """The keys in which two compositions differ, with both values, called by these names."""
-    from flywheel.flatten import flatten
+    from flywheel.project.flatten import flatten
 
     flat = [flatten(first), flatten(second)]
     pairs = [(key, [one.get(key, _MISSING) for one in flat]) for key in {**flat[0], **flat[1]}]

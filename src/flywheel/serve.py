@@ -13,13 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from flywheel.stage import explained, set_up_process
+from flywheel.project.stage import explained, set_up_process
 
 if TYPE_CHECKING:
+    from flywheel.project.types import Json
     from flywheel.serving.looks import Look
     from flywheel.serving.record import Recorder
     from flywheel.serving.served import Champion
-    from flywheel.types import Json
 
 WORKER = (sys.executable, "-m", "flywheel.serve")
 LOOK = (*WORKER, "look")
@@ -41,11 +41,11 @@ def serve(tasks: Sequence[str], say: Callable[[str], None], *, root: Path, **opt
     Raises:
         FlywheelError: A setting is wrong, a task has no champion, or the port is taken.
     """
+    from flywheel.project.tracking import open_to_read
     from flywheel.serving.champions import Champions
     from flywheel.serving.door import read_tokens
     from flywheel.serving.settings import load_settings
     from flywheel.serving.supervisor import Supervisor
-    from flywheel.tracking import open_to_read
 
     settings = load_settings(root, **options)
     tokens = read_tokens(Path(settings.tokens) if settings.tokens else None)

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode, SequenceNode
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
 
 Entry = tuple[ScalarNode, Node]
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.errors import RegistryError
-from flywheel.types import Json
+from flywheel.project.errors import RegistryError
+from flywheel.project.types import Json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -38,8 +38,8 @@ def trace(reference: str) -> list[Json]:
     Raises:
         RegistryError: Nothing is known of it.
     """
+    from flywheel.project.tracking import prepare
     from flywheel.registry import versions
-    from flywheel.tracking import prepare
 
     path = Path(reference)
     if path.suffix.lower() in READABLE:
@@ -67,10 +67,10 @@ def feedback_of(reference: str) -> list[str]:
     Raises:
         RegistryError: Nothing is known of it, or it is no version.
     """
+    from flywheel.project.tracking import prepare
+    from flywheel.project.whole import read_json
     from flywheel.registry import evidence, versions
     from flywheel.registry.package import EVIDENCE
-    from flywheel.stage import read_json
-    from flywheel.tracking import prepare
 
     found: list[str] = []
     for model in trace(reference):

@@ -15,18 +15,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.config import TaskConfig
-from flywheel.digest import sha256_of, sha256_of_code, sha256_of_json
 from flywheel.learner.world import place_from
-from flywheel.params import project_root, state_dir
-from flywheel.stage import explained, read_json, run_stage, set_up_process, whole_folder
-from flywheel.types import Json
+from flywheel.project.config import TaskConfig
+from flywheel.project.digest import sha256_of, sha256_of_code, sha256_of_json
+from flywheel.project.params import project_root, state_dir
+from flywheel.project.stage import explained, run_stage, set_up_process
+from flywheel.project.types import Json
+from flywheel.project.whole import read_json, whole_folder
 
 if TYPE_CHECKING:
     from flywheel.learner.callbacks import Row
     from flywheel.learner.fit import Fitted
     from flywheel.learner.machine import Machine
-    from flywheel.tracking import TrackedRun
+    from flywheel.project.tracking import TrackedRun
 
 log = logging.getLogger("flywheel")
 
@@ -63,8 +64,8 @@ def train(
     from flywheel.learner.callbacks import is_resumable
     from flywheel.learner.fit import fit
     from flywheel.learner.settings import check_settings
-    from flywheel.lineage import git_commit
-    from flywheel.tracking import store_must_work
+    from flywheel.project.lineage import git_commit
+    from flywheel.project.tracking import store_must_work
 
     check_settings(task)
     meta = read_json(processed / "meta.json")
@@ -124,7 +125,7 @@ def logged_settings(task: TaskConfig) -> Json:
 def _start_run(
     task: TaskConfig, key: str, resume: bool, name: str | None, more: dict[str, str], commit: str | None
 ) -> TrackedRun:
-    from flywheel.tracking import start_run
+    from flywheel.project.tracking import start_run
 
     tags = {"flywheel.task": task.name, "mlflow.source.name": "flywheel.train", "mlflow.source.type": "LOCAL"}
     tags |= {"mlflow.source.git.commit": commit} if commit else {}
@@ -145,7 +146,7 @@ def _log_start(run: TrackedRun, task: TaskConfig, meta: Json, machine: Machine) 
     """Say everything that decides the result, before the first step: a killed run has it too."""
     import yaml
 
-    from flywheel.lineage import git_diff, lock_hashes, package_versions
+    from flywheel.project.lineage import git_diff, lock_hashes, package_versions
 
     root = project_root()
     run.log_settings(logged_settings(task))
@@ -178,7 +179,7 @@ class _epoch_logger:  # noqa: N801 - used as a function that remembers what it h
 
 
 def _log_end(run: TrackedRun, task: TaskConfig, fitted: Fitted, target: Path) -> None:
-    from flywheel.tracking import MODEL_TAG
+    from flywheel.project.tracking import MODEL_TAG
 
     run.log_files(target, "model")
     run.log_metrics({f"best/{task.metric.monitor.name}": fitted.score, "best/epoch": fitted.epoch}, step=fitted.epoch)
@@ -190,8 +191,8 @@ def _log_failure(run: TrackedRun, error: BaseException) -> None:
     """Mark the run, with what went wrong as a file of it; a store that fails too must not hide the first error."""
     import traceback
 
-    from flywheel.database import first_line, masked
-    from flywheel.tracking import store_errors
+    from flywheel.project.database import first_line, masked
+    from flywheel.project.tracking import store_errors
 
     text = masked("".join(traceback.format_exception(error)))
     try:

@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from flywheel import dvc_lock
-from flywheel.digest import sha256_of
-from flywheel.params import home_root, state_dir
-from flywheel.types import Checked, Rot
+from flywheel.project import dvc_lock
+from flywheel.project.digest import sha256_of
+from flywheel.project.params import home_root, state_dir
+from flywheel.project.types import Checked, Rot
 
 
 def verify_cache(*, mend: bool) -> Checked:

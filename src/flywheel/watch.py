@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.errors import DataError, FlywheelError
-from flywheel.stage import read_json, whole_file
+from flywheel.project.errors import DataError, FlywheelError
+from flywheel.project.whole import read_json, whole_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,8 +53,8 @@ def watch(task: str, *, since: str = "7d", last: int | None = None, traffic: Tra
     from flywheel.monitor.check import examine
     from flywheel.monitor.settings import load_settings
     from flywheel.monitor.window import read_window
-    from flywheel.params import project_root, state_dir
-    from flywheel.tracking import prepare
+    from flywheel.project.params import project_root, state_dir
+    from flywheel.project.tracking import prepare
 
     settings = load_settings(project_root(), task)
     start = datetime.now(UTC) - period(since)
@@ -101,7 +101,7 @@ def reference_of(version: Version, folder: Path) -> Reference:
         DataError: There is none, and the data here are others.
     """
     from flywheel.monitor import reference
-    from flywheel.params import state_dir
+    from flywheel.project.params import state_dir
     from flywheel.registry.package import EVIDENCE
 
     held = folder / EVIDENCE / reference.FILE
@@ -146,7 +146,7 @@ def alert(check: Check, url: str | None) -> bool | None:
     """
     from flywheel.monitor.settings import load_settings
     from flywheel.monitor.webhook import send, webhook_url
-    from flywheel.params import project_root
+    from flywheel.project.params import project_root
 
     address = webhook_url(url)
     if address is None or not check.alarm:
@@ -199,11 +199,11 @@ def table(check: Check) -> Table:
 
 
 def _made_now(version: Version, folder: Path) -> Reference:
-    from flywheel.digest import sha256_of
-    from flywheel.instantiate import build
-    from flywheel.kind import READER
     from flywheel.monitor.making import make_reference
-    from flywheel.params import load_task, project_root
+    from flywheel.project.digest import sha256_of
+    from flywheel.project.instantiate import build
+    from flywheel.project.kind import READER
+    from flywheel.project.params import load_task, project_root
     from flywheel.registry.package import open_package
     from flywheel.registry.versions import PREPROCESSOR_TAG
 

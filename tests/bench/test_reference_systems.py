@@ -135,7 +135,7 @@ def test_every_result_is_of_a_known_task_and_its_seeds_in_order() -> None:
 
 
 def test_published_figures_are_those_of_the_configuration(root: Path) -> None:
-    from flywheel.compose import compose_task
+    from flywheel.project.compose import compose_task
 
     for system in systems.SYSTEMS:
         if not (root / f"conf/task/{system.task}.yaml").is_file():

@@ -16,13 +16,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from flywheel.compose import compose_task
-from flywheel.config import TaskConfig
-from flywheel.digest import sha256_of_json
 from flywheel.feedback.pull import Outcome, pull
 from flywheel.feedback.store import FeedbackStore
-from flywheel.params import task_from
 from flywheel.preprocessor.pipeline import preprocess
+from flywheel.project.compose import compose_task
+from flywheel.project.config import TaskConfig
+from flywheel.project.digest import sha256_of_json
+from flywheel.project.params import task_from
 from flywheel.serving.record import Feedback, Prediction
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -91,8 +91,8 @@ class World:
         """The raw rows that are in a split of the processed data."""
         from safetensors.numpy import load_file
 
-        from flywheel.instantiate import build
-        from flywheel.kind import READER
+        from flywheel.project.instantiate import build
+        from flywheel.project.kind import READER
 
         splits = build(self.task.data.reader.read, READER, where="read").read(self.raw)
         source = splits[split if split in splits else "train"]

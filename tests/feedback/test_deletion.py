@@ -13,11 +13,11 @@ import pytest
 import sqlalchemy as sa
 from tests.feedback.conftest import NOON, World, png, prediction, word
 
-from flywheel.errors import FeedbackError
 from flywheel.feedback.deletion import Deleted, audit_lines, duration_of, expire, forget, held_of
-from flywheel.feedback.settings import FeedbackConfig
 from flywheel.feedback.store import FeedbackStore
 from flywheel.feedback.tables import predictions
+from flywheel.project.config_feedback import FeedbackConfig
+from flywheel.project.errors import FeedbackError
 
 pytestmark = pytest.mark.xdist_group("postgres")
 

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from flywheel.digest import sha256_of, sha256_of_json
 from flywheel.feedback.store import FeedbackStore
+from flywheel.project.digest import sha256_of, sha256_of_json
 from flywheel.reader.format.image_frame import object_column
 from flywheel.registry.predictor import Predictor
 from flywheel.serving.record import Feedback, Prediction

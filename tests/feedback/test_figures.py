@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from tests.feedback.conftest import NOON, prediction, word
 
-from flywheel.errors import DataError
 from flywheel.feedback.figures import figures_of, volumes
 from flywheel.feedback.outcomes import add_outcomes
 from flywheel.feedback.store import FeedbackStore
+from flywheel.project.errors import DataError
 
 pytestmark = pytest.mark.xdist_group("postgres")
 

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from flywheel.feedback.frozen import network_digests, read_frozen
 from flywheel.preprocessor.tabular import TabularPreprocessor
-from flywheel.types import SPLITS, Split
+from flywheel.project.types import SPLITS, Split
 
 
 def test_a_row_of_train_and_one_of_test_share_their_inputs_whatever_groups_test_has(tmp_path: Path) -> None:

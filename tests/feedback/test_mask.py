@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from flywheel.feedback.mask import Mask, is_card, is_iban
-from flywheel.feedback.settings import MASKS
+from flywheel.project.config_feedback import MASKS
 
 
 @pytest.mark.parametrize(

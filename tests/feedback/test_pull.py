@@ -13,8 +13,8 @@ import pytest
 from safetensors.numpy import load_file
 from tests.feedback.conftest import World, png
 
-from flywheel.digest import sha256_of
-from flywheel.errors import ConfigError, DataError
+from flywheel.project.digest import sha256_of
+from flywheel.project.errors import ConfigError, DataError
 
 
 def picture(seed: int) -> np.ndarray[Any, Any]:

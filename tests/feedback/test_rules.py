@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from flywheel.feedback.rules import Candidate, choose
-from flywheel.feedback.settings import FeedbackConfig
+from flywheel.project.config_feedback import FeedbackConfig
 
 OWN = {"cat": 1000, "dog": 1000, "rare": 10}
 

@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 from tests.feedback.conftest import NOON, prediction, word
 
-from flywheel.errors import FeedbackError
-from flywheel.feedback.settings import FeedbackConfig
 from flywheel.feedback.store import FeedbackStore
 from flywheel.feedback.vault import new_key
+from flywheel.project.config_feedback import FeedbackConfig
+from flywheel.project.errors import FeedbackError
 from flywheel.serving.record import Recorded
 
 pytestmark = pytest.mark.xdist_group("postgres")
@@ -280,7 +280,7 @@ PROGRAM = """
 import itertools, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from flywheel.feedback.settings import FeedbackConfig
+from flywheel.project.config_feedback import FeedbackConfig
 from flywheel.feedback.store import FeedbackStore
 from flywheel.serving.record import Feedback, Prediction
 url, folder, who, rows = sys.argv[1:]

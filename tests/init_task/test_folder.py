@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.init_task.folder import guess_folder
 from flywheel.init_task.guess import Guess
+from flywheel.project.errors import DataError
 
 TEXTS = [f"the view number {i} was lovely and the room warm".encode() for i in range(15)]
 
@@ -166,11 +166,11 @@ def test_a_folder_with_many_broken_files_is_promised_what_the_stage_keeps(
 
 def dropped_by_the_stage(guess: Guess, folder: Path) -> list[dict[str, Any]]:
     """Clean a folder as the preprocess stage does with these settings, and give the rows that it drops."""
-    from flywheel.instantiate import build
-    from flywheel.kind import PREPROCESSOR, READER
     from flywheel.preprocessor.engine import LocalEngine
     from flywheel.preprocessor.survey import Vocabulary, check_dropped, survey
     from flywheel.preprocessor.target import ClassTarget
+    from flywheel.project.instantiate import build
+    from flywheel.project.kind import PREPROCESSOR, READER
 
     splits = build(guess.reader["read"], READER, where="read").read(folder)
     tokeniser = {"_target_": "flywheel.preprocessor.tokeniser.word.WordTokeniser"}

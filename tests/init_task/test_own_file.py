@@ -14,9 +14,9 @@ from safetensors.numpy import load_file
 
 from flywheel.init_task.guess import Wanted
 from flywheel.init_task.verb import init_task
-from flywheel.params import load_task
 from flywheel.preprocessor.pipeline import preprocess
 from flywheel.preprocessor.task import TaskPreprocessor, load_preprocessor
+from flywheel.project.params import load_task
 from flywheel.registry.request import frame_of
 from flywheel.serving.rows import RowReader
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.init_task.guess import CLASS, ITEM, NUMBER, Guess
 from flywheel.init_task.recipe import RECIPES, check, groups, settings, undecided
+from flywheel.project.errors import DataError
 
 
 def test_every_recipe_has_its_parts(root: Path) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.init_task import blocks
 from flywheel.init_task.sample import read_sample
+from flywheel.project.errors import DataError
 from flywheel.reader.format.table_file import TableFile, TableFormat
 
 ROWS = "name,age\nAda,36\nBob,41\n"

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.init_task.guess import CLASS, ITEM, NUMBER, Guess
 from flywheel.init_task.recipe import check, settings
+from flywheel.project.errors import DataError
 
 Guessed = Callable[..., Guess]
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from flywheel.errors import ConfigError, DataError, FlywheelError
 from flywheel.init_task import files
 from flywheel.init_task.files import place_of, with_line
 from flywheel.init_task.guess import Wanted
 from flywheel.init_task.verb import init_task
+from flywheel.project.errors import ConfigError, DataError, FlywheelError
 
 
 def contents(project: Path) -> dict[str, bytes]:

@@ -8,12 +8,12 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from flywheel.config import TrainerConfig
 from flywheel.learner.batch_norm import SharedBatchNorm, share_batch_norm
 from flywheel.learner.data import Share
 from flywheel.learner.machine import Machine
 from flywheel.learner.ranks import Ranks
 from flywheel.learner.world import Place
+from flywheel.project.config import TrainerConfig
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from flywheel.instantiate import build
-from flywheel.kind import CRITERION
 from flywheel.learner.criterion import BinaryCrossEntropy
+from flywheel.project.instantiate import build
+from flywheel.project.kind import CRITERION
 
 TARGET = torch.tensor([0, 1, 1, 0, 1])
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from flywheel.errors import DataError
 from flywheel.learner.data import Block, Blocks, Part, map_safetensors, mixed_seed, open_part, padding_of
+from flywheel.project.errors import DataError
 
 
 @pytest.fixture

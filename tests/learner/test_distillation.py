@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from flywheel.config import DistilConfig
-from flywheel.errors import ConfigError, ModelError
 from flywheel.learner.distillation import Distillation, check_distillation, load_parent
 from flywheel.model.network import load_network
-from flywheel.stage import read_json
+from flywheel.project.config import DistilConfig
+from flywheel.project.errors import ConfigError, ModelError
+from flywheel.project.whole import read_json
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from flywheel.errors import ModelError
 from flywheel.learner.inherit import inherit
 from flywheel.model.cnn import CNN
 from flywheel.model.mlp import MLP
 from flywheel.model.network import Network
+from flywheel.project.errors import ModelError
 
 INPUTS = {"image": {"shape": [1, 8, 8]}}
 

@@ -2,11 +2,11 @@ import psutil
 import pytest
 import torch
 
-from flywheel.config import TrainerConfig
-from flywheel.errors import ConfigError
 from flywheel.learner.machine import num_devices, resolve
 from flywheel.learner.ranks import local_device
 from flywheel.learner.world import Place
+from flywheel.project.config import TrainerConfig
+from flywheel.project.errors import ConfigError
 
 
 def example(batch_size: int) -> dict[str, torch.Tensor]:

@@ -13,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from flywheel.compose import compose_task
-from flywheel.config import ReaderConfig, TaskConfig
 from flywheel.learner.fit import Fitted, fit
 from flywheel.learner.metric import BrierScore
-from flywheel.params import task_from
 from flywheel.preprocessor.pipeline import preprocess
+from flywheel.project.compose import compose_task
+from flywheel.project.config import ReaderConfig, TaskConfig
+from flywheel.project.params import task_from
 
 OUTLIERS = {"y": 58.9, "z": 31.8}
 

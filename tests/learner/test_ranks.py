@@ -20,12 +20,12 @@ from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from torch import nn
 
-from flywheel.compose import compose_task
-from flywheel.errors import ConfigError
 from flywheel.learner.fit import Fitted
 from flywheel.learner.ranks import must_be_a_mean
-from flywheel.params import task_from
-from flywheel.tracking import prepare
+from flywheel.project.compose import compose_task
+from flywheel.project.errors import ConfigError
+from flywheel.project.params import task_from
+from flywheel.project.tracking import prepare
 from flywheel.train import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ranks")]

@@ -14,16 +14,16 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
-from flywheel.compose import compose_task
-from flywheel.config import DistilConfig, ReaderConfig
-from flywheel.errors import ConfigError
 from flywheel.learner.assemble import make_criterion
 from flywheel.learner.bpr import BPR
 from flywheel.learner.criterion import BinaryCrossEntropy, class_weights, row_losses
 from flywheel.learner.distillation import Distillation
 from flywheel.learner.fit import Fitted, fit
-from flywheel.params import task_from
 from flywheel.preprocessor.pipeline import preprocess
+from flywheel.project.compose import compose_task
+from flywheel.project.config import DistilConfig, ReaderConfig
+from flywheel.project.errors import ConfigError
+from flywheel.project.params import task_from
 
 B, C = 12, 3
 TIMES = torch.tensor([1, 2, 3, 1, 4, 1, 2, 1, 5, 1, 1, 2])

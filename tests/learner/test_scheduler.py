@@ -5,9 +5,9 @@ import pytest
 import torch
 import yaml
 
-from flywheel.instantiate import check_node
-from flywheel.kind import SCHEDULER
 from flywheel.learner.scheduler import constant, cosine, one_cycle
+from flywheel.project.instantiate import check_node
+from flywheel.project.kind import SCHEDULER
 
 
 def rates(make, steps: int, **arguments: float) -> list[float]:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from flywheel.config import PruneConfig
-from flywheel.errors import ConfigError
 from flywheel.learner.sparsity import Sparsity, check_pruning, prunable, prune
+from flywheel.project.config import PruneConfig
+from flywheel.project.errors import ConfigError
 
 
 def test_the_smallest_weights_of_all_layers_become_zero_and_biases_stay() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
-from flywheel.errors import ConfigError
 from flywheel.learner.world import PARENT, Place, first_host, place_from, without_place
+from flywheel.project.errors import ConfigError
 
 TORCHRUN = {
     "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "node1",

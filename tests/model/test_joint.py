@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from flywheel.errors import ConfigError, ModelError
 from flywheel.model.network import LoadedNetwork, build_network, load_network, save_network
+from flywheel.project.errors import ConfigError, ModelError
 from flywheel.registry.onnx_export import export_onnx
 from flywheel.registry.onnx_model import OnnxModel
 

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from flywheel.errors import ConfigError, ModelError
 from flywheel.model.cnn import CNN
 from flywheel.model.initialise import initialise
 from flywheel.model.mlp import MLP
 from flywheel.model.network import Network, build_network, load_network, save_network
+from flywheel.project.errors import ConfigError, ModelError
 
 INPUTS = {"image": {"dtype": "uint8", "shape": [3, 8, 8], "mean": [10.0, 20.0, 30.0], "std": [1.0, 2.0, 4.0]}}
 META = {"inputs": INPUTS, "num_features": 192, "num_classes": 4, "num_outputs": 4, "num_channels": 3}

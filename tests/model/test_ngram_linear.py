@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from flywheel.errors import ModelError
 from flywheel.model.ngram_linear import NgramLinear
+from flywheel.project.errors import ModelError
 
 
 def test_features_are_tokens_and_hashed_neighbours() -> None:

@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from flywheel.digest import sha256_of
-from flywheel.errors import ModelError, SourceError
 from flywheel.model.initialise import initialise
 from flywheel.model.network import build_network, load_network, save_network
 from flywheel.model.sentence_encoder import SentenceEncoder
+from flywheel.project.digest import sha256_of
+from flywheel.project.errors import ModelError, SourceError
 from flywheel.registry.onnx_export import export_onnx
 from flywheel.registry.onnx_model import OnnxModel
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from flywheel.digest import sha256_of
-from flywheel.errors import ConfigError, ModelError
 from flywheel.model.initialise import initialise
 from flywheel.model.network import build_network, load_network, save_network
+from flywheel.project.digest import sha256_of
+from flywheel.project.errors import ConfigError, ModelError
 from flywheel.registry.onnx_export import export_onnx
 from flywheel.registry.onnx_model import OnnxModel
 

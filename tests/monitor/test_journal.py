@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.monitor.journal import Entry, Journal
+from flywheel.project.errors import DataError
 
 FIRST = Entry("2026-11-25T12:00:00+00:00", "retrain", "started", "drift", figures={"num_new": 60}, ran=["dvc repro"])
 SECOND = Entry("2026-11-25T12:05:00+00:00", "retrain", "ended", "Promoted", "promoted", 1, 2)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flywheel.digest import sha256_of
-from flywheel.feedback.settings import FeedbackConfig
 from flywheel.feedback.store import FeedbackStore
 from flywheel.monitor import live
 from flywheel.monitor.journal import Entry, Journal
 from flywheel.monitor.live import look
+from flywheel.project.config_feedback import FeedbackConfig
+from flywheel.project.digest import sha256_of
 from flywheel.registry import log as registry_log
 from flywheel.registry.package import MODEL, PREPROCESSOR
 from flywheel.serve import look_with

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.monitor.reference import Reference
+from flywheel.project.errors import DataError
 
 
 @pytest.fixture

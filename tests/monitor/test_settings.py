@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.errors import ConfigError
 from flywheel.monitor.settings import MonitorSettings, load_settings
+from flywheel.project.errors import ConfigError
 
 
 def write(root: Path, text: str) -> Path:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tests.monitor.conftest import NOW
 
-from flywheel.errors import ConfigError
 from flywheel.monitor.journal import Entry
 from flywheel.monitor.steering import Facts, LoopSettings, last_retrain, load_settings, plan, unfinished
+from flywheel.project.errors import ConfigError
 
 SETTINGS = LoopSettings()
 DRIFT = ["inputs have drifted: brightness (40% of rows)"]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from flywheel.errors import ConfigError
 from flywheel.monitor.webhook import SIGNATURE, TIMESTAMP, send, signature, webhook_url
+from flywheel.project.errors import ConfigError
 
 
 class Receiver(ThreadingHTTPServer):

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flywheel.config import ReaderConfig, TaskConfig
-from flywheel.params import task_from
+from flywheel.project.config import ReaderConfig, TaskConfig
+from flywheel.project.params import task_from
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,7 @@ def fixtures(root: Path) -> Path:
 @pytest.fixture(scope="session")
 def composed(root: Path) -> Callable[[str], TaskConfig]:
     """The settings of a task as conf/ composes them."""
-    from flywheel.compose import compose_task
+    from flywheel.project.compose import compose_task
 
     made = {name: task_from(compose_task(root, [f"task={name}"]), name) for name in ("fashion", "digits", "mnist5k")}
     return made.__getitem__

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.audio import AudioPreprocessor
+from flywheel.project.errors import DataError
 from flywheel.reader.audio_folder import AudioFolderReader
 from flywheel.reader.format.image_frame import object_column
 

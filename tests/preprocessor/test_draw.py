@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.config import PreprocessConfig
-from flywheel.errors import ConfigError, DataError
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.draw import fold_rows, grouped, stratified
 from flywheel.preprocessor.engine import LocalEngine
 from flywheel.preprocessor.splitter import PARTS, Plan, make_plan
 from flywheel.preprocessor.survey import Survey, Vocabulary, survey
 from flywheel.preprocessor.target import ClassTarget
-from flywheel.types import Dropped, Json, Preview, Split
+from flywheel.project.config import PreprocessConfig
+from flywheel.project.errors import ConfigError, DataError
+from flywheel.project.types import Dropped, Json, Preview, Split
 
 
 def generator(seed: int = 0) -> np.random.Generator:

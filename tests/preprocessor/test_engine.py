@@ -14,15 +14,15 @@ import pandas as pd
 import pytest
 import yaml
 
-from flywheel.compose import compose_task
-from flywheel.config import SAME_DATA, PreprocessConfig, TaskConfig
-from flywheel.errors import ConfigError, DataError, FlywheelError
 from flywheel.prepare import processed_key
 from flywheel.preprocessor.engine import Frames, LocalEngine, Pass, used
 from flywheel.preprocessor.engine_ray import connected
 from flywheel.preprocessor.pipeline import preprocess
 from flywheel.preprocessor.ray_task import Opening
-from flywheel.types import Split
+from flywheel.project.compose import compose_task
+from flywheel.project.config import SAME_DATA, PreprocessConfig, TaskConfig
+from flywheel.project.errors import ConfigError, DataError, FlywheelError
+from flywheel.project.types import Split
 
 
 def split_of(rows: int) -> Split:
@@ -75,7 +75,8 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPat
 )  # fmt: skip
 def test_a_cluster_that_is_not_there_is_one_line(root: Path, address: str, said: str) -> None:
     program = (
-        "import sys; from flywheel.stage import explained\nfrom flywheel.preprocessor.engine_ray import connected\n"
+        "import sys; from flywheel.project.stage import explained\n"
+        "from flywheel.preprocessor.engine_ray import connected\n"
         f"with explained() as outcome, connected({address!r}): pass\nsys.exit(outcome.code)"
     )
     env = {**os.environ, "PYTHONPATH": str(root / "src")}

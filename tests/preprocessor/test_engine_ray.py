@@ -22,15 +22,15 @@ import pandas as pd
 import psutil
 import pytest
 
-from flywheel.compose import compose_task
-from flywheel.config import TaskConfig
-from flywheel.errors import DataError, FlywheelError
-from flywheel.params import task_from
 from flywheel.preprocessor.engine import LocalEngine, Pass, RawData
 from flywheel.preprocessor.engine_ray import RayEngine, ray_engine
 from flywheel.preprocessor.pipeline import preprocess
-from flywheel.ray_cluster import set_up
-from flywheel.types import Split
+from flywheel.project.compose import compose_task
+from flywheel.project.config import TaskConfig
+from flywheel.project.errors import DataError, FlywheelError
+from flywheel.project.params import task_from
+from flywheel.project.ray_cluster import set_up
+from flywheel.project.types import Split
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray_data"), pytest.mark.timeout(900)]
 

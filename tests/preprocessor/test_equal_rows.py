@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from flywheel.compose import compose_task
-from flywheel.config import ReaderConfig, TaskConfig
-from flywheel.errors import ConfigError
-from flywheel.params import task_from
 from flywheel.preprocessor.pipeline import preprocess
+from flywheel.project.compose import compose_task
+from flywheel.project.config import ReaderConfig, TaskConfig
+from flywheel.project.errors import ConfigError
+from flywheel.project.params import task_from
 
 Run = Callable[..., Any]
 SPLITS = ("train", "validation", "test")

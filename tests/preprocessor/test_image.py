@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.image import ImagePreprocessor
+from flywheel.project.errors import DataError
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (20, 5, 4), dtype=np.uint8)

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from flywheel.errors import DataError
-from flywheel.params import load_task
 from flywheel.preprocessor.interactions import InteractionsPreprocessor
 from flywheel.preprocessor.item_target import ItemTarget
 from flywheel.preprocessor.pipeline import preprocess
 from flywheel.preprocessor.task import load_preprocessor
+from flywheel.project.errors import DataError
+from flywheel.project.params import load_task
 from flywheel.reader.interactions import InteractionsReader
 from flywheel.registry.request import frame_of
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.item_target import ItemTarget, best_items, item_order
+from flywheel.project.errors import DataError
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.errors import ConfigError, DataError
-from flywheel.instantiate import build
-from flywheel.kind import PREPROCESSOR
 from flywheel.preprocessor.image import ImagePreprocessor
 from flywheel.preprocessor.joint import JointPreprocessor, inputs_of
 from flywheel.preprocessor.target import ClassTarget
 from flywheel.preprocessor.task import TaskPreprocessor, load_preprocessor
+from flywheel.project.errors import ConfigError, DataError
+from flywheel.project.instantiate import build
+from flywheel.project.kind import PREPROCESSOR
 
 
 def words(column: str, **given: Any) -> dict[str, Any]:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.number_target import NumberTarget
+from flywheel.project.errors import DataError
 
 LABELS = pd.Series(["10", "20", "60"])
 

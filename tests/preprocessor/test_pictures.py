@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from flywheel.preprocessor.pictures import draw_classes, draw_samples
-from flywheel.types import Preview
+from flywheel.project.types import Preview
 
 RED = np.full((8, 8, 3), (255, 0, 0), dtype=np.uint8)
 

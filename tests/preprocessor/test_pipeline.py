@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from flywheel.compose import compose_task
-from flywheel.config import ReaderConfig, TaskConfig
-from flywheel.errors import ConfigError, DataError
-from flywheel.params import task_from
 from flywheel.preprocessor.pipeline import preprocess
 from flywheel.preprocessor.task import load_preprocessor
+from flywheel.project.compose import compose_task
+from flywheel.project.config import ReaderConfig, TaskConfig
+from flywheel.project.errors import ConfigError, DataError
+from flywheel.project.params import task_from
 from flywheel.report.examples import Examples
 
 Make = Callable[..., Any]
@@ -117,7 +117,7 @@ def test_another_process_gives_the_same_bytes(
     composed: Callable[[str], TaskConfig], fixtures: Path, tmp_path: Path, contents: Make
 ) -> None:
     program = (
-        "import json, sys; from pathlib import Path; from flywheel.params import task_from\n"
+        "import json, sys; from pathlib import Path; from flywheel.project.params import task_from\n"
         "from flywheel.preprocessor.pipeline import preprocess\n"
         "task = task_from(json.loads(sys.argv[1]), 'digits')\n"
         "preprocess(task, Path(sys.argv[2]), Path('/nowhere'), Path(sys.argv[3]))\n"

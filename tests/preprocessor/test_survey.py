@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.engine import LocalEngine
 from flywheel.preprocessor.image import ImagePreprocessor
 from flywheel.preprocessor.survey import DroppedRows, Survey, Vocabulary, check_dropped, survey
 from flywheel.preprocessor.target import ClassTarget
-from flywheel.types import Split
+from flywheel.project.errors import DataError
+from flywheel.project.types import Split
 
 
 def split_of(rows: int, frames: list[pd.DataFrame]) -> Split:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.table_requests import read_table_requests
+from flywheel.project.errors import DataError
 from flywheel.reader.format.table_file import TableFormat
 
 

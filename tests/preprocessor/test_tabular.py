@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.errors import DataError
-from flywheel.instantiate import build
-from flywheel.kind import PREPROCESSOR
 from flywheel.preprocessor.tabular import TabularPreprocessor
+from flywheel.project.errors import DataError
+from flywheel.project.instantiate import build
+from flywheel.project.kind import PREPROCESSOR
 
 ROWS = 40
 TARGET = "flywheel.preprocessor.tabular.TabularPreprocessor"

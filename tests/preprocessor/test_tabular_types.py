@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.tabular_evidence import Evidence
 from flywheel.preprocessor.tabular_types import Decision, check_types, decide
 from flywheel.preprocessor.tabular_values import ValueRules
+from flywheel.project.errors import DataError
 
 
 def decision(values: list[str | None], name: str = "x", declared: str | None = None, **given: Any) -> Decision:

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.errors import ConfigError
 from flywheel.preprocessor.tabular_values import (
     MISSING,
     NESTED,
@@ -17,6 +16,7 @@ from flywheel.preprocessor.tabular_values import (
     numbers_of,
     texts_of,
 )
+from flywheel.project.errors import ConfigError
 
 RULES = ValueRules()
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.target import ClassTarget
+from flywheel.project.errors import DataError
 
 
 def fitted(*labels: object, **options: list[str]) -> ClassTarget:

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.errors import ConfigError, DataError
 from flywheel.preprocessor.image import ImagePreprocessor
 from flywheel.preprocessor.target import ClassTarget
 from flywheel.preprocessor.task import TaskPreprocessor, load_preprocessor
+from flywheel.project.errors import ConfigError, DataError
 
 FRAME = pd.DataFrame({"image": [np.eye(3, dtype=np.uint8) * v for v in (10, 200)], "label": ["no", "yes"]})
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.errors import ConfigError, DataError
-from flywheel.instantiate import build
-from flywheel.kind import PREPROCESSOR
 from flywheel.preprocessor.text import TextPreprocessor
 from flywheel.preprocessor.tokeniser.bpe import BpeTokeniser
 from flywheel.preprocessor.tokeniser.word import WordTokeniser
+from flywheel.project.errors import ConfigError, DataError
+from flywheel.project.instantiate import build
+from flywheel.project.kind import PREPROCESSOR
 
 TEXTS = ["a good film", "a bad, bad <br/> film", "good &amp; short", "a film of a film of a film"]
 

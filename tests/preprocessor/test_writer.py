@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from flywheel.digest import sha256_of
 from flywheel.preprocessor.writer import SafetensorsWriter
+from flywheel.project.digest import sha256_of
 
 RNG = np.random.default_rng(0)
 TYPES = [

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from flywheel.errors import ConfigError, DataError
+from flywheel.project.errors import ConfigError, DataError
 from flywheel.reader import audio_folder
 from flywheel.reader.audio_folder import AudioFolderReader
 

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 from flywheel.preprocessor.feedback import appended, read_feedback
+from flywheel.project.types import Split
 from flywheel.reader.audio_folder import AudioFolderReader
 from flywheel.reader.idx import IdxReader
 from flywheel.reader.image_folder import ImageFolderReader
 from flywheel.reader.interactions import InteractionsReader
 from flywheel.reader.text_folder import TextFolderReader
-from flywheel.types import Split
 
 
 def idx(folder: Path, root: Path) -> Any:

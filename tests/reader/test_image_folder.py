@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from flywheel.errors import DataError
+from flywheel.project.errors import DataError
 from flywheel.reader import image_folder
 from flywheel.reader.image_folder import ImageFolderReader
 

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from flywheel.errors import ConfigError, DataError
+from flywheel.project.errors import ConfigError, DataError
+from flywheel.project.types import Splits
 from flywheel.reader.format.interaction_table import identifiers
 from flywheel.reader.interactions import InteractionsReader
-from flywheel.types import Splits
 
 RECBOLE: dict[str, Any] = {
     "path": "watched.inter",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.errors import ConfigError, DataError
+from flywheel.project.errors import ConfigError, DataError
 from flywheel.reader.table import TableReader
 
 TABLE = pd.DataFrame({"age": [30, 41, 52], "town": ["Ulm", "Bonn, west", "a\nb"], "bought": ["no", "yes", "no"]})

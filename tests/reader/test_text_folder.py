@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from flywheel.errors import DataError
+from flywheel.project.errors import DataError
+from flywheel.project.types import Splits
 from flywheel.reader.text_folder import TextFolderReader
-from flywheel.types import Splits
 
 
 @pytest.fixture

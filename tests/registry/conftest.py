@@ -30,8 +30,8 @@ def registered(project: Path, digits: Any) -> Callable[..., Any]:
 @pytest.fixture
 def version(at_store: Path) -> Path:
     """The files of digits/1; to read."""
+    from flywheel.project.tracking import prepare
     from flywheel.registry.versions import files_of, resolve
-    from flywheel.tracking import prepare
 
     client = prepare()
     return files_of(client, resolve(client, "digits", "1"))
@@ -40,8 +40,8 @@ def version(at_store: Path) -> Path:
 @pytest.fixture
 def sums(at_store: Path) -> dict[str, str]:
     """What the registry's tags say of the files of digits/1."""
+    from flywheel.project.tracking import prepare
     from flywheel.registry.versions import resolve
-    from flywheel.tracking import prepare
 
     return resolve(prepare(), "digits", "1").sums
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from flywheel.errors import RegistryError
+from flywheel.project.errors import RegistryError
+from flywheel.project.tracking import prepare
 from flywheel.registry import aliases, versions
 from flywheel.registry import log as registry_log
-from flywheel.tracking import prepare
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.image import ImagePreprocessor
+from flywheel.project.errors import DataError
+from flywheel.project.types import Split
 from flywheel.registry.evidence import TestScores, raw_example, read_scores, read_target, rescored, stored_scores
-from flywheel.types import Split
 
 
 def split(images: Any, first_row: int = 0, errors: list[str | None] | None = None) -> Split:
@@ -48,8 +48,8 @@ def test_scores_made_anew_from_raw_rows_are_the_stored_ones_to_the_bit(
     version: Path, rescore: Callable[..., TestScores], digits: Any
 ) -> None:
     """No skew: reading, cleaning and encoding in a batch of raw rows gives what preprocessing the data set gave."""
-    from flywheel.instantiate import build
-    from flywheel.kind import READER
+    from flywheel.project.instantiate import build
+    from flywheel.project.kind import READER
 
     like = stored_scores(version)
     splits = build(digits.task.data.reader.read, READER, where="read").read(digits.folder / digits.raw)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flywheel.config import RegisterConfig
-from flywheel.errors import ConfigError
+from flywheel.project.config import RegisterConfig
+from flywheel.project.errors import ConfigError
 from flywheel.registry.gate import Candidate, Champion, Decision, check_rules, decide, refused, standing
 from flywheel.report.classification import ClassificationReport
 

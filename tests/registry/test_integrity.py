@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from flywheel.project.tracking import prepare
 from flywheel.registry import versions
 from flywheel.registry.integrity import verify_registry
-from flywheel.tracking import prepare
 
 
 @pytest.fixture

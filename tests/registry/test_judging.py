@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flywheel.project.tracking import prepare
 from flywheel.registry import aliases, versions
 from flywheel.registry import log as registry_log
 from flywheel.registry.judging import worse_than
@@ -17,7 +18,6 @@ from flywheel.registry.listing import remarks
 from flywheel.report.classification import ClassificationReport
 from flywheel.report.regression import RegressionReport
 from flywheel.serving.champions import Champions
-from flywheel.tracking import prepare
 
 Registered = Callable[..., dict[str, Any]]
 DECISION = Path("artifacts/digits/decision.json")

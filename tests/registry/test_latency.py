@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from flywheel.digest import sha256_of
+from flywheel.project.digest import sha256_of
 from flywheel.registry.latency import measure_latency
 
 

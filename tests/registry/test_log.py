@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.errors import RegistryError
+from flywheel.project.errors import RegistryError
 from flywheel.registry import log as registry_log
 from flywheel.registry.log import Event, champions, was_rolled_back
 

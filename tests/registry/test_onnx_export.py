@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 
-from flywheel.errors import ModelError
+from flywheel.project.errors import ModelError
 from flywheel.registry.onnx_export import export_onnx
 from flywheel.registry.onnx_model import OnnxModel
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flywheel.errors import ModelError
+from flywheel.project.errors import ModelError
 from flywheel.registry.onnx_model import OnnxModel
 
 

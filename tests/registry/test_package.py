@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import flywheel
-from flywheel.errors import RegistryError
+from flywheel.project.errors import RegistryError
 from flywheel.registry.package import differing, open_package, requirements
 
 FRESH_PROCESS = """

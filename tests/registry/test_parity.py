@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from flywheel.errors import DataError
 from flywheel.model.network import load_network
+from flywheel.project.errors import DataError
 from flywheel.registry.onnx_model import OnnxModel
 from flywheel.registry.parity import compare, power_of_ten_above
 

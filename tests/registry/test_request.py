@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.errors import DataError
+from flywheel.project.errors import DataError
 from flywheel.registry.request import frame_of, plain
 
 ONE = {"type": "object", "properties": {"image": {}}, "required": ["image"]}

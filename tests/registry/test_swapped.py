@@ -20,9 +20,10 @@ import pytest
 from mlflow.exceptions import MlflowException
 from onnx import numpy_helper
 
-from flywheel.digest import sha256_of
-from flywheel.errors import RegistryError
 from flywheel.predict import predict
+from flywheel.project.digest import sha256_of
+from flywheel.project.errors import RegistryError
+from flywheel.project.tracking import prepare
 from flywheel.register import register
 from flywheel.registry import evidence, versions
 from flywheel.registry.integrity import verify_registry
@@ -30,7 +31,6 @@ from flywheel.registry.package import MODEL, PREPROCESSOR
 from flywheel.serving.champions import Champions
 from flywheel.serving.served import Champion, open_served
 from flywheel.serving.settings import ServingSettings
-from flywheel.tracking import prepare
 from flywheel.watch import in_service
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from flywheel.errors import RegistryError
+from flywheel.project.errors import RegistryError
+from flywheel.project.tracking import prepare
 from flywheel.registry import versions
 from flywheel.registry.listing import list_versions, row, table
-from flywheel.tracking import prepare
 
 
 def test_versions_are_found_by_number_alias_and_digest(at_store: Path) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flywheel.project.types import Preview
 from flywheel.report.base import Contender, Evidence
 from flywheel.report.bootstrap import Bootstrap
 from flywheel.report.class_metrics import measure_classes
 from flywheel.report.examples import Examples
-from flywheel.types import Preview
 
 Array = np.ndarray[Any, Any]
 MakeScores = Callable[..., tuple[Array, Array]]

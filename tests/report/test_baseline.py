@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flywheel.errors import ConfigError
-from flywheel.instantiate import build
-from flywheel.kind import BASELINE
 from flywheel.preprocessor.image import ImagePreprocessor
+from flywheel.project.errors import ConfigError
+from flywheel.project.instantiate import build
+from flywheel.project.kind import BASELINE
 from flywheel.report.baseline import BaselineData, logistic_regression, stratified
 
 MakeExamples = Callable[..., Any]

@@ -69,7 +69,7 @@ def test_mistakes_are_the_most_confident_ones_first(report: ClassificationReport
     shown: list[int] = []
 
     def previews(index: list[int]) -> list[Any]:
-        from flywheel.types import Preview
+        from flywheel.project.types import Preview
 
         shown.extend(index)
         return [Preview(text=f"row {i}") for i in index]

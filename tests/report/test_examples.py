@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
-from flywheel.errors import DataError
+from flywheel.project.errors import DataError
+from flywheel.project.types import Split
 from flywheel.report.examples import Examples, raw_rows
-from flywheel.types import Split
 
 INPUTS = {
     "image": {"dtype": "uint8", "shape": [2, 3, 3], "mean": [100.0, 50.0], "std": [10.0, 5.0]},

@@ -6,9 +6,9 @@ import io
 import numpy as np
 from PIL import Image
 
+from flywheel.project.types import Preview
 from flywheel.report.base import Card
 from flywheel.report.gallery import COLUMNS, gallery_picture, image_uri
-from flywheel.types import Preview
 
 
 def decoded(uri: str) -> Image.Image:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flywheel.project.types import Preview
 from flywheel.report.base import Section
 from flywheel.report.classification import ClassificationReport
 from flywheel.report.page import Heading, render_page
-from flywheel.types import Preview
 
 MakeEvidence = Callable[..., Any]
 EVIL = "<script>alert(1)</script>"

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flywheel.config import PublishedConfig
-from flywheel.errors import ConfigError
+from flywheel.project.config import PublishedConfig
+from flywheel.project.errors import ConfigError
 from flywheel.report.base import MetricKind
 from flywheel.report.bootstrap import Metric
 from flywheel.report.classification import ClassificationReport

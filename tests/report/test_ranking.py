@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flywheel.project.types import Preview
 from flywheel.report import style
 from flywheel.report.base import Contender, Evidence
 from flywheel.report.baseline import BaselineData
@@ -14,7 +15,6 @@ from flywheel.report.examples import Examples
 from flywheel.report.page import Heading, render_page
 from flywheel.report.predictions import write_predictions
 from flywheel.report.ranking import RankingReport
-from flywheel.types import Preview
 
 Array = np.ndarray[Any, Any]
 NUM_ROWS, NUM_ITEMS = 200, 60

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flywheel.project.types import Preview
 from flywheel.report import style
 from flywheel.report.base import Contender, Evidence
 from flywheel.report.baseline import BaselineData
@@ -14,7 +15,6 @@ from flywheel.report.bootstrap import Bootstrap
 from flywheel.report.page import Heading, render_page
 from flywheel.report.regression import RegressionReport
 from flywheel.report.regression_pictures import plain
-from flywheel.types import Preview
 
 MEAN, STD = 150.0, 70.0
 MakeEvidence = Callable[..., Evidence]

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
 from flywheel.report.baseline import BaselineData
 from flywheel.report.examples import Examples
 from flywheel.report.text_baseline import Tfidf, tfidf_logistic_regression, token_input

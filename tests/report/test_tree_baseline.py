@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flywheel.errors import ConfigError
-from flywheel.instantiate import build
-from flywheel.kind import BASELINE
+from flywheel.project.errors import ConfigError
+from flywheel.project.instantiate import build
+from flywheel.project.kind import BASELINE
 from flywheel.report.baseline import BaselineData
 from flywheel.report.examples import Examples
 from flywheel.report.tree_baseline import gradient_boosting

@@ -27,8 +27,8 @@ from safetensors.numpy import load_file
 from starlette.testclient import TestClient
 from tests.serving.site import chromium, page, site  # noqa: F401 - fixtures of the pages' tests
 
-from flywheel.instantiate import build
-from flywheel.kind import READER
+from flywheel.project.instantiate import build
+from flywheel.project.kind import READER
 from flywheel.serving.app import make_gateway
 from flywheel.serving.metrics import Metrics
 from flywheel.serving.record import Feedback, Prediction, Recorded
@@ -151,8 +151,8 @@ def serve(home: Path) -> Iterator[Callable[..., Running]]:
 @pytest.fixture(scope="session")
 def champion(digits_store: Path) -> Champion:
     """digits/1, which is `good`."""
+    from flywheel.project.tracking import prepare
     from flywheel.registry.versions import files_of, resolve
-    from flywheel.tracking import prepare
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):

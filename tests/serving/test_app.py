@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from flywheel.errors import RegistryError
+from flywheel.project.errors import RegistryError
 from flywheel.serving.served import Champion
 
 PREDICT = "/v1/tasks/digits/predict"

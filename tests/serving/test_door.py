@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
 from flywheel.serving.door import GUESS_BURST, MAX_CLIENTS, Door, check_address, read_tokens
 from flywheel.serving.problem import RequestError
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from flywheel.errors import FeedbackError
+from flywheel.project.errors import FeedbackError
 from flywheel.serving.complaint import QUIET_SECONDS, Complaint
 from flywheel.serving.door import read_tokens
 from flywheel.serving.record import key_of_bytes

@@ -209,7 +209,7 @@ STRANGE = [
 
 @pytest.mark.parametrize("make", ["text", "table", "interactions"])
 def test_any_value_is_refused_by_every_preprocessor_in_its_own_words(make: str, frames: Callable[[str], Any]) -> None:
-    from flywheel.errors import DataError
+    from flywheel.project.errors import DataError
 
     preprocessor, row = frames(make)
     from flywheel.serving.rows import RowReader

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flywheel.errors import FeedbackError
+from flywheel.project.errors import FeedbackError
 from flywheel.serving import looks
 from flywheel.serving.looks import Looks
 from flywheel.serving.served import Champion

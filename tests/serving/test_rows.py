@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.interactions import InteractionsPreprocessor
 from flywheel.preprocessor.tabular import TabularPreprocessor
 from flywheel.preprocessor.text import TextPreprocessor
 from flywheel.preprocessor.tokeniser.word import WordTokeniser
+from flywheel.project.errors import DataError
 from flywheel.serving.rows import RowReader
 
 TABLE = pd.DataFrame({"age": [1.0, None, 3.0], "town": ["a", "b", "a"]})

@@ -35,11 +35,11 @@ def build_champion(task_name: str, root: Path) -> tuple[Champion, pd.DataFrame, 
     import torch
 
     from flywheel.export import export
-    from flywheel.instantiate import build
-    from flywheel.kind import READER
     from flywheel.model.network import build_network, save_network
-    from flywheel.params import load_task
     from flywheel.preprocessor.pipeline import preprocess
+    from flywheel.project.instantiate import build
+    from flywheel.project.kind import READER
+    from flywheel.project.params import load_task
     from flywheel.source.fetch import obtain
 
     task = load_task(task_name, root / "params.yaml")
@@ -72,7 +72,7 @@ def build_champion(task_name: str, root: Path) -> tuple[Champion, pd.DataFrame, 
 
 def registered(task: str, model_sha256: str, folder: Path) -> Champion:
     """A version whose list of files and sums are those of its folder, as it stands."""
-    from flywheel.digest import sha256_of
+    from flywheel.project.digest import sha256_of
     from flywheel.registry.package import CHECKSUMS, MODEL, PREPROCESSOR, checksums
 
     (folder / CHECKSUMS).write_text(checksums(folder))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.errors import ConfigError, FlywheelError
+from flywheel.project.errors import ConfigError, FlywheelError
 from flywheel.serve import serve
 from flywheel.serving.served import Champion
 from flywheel.serving.settings import ServingSettings, load_settings

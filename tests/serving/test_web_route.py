@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from flywheel.errors import FeedbackError
+from flywheel.project.errors import FeedbackError
 from flywheel.serving.served import Champion
 
 TOKEN = "a" * 20

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from flywheel.config import DataConfig, DownloadConfig, FileConfig, ReaderConfig, SourceConfig
+from flywheel.project.config import DataConfig, DownloadConfig, FileConfig, ReaderConfig, SourceConfig
 from flywheel.source import http
 
 

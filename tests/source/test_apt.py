@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.config import DataConfig, SourceConfig
-from flywheel.errors import SourceError
+from flywheel.project.config import DataConfig, SourceConfig
+from flywheel.project.errors import SourceError
 from flywheel.source.apt import parse
 from flywheel.source.fetch import fetch, obtain
 from flywheel.source.probe import probe

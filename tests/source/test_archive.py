@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.errors import SourceError
+from flywheel.project.errors import SourceError
 from flywheel.source.archive import gunzip, unpack
 from flywheel.source.unpacking import Limits
 

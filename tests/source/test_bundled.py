@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.config import DataConfig
-from flywheel.errors import SourceError
+from flywheel.project.config import DataConfig
+from flywheel.project.errors import SourceError
 from flywheel.source import bundled
 from flywheel.source.fetch import fetch
 from flywheel.source.probe import probe
@@ -28,7 +28,7 @@ def test_digits_come_as_scikit_learn_has_them(make_data: Callable[..., DataConfi
 def test_scikit_learn_is_not_imported(project: Path) -> None:
     code = (
         "import sys; from flywheel.source.bundled import BundledSource as B; from flywheel.source.base import Job\n"
-        "from flywheel.config import SourceConfig; from pathlib import Path\n"
+        "from flywheel.project.config import SourceConfig; from pathlib import Path\n"
         f"B(SourceConfig(''), Job(Path(), Path())).get({DIGITS!r}); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

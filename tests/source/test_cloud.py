@@ -11,8 +11,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.registry import _registry
 
-from flywheel.config import DataConfig
-from flywheel.errors import SourceError
+from flywheel.project.config import DataConfig
+from flywheel.project.errors import SourceError
 from flywheel.source import cloud
 from flywheel.source.fetch import fetch, obtain
 from flywheel.source.probe import probe

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flywheel.config import DataConfig
-from flywheel.errors import ConfigError, SourceError
+from flywheel.project.config import DataConfig
+from flywheel.project.errors import ConfigError, SourceError
 from flywheel.source import espeak, espeak_speaker
 from flywheel.source.espeak import parse
 from flywheel.source.espeak_speaker import Speaker, Utterance, main, resampled, utterances, write_recordings

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from flywheel.config import DataConfig, SourceConfig
-from flywheel.digest import sha256_of
-from flywheel.errors import ConfigError, FlywheelError, SourceError
+from flywheel.project.config import DataConfig, SourceConfig
+from flywheel.project.digest import sha256_of
+from flywheel.project.errors import ConfigError, FlywheelError, SourceError
 from flywheel.source import http
 from flywheel.source.fetch import fetch, obtain
 from flywheel.source.store import Store

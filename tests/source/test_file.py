@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.config import SourceConfig
-from flywheel.errors import SourceError
+from flywheel.project.config import SourceConfig
+from flywheel.project.errors import SourceError
 from flywheel.source.base import Job
 from flywheel.source.file import FileSource, local_path
 from flywheel.source.folder import files_in

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from flywheel.config import SourceConfig
-from flywheel.errors import ChecksumError, SourceError
+from flywheel.project.config import SourceConfig
+from flywheel.project.errors import ChecksumError, SourceError
 from flywheel.source import http
 from flywheel.source.base import Job, SkippedError
 from flywheel.source.http import HttpSource
@@ -191,7 +191,7 @@ def test_a_download_that_was_complete_when_killed_is_not_repeated(
 def test_after_kill_9_the_rest_is_asked_for(web: Any, get: Callable[..., bytes], job: Job) -> None:
     web.script["/a.bin"] = ["stall:196608"]
     code = (
-        "import sys; from pathlib import Path; from flywheel.config import SourceConfig\n"
+        "import sys; from pathlib import Path; from flywheel.project.config import SourceConfig\n"
         "from flywheel.source.base import Job; from flywheel.source.http import HttpSource\n"
         "HttpSource(SourceConfig(''), Job(Path(sys.argv[2]), Path(sys.argv[3]))).get(sys.argv[1])"
     )

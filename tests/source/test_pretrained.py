@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from flywheel.digest import sha256_of
-from flywheel.errors import ConfigError, SourceError
+from flywheel.project.digest import sha256_of
+from flywheel.project.errors import ConfigError, SourceError
 from flywheel.source.pretrained import pretrained_file
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flywheel.config import DataConfig
+from flywheel.project.config import DataConfig
 from flywheel.source.probe import Reach, probe
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.config import DataConfig, SourceConfig
-from flywheel.digest import sha256_of
-from flywheel.errors import SourceError
+from flywheel.project.config import DataConfig, SourceConfig
+from flywheel.project.digest import sha256_of
+from flywheel.project.errors import SourceError
 from flywheel.source.fetch import fetch, obtain
 from flywheel.source.probe import probe
 

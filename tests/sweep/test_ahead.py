@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 PROGRAM = """
 import os, sys, time
 from joblib import Parallel, delayed
-from flywheel.compose import compose_command_line
+from flywheel.sweep.command_line import compose_command_line
 from flywheel.sweep.ahead import targets_checked
 
 def look():

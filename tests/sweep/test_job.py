@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flywheel.errors import ConfigError, ModelError, StoreError
+from flywheel.project.errors import ConfigError, ModelError, StoreError
 from flywheel.sweep import folder as places
 from flywheel.sweep.job import TrialJob, run
 from flywheel.sweep.settings import sweep_from

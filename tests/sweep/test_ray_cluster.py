@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
 from flywheel.sweep.hydra_job import HydraJob, trial_number
 from flywheel.sweep.ray_cluster import Share, num_places, share
 from flywheel.sweep.ray_pool import RayPool, TrialWorker

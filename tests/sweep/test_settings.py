@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import yaml
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
 from flywheel.sweep.settings import METHODS, sweep_from
 
 

@@ -3,7 +3,7 @@ from typing import Any
 import optuna
 import pytest
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
 from flywheel.sweep.space import Dimension, combinations, dimensions, num_combinations, parse
 
 

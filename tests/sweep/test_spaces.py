@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flywheel.compose import compose_command_line
+from flywheel.sweep.command_line import compose_command_line
 from flywheel.sweep.folder import trials_in
 
 ROOT = Path(__file__).parents[2]

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
 from flywheel.sweep.storage import STORAGE, password_taken_out, refuse_password, storage_url
 
 

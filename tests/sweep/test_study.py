@@ -5,7 +5,7 @@ from typing import Any
 import optuna
 import pytest
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
 from flywheel.sweep.settings import SweepConfig, sweep_from
 from flywheel.sweep.space import Dimension, dimensions, parse
 from flywheel.sweep.storage import open_storage

@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from flywheel.project.tracking import prepare
 from flywheel.sweep.folder import trials_in
-from flywheel.tracking import prepare
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from flywheel.project.tracking import prepare
 from flywheel.sweep.folder import Plan, note_trial, write_result
 from flywheel.sweep.space import Dimension
 from flywheel.sweep.summary import Closing, as_table, best_job, close_parent, draw, open_parent, read_jobs
 from flywheel.sweep.trial import Objective
-from flywheel.tracking import prepare
 
 
 def result(score: float, *overrides: str, mode: str = "max") -> dict[str, object]:

@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
+from flywheel.project.tracking import prepare
 from flywheel.sweep.folder import read_plan, trials_in
-from flywheel.tracking import prepare
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 NUM_KILLS = int(os.environ.get("FLYWHEEL_TEST_KILLS", "3"))

@@ -28,7 +28,7 @@ def feedback_pull(task: TaskName, url: Url = None) -> None:
     import os
 
     from flywheel.feedback.pull import pull
-    from flywheel.params import load_task, project_root
+    from flywheel.project.params import load_task, project_root
 
     os.chdir(project_root())
     settings = load_task(task)
@@ -111,8 +111,8 @@ def feedback_forget(
     """Delete everything about one person: stored rows, input files, and pulled rows."""
     import sys
 
-    from flywheel.errors import FeedbackError
     from flywheel.feedback import deletion
+    from flywheel.project.errors import FeedbackError
 
     store = _store(url)
     number, unsure = deletion.held_of(store, subject)
@@ -186,7 +186,7 @@ def _store(url: str | None) -> FeedbackStore:
 
 def _folders() -> dict[str, Path]:
     """The folders of pulled rows, by task: also of tasks that are no longer in params.yaml."""
-    from flywheel.params import project_root
+    from flywheel.project.params import project_root
 
     return {path.name: path for path in (project_root() / "data/feedback").glob("*") if path.is_dir()}
 

@@ -9,7 +9,7 @@ import typer
 
 from flywheel.commands.output import show_table
 from flywheel.commands.words import TaskName
-from flywheel.errors import FlywheelError
+from flywheel.project.errors import FlywheelError
 
 
 def loop(

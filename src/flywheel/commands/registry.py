@@ -9,7 +9,7 @@ import typer
 
 from flywheel.commands.output import AsJson, show_json, show_table
 from flywheel.commands.words import TaskName
-from flywheel.errors import FlywheelError
+from flywheel.project.errors import FlywheelError
 
 app = typer.Typer(no_args_is_help=True, help="List, promote and roll back registered models.")
 
@@ -19,9 +19,9 @@ def registry_list(
     task: Annotated[str | None, typer.Argument(metavar="[TASK]")] = None, as_json: AsJson = False
 ) -> None:
     """List registered models, newest first, and what happened to the champions of a task."""
+    from flywheel.project.tracking import prepare
     from flywheel.registry import aliases, listing
     from flywheel.registry.versions import how_to_register, registered_here
-    from flywheel.tracking import prepare
 
     client = prepare()
     found = listing.list_versions(task)

@@ -21,7 +21,7 @@ def serve(
 ) -> None:
     """Serve tasks' champions over HTTP, and swap to new ones without losing a request."""
     from flywheel import serve as verb
-    from flywheel.params import home_root
+    from flywheel.project.params import home_root
 
     verb.serve(
         tasks or [], typer.echo, root=home_root(), host=host, port=port, workers=workers, tokens=tokens, record=record,

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from flywheel.errors import FlywheelError
+from flywheel.project.errors import FlywheelError
 
 
 def _tasks(incomplete: str) -> list[str]:
     """The tasks of `params.yaml` for the shell's completion; none outside a project."""
-    from flywheel.params import load_params
+    from flywheel.project.params import load_params
 
     with contextlib.suppress(FlywheelError):
         return [name for name in load_params()["tasks"] if name.startswith(incomplete)]

@@ -18,10 +18,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from flywheel.database import first_line, sqlite_url, with_driver
-from flywheel.errors import FeedbackError
 from flywheel.feedback.tables import SCHEMA, facts, metadata, migrate
-from flywheel.params import state_dir
+from flywheel.project.database import first_line, sqlite_url, with_driver
+from flywheel.project.errors import FeedbackError
+from flywheel.project.params import state_dir
 
 URL_VARIABLE = "FLYWHEEL_FEEDBACK_URL"
 BUSY_SECONDS = 30

@@ -16,14 +16,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flywheel.errors import FeedbackError
 from flywheel.feedback.inputs import REFERENCE
 from flywheel.feedback.pulled import remove_rows
 from flywheel.feedback.store import FeedbackStore
 from flywheel.feedback.tables import audit, feedback, predictions
 from flywheel.feedback.words import microseconds, moment
+from flywheel.project.errors import FeedbackError
+from flywheel.project.types import Json
 from flywheel.serving.record import MAX_KEY
-from flywheel.types import Json
 
 ROWS = 500
 _UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from safetensors import SafetensorError, safe_open
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.base import DIGEST_BYTES, GROUP, WEIGHT, Preprocessor
-from flywheel.stage import read_json
-from flywheel.types import SPLITS, Json, Split, Splits
+from flywheel.project.errors import DataError
+from flywheel.project.types import SPLITS, Json, Split, Splits
+from flywheel.project.whole import read_json
 
 Array = np.ndarray[Any, Any]
 

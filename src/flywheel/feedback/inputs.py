@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flywheel.digest import sha256_of_json
-from flywheel.errors import FeedbackError
 from flywheel.feedback.mask import Mask
-from flywheel.feedback.settings import FeedbackConfig
 from flywheel.feedback.vault import KEY_VARIABLE, Vault
-from flywheel.types import Json
+from flywheel.project.config_feedback import FeedbackConfig
+from flywheel.project.digest import sha256_of_json
+from flywheel.project.errors import FeedbackError
+from flywheel.project.types import Json
 
 FULL, REFERENCE, HASH = "full", "reference", "hash"
 

@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from flywheel.feedback.settings import MASKS
-from flywheel.types import Json
+from flywheel.project.config_feedback import MASKS
+from flywheel.project.types import Json
 
 Span = tuple[int, int]
 
@@ -33,7 +33,7 @@ class Mask:
     """Masks some kinds of personal data.
 
     Args:
-        kinds: Of `flywheel.feedback.settings.MASKS`.
+        kinds: Of `flywheel.project.config_feedback.MASKS`.
         phone_regions: Countries (two letters) whose national numbers are known.
     """
 

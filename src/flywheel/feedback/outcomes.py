@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from flywheel.errors import DataError, nearest
 from flywheel.feedback.store import FeedbackStore
+from flywheel.project.errors import DataError, nearest
 from flywheel.reader.format.table_file import TableFile, TableFormat, is_table
 from flywheel.serving.record import Feedback, key_of
 

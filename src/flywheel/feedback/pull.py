@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flywheel.config import TaskConfig
-from flywheel.errors import DataError
 from flywheel.feedback.frozen import ITEM, Frozen, Own, network_digests, pairs_of, read_frozen, read_own, row_digests
 from flywheel.feedback.pulled import Pulled, write_pulled
 from flywheel.feedback.rows import frame_of, is_unicode, missing_column
@@ -25,11 +23,13 @@ from flywheel.feedback.rules import Candidate, Refused, choose
 from flywheel.feedback.settings import check_settings
 from flywheel.feedback.store import Answered, FeedbackStore
 from flywheel.feedback.words import microseconds
-from flywheel.instantiate import build
-from flywheel.kind import READER
 from flywheel.preprocessor.task import TaskPreprocessor, load_preprocessor
-from flywheel.stage import read_json
-from flywheel.types import Json
+from flywheel.project.config import TaskConfig
+from flywheel.project.errors import DataError
+from flywheel.project.instantiate import build
+from flywheel.project.kind import READER
+from flywheel.project.types import Json
+from flywheel.project.whole import read_json
 
 CHUNK = 500
 NUM_REASONS = 20

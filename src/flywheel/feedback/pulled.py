@@ -15,11 +15,11 @@ from typing import Any
 
 import pandas as pd
 
-from flywheel.digest import sha256_of
 from flywheel.feedback.rows import arrow_column, shape_of
 from flywheel.preprocessor.feedback import FEEDBACK_KEY, feedback_files, feedback_sha256, manifest_file, predictions_of
-from flywheel.stage import whole_file
-from flywheel.types import Json
+from flywheel.project.digest import sha256_of
+from flywheel.project.types import Json
+from flywheel.project.whole import whole_file
 
 FORMAT = 1
 STEM = "rows"

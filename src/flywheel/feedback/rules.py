@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flywheel.feedback.settings import FeedbackConfig
+from flywheel.project.config_feedback import FeedbackConfig
 
 Label = str | float
 

@@ -18,16 +18,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flywheel.errors import FeedbackError
 from flywheel.feedback.database import Database, default_url
 from flywheel.feedback.inputs import FULL, Inputs, Kept
-from flywheel.feedback.settings import FeedbackConfig, project_settings
+from flywheel.feedback.settings import project_settings
 from flywheel.feedback.tables import feedback, predictions
 from flywheel.feedback.vault import KEY_VARIABLE, Vault, given_key
 from flywheel.feedback.words import UNKNOWN, microseconds, moment, record_words
-from flywheel.params import state_dir
+from flywheel.project.config_feedback import FeedbackConfig
+from flywheel.project.errors import FeedbackError
+from flywheel.project.params import state_dir
+from flywheel.project.types import Json
 from flywheel.serving.record import MAX_KEY, Feedback, Prediction, Recorded, key_of
-from flywheel.types import Json
 
 ROWS = 500  # in one statement
 _SEAL, _SEALED_WORD = "seal", b"flywheel"

@@ -8,7 +8,7 @@ import os
 import secrets
 from pathlib import Path
 
-from flywheel.errors import FeedbackError
+from flywheel.project.errors import FeedbackError
 
 KEY_VARIABLE = "FLYWHEEL_FEEDBACK_KEY"
 KEY_BYTES = 32

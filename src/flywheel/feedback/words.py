@@ -14,9 +14,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flywheel.digest import sha256_of_json
 from flywheel.feedback.database import Database
 from flywheel.feedback.tables import feedback, predictions
+from flywheel.project.digest import sha256_of_json
 from flywheel.serving.record import Feedback, Recorded
 
 STORED, KNOWN, CONFLICT, UNKNOWN = "stored", "known", "conflict", "unknown_prediction"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from flywheel.errors import DataError
 from flywheel.init_task.guess import Guess, counted, listed
+from flywheel.project.errors import DataError
 
 MIN_ROWS = 10
 MIN_CLASS_ROWS = 3

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.tabular_evidence import MAX_DISTINCT, Evidence
 from flywheel.preprocessor.tabular_types import MANY, TEXT_WORDS, decide
 from flywheel.preprocessor.tabular_values import MISSING, ValueRules
+from flywheel.project.errors import DataError
 from flywheel.reader.format.value import plain_text
 from flywheel.reader.table import NO_LABEL
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from flywheel.errors import DataError
 from flywheel.init_task.guess import listed
+from flywheel.project.errors import DataError
 from flywheel.reader.format.unique import check_columns
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}

@@ -6,8 +6,8 @@ import codecs
 import re
 from pathlib import Path
 
-from flywheel.errors import DataError
 from flywheel.init_task.blocks import Blocks
+from flywheel.project.errors import DataError
 
 UTF8, WINDOWS, LATIN1 = "utf-8", "cp1252", "latin-1"
 _WINDOWS_BYTES = re.compile(rb"[\x80-\x9f]")

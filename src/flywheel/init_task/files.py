@@ -7,9 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from flywheel.compose import write_params
-from flywheel.errors import ConfigError, FlywheelError
-from flywheel.stage import all_or_nothing, whole_file
+from flywheel.learner.task_check import check_task
+from flywheel.project.compose import write_params
+from flywheel.project.errors import ConfigError, FlywheelError
+from flywheel.project.whole import all_or_nothing, whole_file
 
 MAX_NAME = 60
 IGNORED_BY_DVC = (".flywheel", ".venv", ".git", ".dvc", "mlartifacts")
@@ -119,4 +120,4 @@ def write_task(root: Path, name: str, task: str, data: str) -> None:
         for file, text in files.items():
             with whole_file(file) as part:
                 part.write_text(text, encoding="utf-8")
-        write_params(root)
+        write_params(root, check_task)

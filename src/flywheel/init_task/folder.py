@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from flywheel.errors import DataError
 from flywheel.init_task.blocks import SEED
 from flywheel.init_task.classes import check_classes, check_rows
 from flywheel.init_task.guess import CLASS, DRAWN_SHARES, Guess, Node, counted, listed
 from flywheel.init_task.media import look_at_pictures, look_at_recordings, look_at_texts
+from flywheel.project.errors import DataError
 from flywheel.reader.format.audio_file import AUDIO_EXTENSIONS
 from flywheel.reader.format.folder import composed, list_files
 from flywheel.reader.format.image_file import IMAGE_EXTENSIONS

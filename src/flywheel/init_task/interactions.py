@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flywheel.errors import DataError
 from flywheel.init_task.columns import Column, given
 from flywheel.init_task.guess import ITEM, Guess, Node, counted, listed
 from flywheel.init_task.roles import Interactions
 from flywheel.init_task.sample import TableSample
+from flywheel.project.errors import DataError
 
 MIN_USERS = MIN_ITEMS = 10
 MIN_INTERACTIONS = 3

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from flywheel.errors import DataError
 from flywheel.init_task.guess import Guess, counted
+from flywheel.project.errors import DataError
 
 SMALL_PX, LARGE_PX = 32, 64
 """Sides that pictures are brought to: what a small network on a CPU learns from in minutes."""

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from flywheel.errors import DataError
 from flywheel.init_task.classes import MAX_DROPPED
 from flywheel.init_task.columns import DATE, NUMBER, Column, given_labels
 from flywheel.init_task.guess import counted
 from flywheel.init_task.sample import TableSample
 from flywheel.preprocessor.survey import read_weights
+from flywheel.project.errors import DataError
 
 RARE = 0.05
 """Share of the rows below which a class is rare."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flywheel.errors import DataError
 from flywheel.init_task.guess import CLASS, ITEM, NUMBER, Guess, Node
+from flywheel.project.errors import DataError
 
 
 @dataclass(frozen=True)

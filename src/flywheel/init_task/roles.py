@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from flywheel.errors import DataError
 from flywheel.init_task.columns import CONSTANT, EMPTY, TEXT, Column, given
 from flywheel.init_task.guess import Wanted
+from flywheel.project.errors import DataError
 from flywheel.reader.table import SPLIT_WORDS
 
 _END = r"([ _.-]?(id|no|nr|number|key|hash|uuid))?$"

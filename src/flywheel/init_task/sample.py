@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from flywheel.errors import DataError
 from flywheel.init_task.blocks import SEED, Blocks, read_blocks
 from flywheel.init_task.delimited import Dialect, dialect_of, parse_head, parse_more
 from flywheel.init_task.encoding import decoded, encoding_of
 from flywheel.init_task.guess import Node
+from flywheel.project.errors import DataError
 from flywheel.reader.format.table import parquet_shape
 from flywheel.reader.format.table_file import JSONL_KINDS, PARQUET_KINDS, TEXT_KINDS
 from flywheel.reader.format.unique import RepeatedKeyError, parse_json

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from flywheel.errors import DataError
 from flywheel.init_task import columns as kinds
 from flywheel.init_task import offers
 from flywheel.init_task.classes import check_classes, check_rows
@@ -19,6 +18,7 @@ from flywheel.init_task.roles import check_roles, group_of, interactions, split_
 from flywheel.init_task.sample import TableSample
 from flywheel.init_task.target import RULE, Target, choose, class_counts, named
 from flywheel.preprocessor.tabular_values import MISSING, ValueRules
+from flywheel.project.errors import DataError
 from flywheel.reader.table import NO_LABEL, RESERVED
 
 TEXT_TASK_WORDS = 8.0

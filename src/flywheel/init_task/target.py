@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from flywheel.errors import DataError, nearest
 from flywheel.init_task import columns as kinds
 from flywheel.init_task.columns import Column, given_labels, look_at
 from flywheel.init_task.guess import CLASS, NUMBER, Wanted, counted, listed
 from flywheel.init_task.notation import read_numbers
 from flywheel.init_task.sample import TableSample
 from flywheel.preprocessor.tabular_values import ValueRules
+from flywheel.project.errors import DataError, nearest
 
 MAX_NUMBER_CLASSES = 20
 MIN_ROWS_A_NUMBER = 5

@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flywheel.errors import DataError, FlywheelError, nearest
 from flywheel.init_task.files import check_free, check_name, place_of, write_task
 from flywheel.init_task.guess import CLASS, NUMBER, Guess, Wanted
 from flywheel.init_task.recipe import MODALITIES, check, undecided
 from flywheel.init_task.text_of import data_text, task_text
-from flywheel.params import project_root
+from flywheel.project.errors import DataError, FlywheelError, nearest
+from flywheel.project.params import project_root
 
 NOTHING_SAID = Wanted()
 FOLDER_MODALITIES = ("image", "audio", "text")

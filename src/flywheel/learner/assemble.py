@@ -13,10 +13,6 @@ from pytorch_lightning.plugins.environments import LightningEnvironment  # type:
 from torch import nn
 from torch.optim import Optimizer
 
-from flywheel.config import LossConfig, TaskConfig
-from flywheel.errors import ConfigError
-from flywheel.instantiate import build
-from flywheel.kind import AUGMENTATION, CRITERION, METRIC, OPTIMIZER, SCHEDULER
 from flywheel.learner.callbacks import Agreed, Unwritten
 from flywheel.learner.criterion import must_weigh_rows
 from flywheel.learner.data import Blocks, Part, mixed_seed, open_part, padding_of
@@ -29,7 +25,11 @@ from flywheel.learner.ranks import Ranks, must_be_a_mean
 from flywheel.learner.world import Place
 from flywheel.model.initialise import initialise
 from flywheel.model.network import LoadedNetwork, Network, build_network
-from flywheel.types import Json
+from flywheel.project.config import LossConfig, TaskConfig
+from flywheel.project.errors import ConfigError
+from flywheel.project.instantiate import build
+from flywheel.project.kind import AUGMENTATION, CRITERION, METRIC, OPTIMIZER, SCHEDULER
+from flywheel.project.types import Json
 
 _EVALUATION_ROWS = 2048
 CLASS_WEIGHTS = {"balanced": 1.0, "sqrt": 0.5}

@@ -16,9 +16,9 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 from tqdm import tqdm
 
-from flywheel.config import MonitorConfig
 from flywheel.learner.module import Learner
 from flywheel.learner.ranks import Ranks
+from flywheel.project.config import MonitorConfig
 
 log = logging.getLogger("flywheel")
 

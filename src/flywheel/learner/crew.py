@@ -24,12 +24,12 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]  # made in C++
 
 import flywheel
-from flywheel.config import TrainerConfig
-from flywheel.errors import RankError
 from flywheel.learner.machine import Machine, num_devices
 from flywheel.learner.ranks import Ranks
 from flywheel.learner.world import PARENT, Place, place_from, without_place
-from flywheel.types import Json
+from flywheel.project.config import TrainerConfig
+from flywheel.project.errors import RankError
+from flywheel.project.types import Json
 
 _COMING_SECONDS = 600.0  # imports from a slow shared disk, and a queue that starts nodes one after another
 _LEAVING_SECONDS = 60.0  # a rank whose imports are slow may come when all is over

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
 
 
 class BinaryCrossEntropy(nn.Module):

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flywheel.errors import DataError
+from flywheel.project.errors import DataError
 
 _DTYPES = {
     "U8": np.uint8, "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flywheel.config import DistilConfig, TaskConfig
-from flywheel.errors import ConfigError, ModelError, nearest
 from flywheel.model.network import LoadedNetwork, load_network
-from flywheel.params import project_root
-from flywheel.types import Json
+from flywheel.project.config import DistilConfig, TaskConfig
+from flywheel.project.errors import ConfigError, ModelError, nearest
+from flywheel.project.params import project_root
+from flywheel.project.types import Json
 
 ANSWERS = ("classes", "numbers")
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import torch
 
-from flywheel.config import TaskConfig
-from flywheel.errors import ConfigError
 from flywheel.learner.assemble import assemble, decide, fit_all, make_trainer, new_network, open_parts, stopping
 from flywheel.learner.callbacks import History, Progress, Row, is_resumable
 from flywheel.learner.crew import crew_for
@@ -21,7 +19,9 @@ from flywheel.learner.pruning import Pruning
 from flywheel.learner.settings import quiet
 from flywheel.learner.sparsity import Sparsity
 from flywheel.model.network import HISTORY, Network, save_network
-from flywheel.types import Json
+from flywheel.project.config import TaskConfig
+from flywheel.project.errors import ConfigError
+from flywheel.project.types import Json
 
 
 @dataclass(frozen=True)

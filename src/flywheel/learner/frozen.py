@@ -17,12 +17,12 @@ import torch
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
-from flywheel.digest import sha256_of_code, sha256_of_json
 from flywheel.learner.data import WEIGHT, Blocks, Part
 from flywheel.model.network import Network
-from flywheel.params import project_root, state_dir
-from flywheel.stage import whole_file
-from flywheel.types import Json
+from flywheel.project.digest import sha256_of_code, sha256_of_json
+from flywheel.project.params import project_root, state_dir
+from flywheel.project.types import Json
+from flywheel.project.whole import whole_file
 
 log = logging.getLogger("flywheel")
 

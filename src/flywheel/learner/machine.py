@@ -13,9 +13,9 @@ import psutil
 import torch
 from torch import Tensor
 
-from flywheel.config import TrainerConfig
-from flywheel.errors import ConfigError
 from flywheel.learner.world import Place
+from flywheel.project.config import TrainerConfig
+from flywheel.project.errors import ConfigError
 
 _BLOCK_BYTES = 32_000_000
 _MAX_STEPS_PER_CALL = 50

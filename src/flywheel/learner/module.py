@@ -12,13 +12,13 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import Metric, MetricCollection
 
-from flywheel.config import LossConfig, MonitorConfig
-from flywheel.errors import ModelError
 from flywheel.learner.criterion import class_weights, row_losses
 from flywheel.learner.data import Block, Share, mixed_seed
 from flywheel.learner.distillation import Distillation
 from flywheel.learner.ranks import Ranks
 from flywheel.model.network import Network
+from flywheel.project.config import LossConfig, MonitorConfig
+from flywheel.project.errors import ModelError
 
 _SHARDED = ("state_dict", "optimizer_states")  # what of a checkpoint FSDP holds in pieces
 

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 
-from flywheel.errors import ConfigError, FlywheelError, RankError
 from flywheel.learner.assemble import assemble, fit_all, make_trainer, new_network, open_parts, stopping
 from flywheel.learner.callbacks import History
 from flywheel.learner.crew import LOST, Meeting, is_broken
@@ -22,9 +21,10 @@ from flywheel.learner.machine import Machine
 from flywheel.learner.ranks import Ranks
 from flywheel.learner.settings import quiet
 from flywheel.learner.world import PARENT, Place, place_from
-from flywheel.params import project_root, task_from
-from flywheel.stage import explained, keep_caches_writable, set_up_process
-from flywheel.types import Json
+from flywheel.project.errors import ConfigError, FlywheelError, RankError
+from flywheel.project.params import project_root, task_from
+from flywheel.project.stage import explained, keep_caches_writable, set_up_process
+from flywheel.project.types import Json
 
 log = logging.getLogger("flywheel")
 

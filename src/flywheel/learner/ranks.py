@@ -17,11 +17,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed import Store  # type: ignore[attr-defined]  # made in C++
 
-from flywheel.errors import ConfigError
 from flywheel.learner.batch_norm import share_batch_norm
 from flywheel.learner.criterion import CLASS_WEIGHTED, class_weights
 from flywheel.learner.data import Share
 from flywheel.learner.world import Place
+from flywheel.project.errors import ConfigError
 
 if TYPE_CHECKING:
     from flywheel.learner.machine import Machine

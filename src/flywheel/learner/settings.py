@@ -9,10 +9,6 @@ from pathlib import Path
 
 import torch
 
-from flywheel import kind
-from flywheel.config import TaskConfig
-from flywheel.errors import ConfigError, nearest
-from flywheel.instantiate import locate
 from flywheel.learner.assemble import CLASS_WEIGHTS
 from flywheel.learner.criterion import cannot_weigh
 from flywheel.learner.distillation import check_distillation
@@ -20,6 +16,10 @@ from flywheel.learner.machine import known_choices, num_devices
 from flywheel.learner.sparsity import METHODS, check_pruning
 from flywheel.learner.world import place_from
 from flywheel.model.initialise import INITIALISATIONS
+from flywheel.project import kind
+from flywheel.project.config import TaskConfig
+from flywheel.project.errors import ConfigError, nearest
+from flywheel.project.instantiate import locate
 
 
 def check_settings(task: TaskConfig) -> None:

@@ -9,8 +9,8 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
-from flywheel.config import PruneConfig, TaskConfig
-from flywheel.errors import ConfigError
+from flywheel.project.config import PruneConfig, TaskConfig
+from flywheel.project.errors import ConfigError
 
 METHODS = ("none", "magnitude", "structured")
 MIN_CELLS = 256

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
 
 PARENT = "FLYWHEEL_PARENT"
 """Set for ranks that rank 0 has started: its process id."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from flywheel.errors import ConfigError, nearest
+from flywheel.project.errors import ConfigError, nearest
 
 
 def _layers(draw: Callable[[Tensor], object]) -> Callable[[nn.Module], None]:

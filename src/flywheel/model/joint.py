@@ -8,8 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from flywheel.errors import ModelError
 from flywheel.model.mlp import ACTIVATIONS
+from flywheel.project.errors import ModelError
 
 
 class Joint(nn.Module):

@@ -15,11 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from flywheel.digest import sha256_of
-from flywheel.errors import ConfigError, ModelError
-from flywheel.instantiate import build
-from flywheel.kind import LINK, NET
-from flywheel.types import Json
+from flywheel.project.digest import sha256_of
+from flywheel.project.errors import ConfigError, ModelError
+from flywheel.project.instantiate import build
+from flywheel.project.kind import LINK, NET
+from flywheel.project.types import Json
 
 FORMAT = 1
 WEIGHTS, DESCRIPTION, HISTORY = "model.safetensors", "model.json", "history.csv"

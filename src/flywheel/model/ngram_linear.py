@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from flywheel.errors import ModelError
+from flywheel.project.errors import ModelError
 
 PADDING_ID = 0
 MULTIPLIER = 2_654_435_761  # 2**32 divided by the golden ratio: neighbouring ids land far apart (Knuth, TAOCP 3, 6.4)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flywheel.errors import ModelError
+from flywheel.project.errors import ModelError
 
 PADDING_ID = 0
 _LAYER_NORM_EPS = 1e-12  # BERT's; PyTorch's own default is 1e-5

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from flywheel.errors import ModelError
+from flywheel.project.errors import ModelError
 
 log = logging.getLogger("flywheel")
 

@@ -10,7 +10,7 @@ from flywheel.monitor.reference import Reference
 from flywheel.monitor.settings import MonitorSettings
 from flywheel.monitor.window import Window
 from flywheel.preprocessor.task import TaskPreprocessor
-from flywheel.types import Json
+from flywheel.project.types import Json
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from flywheel.monitor.trait.base import Array, numbers
-from flywheel.types import Json
+from flywheel.project.types import Json
 
 NUM_QUANTILES = 512
 NUM_CATEGORIES = 50

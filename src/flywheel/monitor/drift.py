@@ -15,7 +15,7 @@ import numpy as np
 from flywheel.monitor.distribution import Distance, Distribution
 from flywheel.monitor.settings import MonitorSettings
 from flywheel.monitor.trait.base import Array, Traits
-from flywheel.types import Json
+from flywheel.project.types import Json
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from flywheel.errors import DataError
-from flywheel.types import Json
+from flywheel.project.errors import DataError
+from flywheel.project.types import Json
 
 log = logging.getLogger("flywheel")
 

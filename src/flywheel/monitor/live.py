@@ -6,7 +6,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from flywheel.errors import FlywheelError
 from flywheel.feedback.figures import volumes
 from flywheel.feedback.store import FeedbackStore
 from flywheel.monitor.check import InService, examine
@@ -14,14 +13,15 @@ from flywheel.monitor.journal import Journal
 from flywheel.monitor.reference import FILE, Reference
 from flywheel.monitor.settings import load_settings
 from flywheel.monitor.window import Traffic, read_window
-from flywheel.params import project_root, state_dir
 from flywheel.preprocessor.task import load_preprocessor
+from flywheel.project.errors import FlywheelError
+from flywheel.project.params import project_root, state_dir
+from flywheel.project.types import Json
 from flywheel.registry import log as registry_log
 from flywheel.registry.evidence import METRICS
 from flywheel.registry.package import ARTIFACTS, EVIDENCE, check_package, evidence
 from flywheel.registry.predictor import PREPROCESSOR_FILE
 from flywheel.serving.served import Champion
-from flywheel.types import Json
 
 DAYS = 7
 STEP = timedelta(hours=6)

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from safetensors import SafetensorError, safe_open
 
-from flywheel.errors import DataError
 from flywheel.monitor.reference import Reference
 from flywheel.monitor.trait.base import Array, answer_traits, concatenated, module_of, row_traits
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.feedback import appended, read_feedback
-from flywheel.types import Split, Splits
+from flywheel.project.errors import DataError
+from flywheel.project.types import Split, Splits
 
 if TYPE_CHECKING:
     from flywheel.registry.predictor import Predictor

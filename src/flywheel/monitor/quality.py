@@ -13,9 +13,9 @@ from flywheel.monitor.settings import MonitorSettings
 from flywheel.monitor.trait.base import Array, module_of
 from flywheel.monitor.window import Window
 from flywheel.preprocessor.target import Target
+from flywheel.project.types import Json
 from flywheel.report.bootstrap import Bootstrap, interval, wilson
 from flywheel.serving.record import Feedback, Prediction
-from flywheel.types import Json
 
 NUM_DRAWS, SEED = 1000, 0
 MAX_STEPS, STEP_ROWS = 20, 20

@@ -15,10 +15,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from flywheel.errors import DataError
 from flywheel.monitor.distribution import CategoryDistribution, Distribution, NumberDistribution, distribution_of
 from flywheel.monitor.trait.base import Traits
-from flywheel.types import Json
+from flywheel.project.errors import DataError
+from flywheel.project.types import Json
 
 FORMAT = 1
 FILE = "reference.safetensors"

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from flywheel.errors import ConfigError
 from flywheel.monitor.journal import Entry
 from flywheel.monitor.settings import read_for_task
-from flywheel.types import Json
+from flywheel.project.errors import ConfigError
+from flywheel.project.types import Json
 
 FILE = Path("conf/loop.yaml")
 Action = Literal["wait", "retrain"]

@@ -14,8 +14,8 @@ import urllib.error
 import urllib.request
 from urllib.parse import urlsplit
 
-from flywheel.errors import ConfigError
-from flywheel.types import Json
+from flywheel.project.errors import ConfigError
+from flywheel.project.types import Json
 
 log = logging.getLogger("flywheel")
 

@@ -10,9 +10,9 @@ from typing import Protocol
 
 import pandas as pd
 
-from flywheel.errors import DataError
 from flywheel.monitor.trait.base import Traits, answer_traits, row_traits
 from flywheel.preprocessor.task import TaskPreprocessor
+from flywheel.project.errors import DataError
 from flywheel.registry.request import frame_of
 from flywheel.serving.record import Feedback, Prediction
 

@@ -10,7 +10,6 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.audio_clip import Clip, ClipSettings
 from flywheel.preprocessor.audio_codebook import (
     FrameSample,
@@ -24,10 +23,11 @@ from flywheel.preprocessor.audio_requests import read_audio_requests
 from flywheel.preprocessor.audio_spectrum import PADDING_VALUE, Moments, clip_sums, pack, packed_meta, picture
 from flywheel.preprocessor.base import DIGEST_BYTES, Preprocessor, digests_of, target_name
 from flywheel.preprocessor.chunks import mapped
+from flywheel.project.errors import DataError
+from flywheel.project.types import Dropped, Json, Preview
 from flywheel.reader.format.audio_file import AudioError
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.table_file import TableFormat
-from flywheel.types import Dropped, Json, Preview
 
 Array = np.ndarray[Any, Any]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError
+from flywheel.project.errors import DataError
 from flywheel.reader.format.audio_file import AUDIO_EXTENSIONS
 from flywheel.reader.format.folder import request_files
 from flywheel.reader.format.image_frame import object_column

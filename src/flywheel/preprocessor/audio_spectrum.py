@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flywheel.types import Json
+from flywheel.project.types import Json
 
 Array = np.ndarray[Any, Any]
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError
-from flywheel.instantiate import locate
-from flywheel.kind import Kind, name_of
+from flywheel.project.errors import DataError
+from flywheel.project.instantiate import locate
+from flywheel.project.kind import Kind, name_of
+from flywheel.project.types import Dropped, Json, Preview
 from flywheel.reader.format.table_file import TableFormat
-from flywheel.types import Dropped, Json, Preview
 
 DIGEST_BYTES = 16
 GROUP = "group"

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from flywheel.errors import ConfigError, DataError
 from flywheel.preprocessor.survey import Survey
+from flywheel.project.errors import ConfigError, DataError
 
 Array = np.ndarray[Any, Any]
 

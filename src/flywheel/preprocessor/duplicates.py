@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flywheel.types import Json
+from flywheel.project.types import Json
 
 MAX_NAMED = 100
 """Pairs that are named one by one; all are counted."""

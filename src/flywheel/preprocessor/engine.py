@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from flywheel.config import PreprocessConfig
-from flywheel.errors import ConfigError, DataError, nearest
 from flywheel.preprocessor.chunks import Chunks
 from flywheel.preprocessor.feedback import appended, read_feedback
-from flywheel.types import Split
+from flywheel.project.config import PreprocessConfig
+from flywheel.project.errors import ConfigError, DataError, nearest
+from flywheel.project.types import Split
 
 T = TypeVar("T")
 Array = np.ndarray[Any, Any]

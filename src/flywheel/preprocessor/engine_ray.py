@@ -18,12 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from flywheel import ray_cluster
-from flywheel.errors import FlywheelError
 from flywheel.preprocessor.engine import Array, Engine, Pass, RawData, Work, progress
 from flywheel.preprocessor.ray_task import SHARE, Opening, Task, rows_of, unpacked
-from flywheel.ray_cluster import Asker
-from flywheel.types import Split
+from flywheel.project import ray_cluster
+from flywheel.project.errors import FlywheelError
+from flywheel.project.ray_cluster import Asker
+from flywheel.project.types import Split
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError
+from flywheel.project.errors import DataError
 from flywheel.reader.format.interaction_table import identifiers, index_of
 
 Array = np.ndarray[Any, Any]

@@ -10,16 +10,16 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.base import DIGEST_BYTES, Preprocessor, digests_of, target_name
 from flywheel.preprocessor.chunks import mapped
 from flywheel.preprocessor.image_levels import SixteenBits, level_counts, moments
 from flywheel.preprocessor.image_requests import read_image_requests
 from flywheel.preprocessor.pixels import as_pixels, resize, to_colour, to_grey
+from flywheel.project.errors import DataError
+from flywheel.project.types import Dropped, Json, Preview
 from flywheel.reader.format.image_file import ImageError
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.table_file import TableFormat
-from flywheel.types import Dropped, Json, Preview
 
 NORMALISE = ("standard", "unit")
 

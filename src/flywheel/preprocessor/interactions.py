@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.base import DIGEST_BYTES, Preprocessor, digests_of, target_name
 from flywheel.preprocessor.histories import Array, Learnt, code_histories, columns_of, repeated_rows, until, without
 from flywheel.preprocessor.item_target import count_items, item_order, natural
 from flywheel.preprocessor.table_requests import read_table_requests
+from flywheel.project.errors import DataError
+from flywheel.project.types import Dropped, Json, Preview
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.interaction_table import identifiers
 from flywheel.reader.format.table_file import TableFormat
-from flywheel.types import Dropped, Json, Preview
 
 PREVIEWED = 5
 

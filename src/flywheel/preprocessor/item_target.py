@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError, nearest
 from flywheel.preprocessor.base import target_name
 from flywheel.preprocessor.target import MISSING, Target
+from flywheel.project.errors import DataError, nearest
+from flywheel.project.types import Json
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.interaction_table import identifiers, index_of
-from flywheel.types import Json
 
 
 class ItemTarget(Target):

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError
-from flywheel.kind import PREPROCESSOR
 from flywheel.preprocessor.base import (
     DIGEST_BYTES,
     RESERVED_COLUMNS,
@@ -22,8 +20,10 @@ from flywheel.preprocessor.base import (
     target_name,
 )
 from flywheel.preprocessor.chunks import Mapped
+from flywheel.project.errors import DataError
+from flywheel.project.kind import PREPROCESSOR
+from flywheel.project.types import Dropped, Json, Preview
 from flywheel.reader.format.table_file import TableFormat
-from flywheel.types import Dropped, Json, Preview
 
 NEAR_BYTES = 8
 MEND = "run the preprocess stage again"

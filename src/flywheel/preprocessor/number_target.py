@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.base import target_name
 from flywheel.preprocessor.tabular_values import ValueRules, numbers_of, texts_of
 from flywheel.preprocessor.target import MISSING, Target
+from flywheel.project.errors import DataError
+from flywheel.project.types import Json
 from flywheel.reader.format.image_frame import object_column
-from flywheel.types import Json
 
 Array = np.ndarray[Any, Any]
 

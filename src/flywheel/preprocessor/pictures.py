@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from flywheel.types import Preview
+from flywheel.project.types import Preview
 
 SAMPLES_PER_CLASS = 10
 MAX_CLASSES = 20

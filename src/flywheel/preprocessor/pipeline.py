@@ -17,11 +17,6 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from flywheel.config import PreprocessConfig, TaskConfig
-from flywheel.digest import sha256_of
-from flywheel.errors import ConfigError, nearest
-from flywheel.instantiate import build
-from flywheel.kind import PREPROCESSOR, READER, TARGET
 from flywheel.preprocessor.base import GROUP, WEIGHT, Preprocessor
 from flywheel.preprocessor.engine import Engine, Frames, Pass, RawData, engine_for
 from flywheel.preprocessor.feedback import check_manifest, feedback_record
@@ -34,8 +29,13 @@ from flywheel.preprocessor.target import Target
 from flywheel.preprocessor.task import TaskPreprocessor
 from flywheel.preprocessor.transformed import Transformed, transformed
 from flywheel.preprocessor.writer import SafetensorsWriter
-from flywheel.stage import whole_folder
-from flywheel.types import SPLITS, Json, Preview
+from flywheel.project.config import PreprocessConfig, TaskConfig
+from flywheel.project.digest import sha256_of
+from flywheel.project.errors import ConfigError, nearest
+from flywheel.project.instantiate import build
+from flywheel.project.kind import PREPROCESSOR, READER, TARGET
+from flywheel.project.types import SPLITS, Json, Preview
+from flywheel.project.whole import whole_folder
 
 log = logging.getLogger("flywheel")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from flywheel.preprocessor.splitter import PARTS, Plan
 from flywheel.preprocessor.survey import Survey
-from flywheel.types import Json
+from flywheel.project.types import Json
 
 FORMAT = 1
 BLOCK = 1 << 20  # values summed at a time: sums are made in 64 bits

@@ -17,9 +17,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from flywheel.errors import FlywheelError
 from flywheel.preprocessor.engine import Pass, RawData, Work, checked, used
-from flywheel.types import Split
+from flywheel.project.errors import FlywheelError
+from flywheel.project.types import Split
 
 SHARE = "put the project on a file system that all nodes share, or set preprocess.engine: local"
 

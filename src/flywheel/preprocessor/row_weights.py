@@ -11,7 +11,7 @@ import numpy as np
 from flywheel.preprocessor.duplicates import num_copies
 from flywheel.preprocessor.splitter import PARTS, TRAIN, Plan
 from flywheel.preprocessor.survey import Survey
-from flywheel.types import Json
+from flywheel.project.types import Json
 
 Array = np.ndarray[Any, Any]
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from flywheel.config import PreprocessConfig
-from flywheel.errors import ConfigError, DataError
 from flywheel.preprocessor.draw import fold_rows, grouped, stratified
 from flywheel.preprocessor.duplicates import Matches, across, contradictory, within
 from flywheel.preprocessor.survey import UNUSABLE, Survey
-from flywheel.types import SPLITS, SplitName
+from flywheel.project.config import PreprocessConfig
+from flywheel.project.errors import ConfigError, DataError
+from flywheel.project.types import SPLITS, SplitName
 
 Array = np.ndarray[Any, Any]
 

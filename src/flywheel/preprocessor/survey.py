@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.base import SAMPLE_WEIGHT, Preprocessor
 from flywheel.preprocessor.engine import Engine, Pass, checked
 from flywheel.preprocessor.tabular_values import ValueRules, numbers_of
 from flywheel.preprocessor.target import Target
+from flywheel.project.errors import DataError
+from flywheel.project.types import Dropped, Json, Split
 from flywheel.reader.format.value import names_of
-from flywheel.types import Dropped, Json, Split
 
 Array = np.ndarray[Any, Any]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError, nearest
+from flywheel.project.errors import DataError, nearest
 from flywheel.reader.format.folder import list_files
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.raw_file import open_raw

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError, nearest
 from flywheel.preprocessor.base import RESERVED_COLUMNS, Preprocessor, target_name
 from flywheel.preprocessor.chunks import mapped
 from flywheel.preprocessor.table_requests import read_table_requests
@@ -19,9 +18,10 @@ from flywheel.preprocessor.tabular_fit import Learnt, learn
 from flywheel.preprocessor.tabular_schema import Failure, ProcessedSchema, RowSchema
 from flywheel.preprocessor.tabular_types import check_types
 from flywheel.preprocessor.tabular_values import DATE_FORMATS, MISSING, Array, ValueRules, texts_of, values_of
+from flywheel.project.errors import DataError, nearest
+from flywheel.project.types import Dropped, Json, Preview
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.table_file import TableFormat
-from flywheel.types import Dropped, Json, Preview
 
 NORMALISE = ("standard", "none")
 UNSEEN = ("rare", "refuse")

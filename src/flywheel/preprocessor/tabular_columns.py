@@ -12,8 +12,8 @@ import numpy as np
 from flywheel.preprocessor.tabular_bounds import Bounds, bounds_of
 from flywheel.preprocessor.tabular_evidence import Evidence
 from flywheel.preprocessor.tabular_values import Array, ValueRules, values_of
+from flywheel.project.types import Json
 from flywheel.reader.format.value import plain_text
-from flywheel.types import Json
 
 RARE, ABSENT = 0, 1
 """Codes of every category: a value that is rare in train or not in it, and a missing one. Others are from 2 on."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.tabular_columns import (
     MAX_SHOWN,
     CategoryColumn,
@@ -19,7 +18,8 @@ from flywheel.preprocessor.tabular_columns import (
 from flywheel.preprocessor.tabular_evidence import Evidence, RowSample, distinct_limit
 from flywheel.preprocessor.tabular_types import Decision, decide
 from flywheel.preprocessor.tabular_values import Array, ValueRules, values_of
-from flywheel.types import Json
+from flywheel.project.errors import DataError
+from flywheel.project.types import Json
 
 MAX_STATED = 1_000_000
 """Distinct values of a stated category that are counted."""

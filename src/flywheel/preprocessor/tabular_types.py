@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.tabular_evidence import Evidence
+from flywheel.project.errors import DataError
 
 KINDS = ("number", "category", "boolean", "date", "identifier")
 MEANT = 0.95

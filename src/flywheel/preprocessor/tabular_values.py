@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
 from flywheel.reader.format.value import plain_text
 
 Array = np.ndarray[Any, Any]

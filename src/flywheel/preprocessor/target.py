@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError, nearest
 from flywheel.preprocessor.base import target_name
+from flywheel.project.errors import DataError, nearest
+from flywheel.project.types import Json
 from flywheel.reader.format.value import name_of, names_of
-from flywheel.types import Json
 
 MISSING = "label is missing"
 

@@ -10,12 +10,12 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from flywheel import kind
-from flywheel.errors import ConfigError, DataError
 from flywheel.preprocessor.base import Preprocessor, rebuild
 from flywheel.preprocessor.target import Target
+from flywheel.project import kind
+from flywheel.project.errors import ConfigError, DataError
+from flywheel.project.types import Json
 from flywheel.reader.format.table_file import TableFormat
-from flywheel.types import Json
 
 FORMAT = 1
 MEND = "run the preprocess stage again"

@@ -10,8 +10,6 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError
-from flywheel.kind import TOKENISER
 from flywheel.preprocessor.base import RESERVED_COLUMNS, Preprocessor, rebuild, target_name
 from flywheel.preprocessor.chunks import Mapped
 from flywheel.preprocessor.table_requests import read_table_requests
@@ -19,8 +17,10 @@ from flywheel.preprocessor.text_cleaning import TextCleaning, near_text
 from flywheel.preprocessor.text_counts import count_tokens, describe_counts
 from flywheel.preprocessor.tokeniser.base import PADDING_ID, TRUNCATE, Tokeniser
 from flywheel.preprocessor.tokeniser.word import WordTokeniser
+from flywheel.project.errors import DataError
+from flywheel.project.kind import TOKENISER
+from flywheel.project.types import Dropped, Json, Preview
 from flywheel.reader.format.table_file import TableFormat
-from flywheel.types import Dropped, Json, Preview
 
 INPUT = "tokens"
 CHARACTERS = "characters"

@@ -10,8 +10,8 @@ import re
 import unicodedata
 from dataclasses import dataclass, fields
 
+from flywheel.project.types import Json
 from flywheel.reader.format.value import one_line_end
-from flywheel.types import Json
 
 HANDLING = ("keep", "mark", "drop")
 URL_MARK, USER_MARK = "httpurl", "@user"  # the words of Nguyen et al. 2020, BERTweet, arXiv:2005.10200

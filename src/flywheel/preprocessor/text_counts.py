@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flywheel.preprocessor.tokeniser.base import PADDING_ID, Tokeniser
-from flywheel.types import Json
+from flywheel.project.types import Json
 
 Array = np.ndarray[Any, Any]
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from flywheel.errors import ConfigError, DataError
+from flywheel.project.errors import ConfigError, DataError
+from flywheel.project.types import SPLITS, Reader, Split, SplitName, Splits
 from flywheel.reader.format.audio_archive import Member, members
 from flywheel.reader.format.audio_file import AUDIO_EXTENSIONS, AudioError
 from flywheel.reader.format.folder import composed
 from flywheel.reader.format.image_frame import object_column
-from flywheel.types import SPLITS, Reader, Split, SplitName, Splits
 
 CLASS_FOLDERS = r"(?:(?P<split>train|validation|test)/)?(?P<label>[^/]+)/.+"
 """`<class>/x.wav`, or `train/<class>/x.wav` and `test/<class>/x.wav`."""

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import ConfigError, DataError, nearest
+from flywheel.project.errors import ConfigError, DataError, nearest
+from flywheel.project.types import Reader, Split, Splits
 from flywheel.reader.format.image_frame import image_frame, rows_per_chunk
 from flywheel.reader.format.raw_file import open_raw, require_file
 from flywheel.reader.format.table import csv_chunks
-from flywheel.types import Reader, Split, Splits
 
 PARSED_BYTES = 8  # pandas holds each value as a 64-bit number
 

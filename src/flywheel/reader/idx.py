@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import ConfigError, DataError
+from flywheel.project.errors import ConfigError, DataError
+from flywheel.project.types import Reader, Split, Splits
 from flywheel.reader.format.image_frame import image_frame, object_column, rows_per_chunk
 from flywheel.reader.format.raw_file import is_gzip, open_raw, require_file
-from flywheel.types import Reader, Split, Splits
 
 UNSIGNED_BYTE = 0x08
 

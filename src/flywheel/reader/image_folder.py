@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError
+from flywheel.project.errors import DataError
+from flywheel.project.types import Reader, Split, Splits
 from flywheel.reader.format.folder import composed, list_files
 from flywheel.reader.format.image_file import IMAGE_EXTENSIONS, ImageError, decode_image
 from flywheel.reader.format.image_frame import MAX_CHUNK_BYTES, image_frame, object_column
-from flywheel.types import Reader, Split, Splits
 
 log = logging.getLogger("flywheel")
 

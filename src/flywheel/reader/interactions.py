@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import ConfigError, DataError
+from flywheel.project.errors import ConfigError, DataError
+from flywheel.project.types import Reader, Split, Splits
 from flywheel.reader.format.holdout import TEST, TRAIN, VALIDATION, HeldOut, core, first_of_pair, in_time
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.interaction_table import (
@@ -24,7 +25,6 @@ from flywheel.reader.format.interaction_table import (
 )
 from flywheel.reader.format.table_file import TableFormat
 from flywheel.reader.format.time_column import UNITS
-from flywheel.types import Reader, Split, Splits
 
 log = logging.getLogger("flywheel")
 

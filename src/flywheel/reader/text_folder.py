@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from flywheel.errors import DataError
+from flywheel.project.errors import DataError
+from flywheel.project.types import Reader, Split, Splits
 from flywheel.reader.format.folder import composed, list_files
 from flywheel.reader.format.raw_file import require_file
 from flywheel.reader.format.tar_link import refuse_member
-from flywheel.types import Reader, Split, Splits
 
 MAX_CHUNK_CHARACTERS = 16 * 1024 * 1024
 """Text that is put into one frame at most, however many rows were asked for."""

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flywheel.errors import RegistryError
-from flywheel.params import state_dir
+from flywheel.project.errors import RegistryError
+from flywheel.project.params import state_dir
 from flywheel.registry import log as registry_log
 from flywheel.registry import versions
 from flywheel.registry.log import Action, Event
@@ -75,7 +75,7 @@ def promote_by_hand(task: str, reference: str, why: str = "by hand") -> Event:
     Raises:
         RegistryError: There is no such version, or it is the champion already.
     """
-    from flywheel.tracking import prepare
+    from flywheel.project.tracking import prepare
 
     client = prepare()
     version = versions.resolve(client, task, reference)
@@ -92,7 +92,7 @@ def rollback(task: str, why: str = "by hand") -> Event:
     Raises:
         RegistryError: There is no champion, or the log knows none before it.
     """
-    from flywheel.tracking import prepare
+    from flywheel.project.tracking import prepare
 
     client = prepare()
     with locked(task):

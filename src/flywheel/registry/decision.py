@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
+from flywheel.project.types import Json
 from flywheel.registry.variant.choice import FP32
 from flywheel.report.bootstrap import Array
-from flywheel.types import Json
 
 _ONLY_WHERE_KNOWN = ("variant", "num_groups", "worse_than")
 """Left out of the JSON where they are what they usually are."""

@@ -12,12 +12,12 @@ import pandas as pd
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.base import RESERVED_COLUMNS, Preprocessor
+from flywheel.project.errors import DataError
+from flywheel.project.types import Json, Split, Splits
 from flywheel.reader.format.value import name_of
 from flywheel.registry.onnx_model import Array
 from flywheel.registry.package import EVIDENCE, open_package
-from flywheel.types import Json, Split, Splits
 
 SCORES, META, METRICS, FEEDBACK = "scores.safetensors", "meta.json", "metrics.json", "feedback.json"
 """`METRICS` is the evaluate stage's `evaluation.json`: versions keep it under this name."""

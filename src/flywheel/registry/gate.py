@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from flywheel.config import RegisterConfig
-from flywheel.errors import ConfigError, nearest
+from flywheel.project.config import RegisterConfig
+from flywheel.project.errors import ConfigError, nearest
+from flywheel.project.types import Json
 from flywheel.registry.decision import Candidate, Champion, Decision
 from flywheel.report.base import Report
 from flywheel.report.bootstrap import Bootstrap, Metric, paired_interval
-from flywheel.types import Json
 
 NUM_DRAWS, SEED = 1000, 0
 CHAMPION, BEST = "the champion", "the best so far"

@@ -9,13 +9,13 @@ import shutil
 from pathlib import Path
 
 import flywheel
-from flywheel.digest import sha256_of
-from flywheel.errors import RegistryError
-from flywheel.params import home_root
+from flywheel.project.digest import sha256_of
+from flywheel.project.errors import RegistryError
+from flywheel.project.params import home_root
+from flywheel.project.types import Checked, Rot
+from flywheel.project.whole import whole_file
 from flywheel.registry.package import CHECKSUMS, checksums, differing
 from flywheel.registry.versions import Version, folder_of, versions_of
-from flywheel.stage import whole_file
-from flywheel.types import Checked, Rot
 
 log = logging.getLogger("flywheel")
 
@@ -30,7 +30,7 @@ def verify_registry(*, mend: bool) -> Checked:
     Args:
         mend: Put good copies back, from the project's folders, the package, or another version.
     """
-    from flywheel.tracking import prepare
+    from flywheel.project.tracking import prepare
 
     client = prepare()
     num_files = num_bytes = 0

@@ -13,8 +13,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flywheel.config import RegisterConfig
-from flywheel.errors import FlywheelError
+from flywheel.project.config import RegisterConfig
+from flywheel.project.errors import FlywheelError
+from flywheel.project.types import Json, Splits
 from flywheel.registry import aliases, evidence, gate, versions
 from flywheel.registry import log as registry_log
 from flywheel.registry.decision import Candidate, Champion, Decision
@@ -22,7 +23,6 @@ from flywheel.registry.log import Event
 from flywheel.registry.places import Places
 from flywheel.registry.versions import Version, decision_of
 from flywheel.report.base import Report
-from flywheel.types import Json, Splits
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from flywheel.digest import sha256_of
+from flywheel.project.digest import sha256_of
+from flywheel.project.types import Json
 from flywheel.registry.onnx_model import Array, OnnxModel
-from flywheel.types import Json
 
 BATCHES = (1, 64)
 _WARM_UP, _MAX_CALLS, _MAX_SECONDS = 3, 200, 2.0

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from flywheel.errors import RegistryError, nearest
+from flywheel.project.errors import RegistryError, nearest
+from flywheel.project.types import Json
 from flywheel.registry.versions import (
     CHAMPION,
     Version,
@@ -15,7 +16,6 @@ from flywheel.registry.versions import (
     registered_here,
     versions_of,
 )  # fmt: skip
-from flywheel.types import Json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,7 +29,7 @@ def list_versions(task: str | None = None) -> list[Version]:
     Raises:
         RegistryError: The task has none.
     """
-    from flywheel.tracking import prepare
+    from flywheel.project.tracking import prepare
 
     client = prepare()
     found = versions_of(client, task)

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from flywheel.errors import RegistryError
-from flywheel.params import state_dir
+from flywheel.project.errors import RegistryError
+from flywheel.project.params import state_dir
 
 Action = Literal["promoted", "refused", "rolled back"]
 TAG = "flywheel.log."

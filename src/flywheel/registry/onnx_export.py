@@ -14,8 +14,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from flywheel.errors import ModelError
 from flywheel.model.network import LoadedNetwork
+from flywheel.project.errors import ModelError
 from flywheel.registry.onnx_model import OUTPUT
 
 ROWS_AXIS = "rows"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flywheel.errors import ModelError
+from flywheel.project.errors import ModelError
 
 OUTPUT = "scores"
 BATCH_ROWS = 256

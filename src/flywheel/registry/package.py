@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 import flywheel
-from flywheel.digest import sha256_of
-from flywheel.errors import RegistryError
+from flywheel.project.digest import sha256_of
+from flywheel.project.errors import RegistryError
 from flywheel.registry.predictor import MODEL_FILE, PREPROCESSOR_FILE, Predictor
 from flywheel.registry.request import plain
 from flywheel.registry.signature import signature_of

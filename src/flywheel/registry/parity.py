@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
-from flywheel.errors import DataError
 from flywheel.model.network import LoadedNetwork
+from flywheel.project.errors import DataError
 from flywheel.registry.onnx_model import Array, OnnxModel
 
 BATCH_ROWS = 1000

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError, nearest
-from flywheel.types import Json
+from flywheel.project.errors import DataError, nearest
+from flywheel.project.types import Json
 
 WHERE = "input"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
-from flywheel.types import Json
+from flywheel.project.types import Json
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from flywheel.errors import RegistryError, nearest
-from flywheel.params import home_root, state_dir
+from flywheel.project.errors import RegistryError, nearest
+from flywheel.project.params import home_root, state_dir
+from flywheel.project.types import Json
 from flywheel.registry import log as registry_log
 from flywheel.registry.package import CHECKSUMS, MODEL, PREPROCESSOR, Contents, check_package, write_package
 from flywheel.registry.variant.choice import FP32
-from flywheel.types import Json
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -244,7 +244,7 @@ def folder_of(client: MlflowClient, version: Version) -> Path:
 def _download(uri: str, target: Path) -> None:
     from mlflow.artifacts import download_artifacts
 
-    from flywheel.stage import whole_folder
+    from flywheel.project.whole import whole_folder
 
     with whole_folder(target) as part:
         raw = part / ".download"

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from flywheel.project.types import Preview
 from flywheel.report.bootstrap import Array, Bootstrap, Metric
-from flywheel.types import Preview
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from flywheel.preprocessor.base import Preprocessor
+from flywheel.project.types import Json
 from flywheel.report.bootstrap import Array
 from flywheel.report.examples import Examples
-from flywheel.types import Json
 
 MAX_FEATURES = 2048
 """More are projected at random to so many (Achlioptas 2003), or a large picture would not fit in memory."""

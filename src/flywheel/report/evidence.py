@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flywheel.config import EvaluateConfig
-from flywheel.instantiate import build
-from flywheel.kind import BASELINE
 from flywheel.preprocessor.base import Preprocessor
+from flywheel.project.config import EvaluateConfig
+from flywheel.project.instantiate import build
+from flywheel.project.kind import BASELINE
+from flywheel.project.types import Json, Preview
 from flywheel.report.base import Contender, Evidence, Report
 from flywheel.report.baseline import Baseline, BaselineData
 from flywheel.report.bootstrap import Array, Bootstrap
 from flywheel.report.examples import Examples
-from flywheel.types import Json, Preview
 
 if TYPE_CHECKING:
     import pandas as pd

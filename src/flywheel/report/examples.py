@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.base import GROUP
+from flywheel.project.errors import DataError
+from flywheel.project.types import Json, Splits
 from flywheel.report.bootstrap import Array
-from flywheel.types import Json, Splits
 
 if TYPE_CHECKING:
     import pandas as pd

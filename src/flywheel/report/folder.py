@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.config import TaskConfig
+from flywheel.project.config import TaskConfig
+from flywheel.project.types import Json
 from flywheel.report import style
 from flywheel.report.base import Evidence, Report, flat
 from flywheel.report.comparison import comparison_frame
@@ -13,7 +14,6 @@ from flywheel.report.learning import learning_section
 from flywheel.report.page import Heading, render_page
 from flywheel.report.predictions import write_predictions
 from flywheel.report.published import published_section
-from flywheel.types import Json
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.errors import ModelError
+from flywheel.project.errors import ModelError
 from flywheel.report import style
 from flywheel.report.base import MetricKind, Picture, Section
 

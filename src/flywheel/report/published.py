@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flywheel.config import PublishedConfig
-from flywheel.errors import ConfigError, nearest
+from flywheel.project.config import PublishedConfig
+from flywheel.project.errors import ConfigError, nearest
 from flywheel.report import style
 from flywheel.report.base import Evidence, MetricKind, Picture, Report, Section, Table
 from flywheel.report.bootstrap import Metric

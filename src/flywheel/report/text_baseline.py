@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
+from flywheel.project.types import Json
 from flywheel.report.baseline import Baseline, BaselineData, stratified
 from flywheel.report.bootstrap import Array
 from flywheel.report.examples import Examples
-from flywheel.types import Json
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 import orjson
 
-from flywheel.errors import FeedbackError
+from flywheel.project.errors import FeedbackError
+from flywheel.project.types import Json
 from flywheel.serving.infer import infer
 from flywheel.serving.problem import RequestError
 from flywheel.serving.record import key_of_bytes
@@ -20,7 +21,6 @@ from flywheel.serving.served import Answers, Served
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.shelf import Shelf
 from flywheel.serving.upload import file_rows, form_rows
-from flywheel.types import Json
 
 JSON_TYPE = b"application/json"
 BINARY_TYPE = b"application/octet-stream"

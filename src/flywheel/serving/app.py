@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from flywheel.errors import FlywheelError
+from flywheel.project.errors import FlywheelError
 from flywheel.serving import messages
 from flywheel.serving.answering import Answering
 from flywheel.serving.door import Door

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.errors import FlywheelError, RegistryError, nearest
+from flywheel.project.errors import FlywheelError, RegistryError, nearest
+from flywheel.project.tracking import store_errors
 from flywheel.registry import versions
 from flywheel.registry.package import open_package
 from flywheel.registry.versions import CHAMPION, decision_of
 from flywheel.serving.served import Champion
-from flywheel.tracking import store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

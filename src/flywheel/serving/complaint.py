@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from flywheel.errors import FlywheelError
+from flywheel.project.errors import FlywheelError
 
 log = logging.getLogger("flywheel")
 

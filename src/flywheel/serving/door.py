@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
 from flywheel.serving.problem import RequestError
 
 VARIABLE = "FLYWHEEL_TOKENS"

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from flywheel.project.types import Json
 from flywheel.registry.predictor import Predictor
 from flywheel.serving.row.base import Array, parts_of
-from flywheel.types import Json
 
 TINY = 1e-12
 ROWS = 16

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 
+from flywheel.project.types import Json
 from flywheel.serving import messages
 from flywheel.serving.answering import rows_of
 from flywheel.serving.explain import explain
@@ -17,7 +18,6 @@ from flywheel.serving.row.base import choices_of
 from flywheel.serving.served import Served
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.shelf import Shelf
-from flywheel.types import Json
 
 
 def add_explain(app: FastAPI, shelf: Shelf, settings: ServingSettings) -> None:

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from flywheel.errors import FlywheelError
+from flywheel.project.errors import FlywheelError
 from flywheel.serving.answering import Answering, Reply, Request
 from flywheel.serving.body import BodyMemory, BodyShare, ClientGone, Message, Receive, Scope, Send, read_body
 from flywheel.serving.departure import Departure

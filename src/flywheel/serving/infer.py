@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import orjson
 
-from flywheel.errors import nearest
+from flywheel.project.errors import nearest
+from flywheel.project.types import Json
 from flywheel.serving.problem import RequestError
 from flywheel.serving.rows import parse_json
 from flywheel.serving.served import Answers, Served
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.tensors import BYTES, tensor_of, values_of
-from flywheel.types import Json
 
 LENGTH = b"inference-header-content-length"
 EXTENSIONS = ["binary_tensor_data"]

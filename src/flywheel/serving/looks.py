@@ -8,8 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from flywheel.project.types import Json
 from flywheel.serving.served import Champion
-from flywheel.types import Json
 
 Look = Callable[[Champion], Json]
 """Says how a version does: the fields of `messages.Live` from `days` on. Called in any thread, it may take long."""

@@ -7,11 +7,11 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from flywheel.project.types import Json
 from flywheel.serving import messages
 from flywheel.serving.rows import INSTANCES
 from flywheel.serving.served import Served
 from flywheel.serving.shelf import Shelf
-from flywheel.types import Json
 
 ERROR, PROTOCOL_ERROR = "ErrorBody", "ProtocolError"
 VALIDATION = ("HTTPValidationError", "ValidationError")

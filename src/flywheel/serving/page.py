@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 
-from flywheel.types import Json
+from flywheel.project.types import Json
 
 PAGE_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",

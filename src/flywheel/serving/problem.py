@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from flywheel.errors import DataError, FlywheelError, ModelError
+from flywheel.project.errors import DataError, FlywheelError, ModelError
 
 PROTOCOL = "/v2"
 

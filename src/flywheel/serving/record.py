@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from flywheel.errors import FeedbackError
-from flywheel.types import Json
+from flywheel.project.errors import FeedbackError
+from flywheel.project.types import Json
 
 MAX_KEY = 200
 """Characters of a person's or a client's key."""

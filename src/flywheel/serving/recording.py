@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import orjson
 
-from flywheel.errors import FeedbackError
+from flywheel.project.errors import FeedbackError
+from flywheel.project.types import Json
 from flywheel.serving.complaint import Complaint
 from flywheel.serving.record import Feedback, Prediction, Recorded, Recorder
 from flywheel.serving.served import Champion
-from flywheel.types import Json
 
 BATCH_ROWS = 500
 FLUSH_SECONDS = 5.0

@@ -10,12 +10,12 @@ import numpy as np
 import orjson
 import pandas as pd
 
-from flywheel.errors import DataError, nearest
+from flywheel.project.errors import DataError, nearest
+from flywheel.project.types import Json
 from flywheel.reader.format.unique import RepeatedKeyError, num_keys
 from flywheel.reader.format.unique import parse_json as parse_unique
 from flywheel.registry.request import WHERE
 from flywheel.serving.problem import RequestError
-from flywheel.types import Json
 
 INSTANCES = "instances"
 # One that does not end reaches to the end of the body, and nothing is given back: else time would grow with the square.

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from flywheel.project.types import Json
 from flywheel.registry.evidence import META, METRICS
 from flywheel.registry.package import evidence, open_package
 from flywheel.registry.predictor import Predictor
@@ -21,7 +22,6 @@ from flywheel.serving.row.base import Load, load_of, num_answers, sizes_of
 from flywheel.serving.rows import RowReader
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.tensors import datatype_of
-from flywheel.types import Json
 
 Column = np.ndarray[Any, Any]
 EXAMPLE = "input_example.json"

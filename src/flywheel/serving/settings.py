@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from flywheel.errors import ConfigError
-from flywheel.params import settings_from
+from flywheel.project.errors import ConfigError
+from flywheel.project.params import settings_from
 
 FILE = Path("conf/serving.yaml")
 RECORD = ("off", "hash", "full")

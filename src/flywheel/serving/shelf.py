@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 
-from flywheel.errors import FlywheelError, nearest
+from flywheel.project.errors import FlywheelError, nearest
 from flywheel.serving.metrics import Metrics
 from flywheel.serving.problem import RequestError
 from flywheel.serving.served import Champion, Served, open_served

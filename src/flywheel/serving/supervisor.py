@@ -19,7 +19,7 @@ from typing import Protocol
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
 from flywheel.serving.door import check_address
 from flywheel.serving.metrics import VARIABLE
 from flywheel.serving.served import Champion

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import orjson
 
+from flywheel.project.types import Json
 from flywheel.serving.problem import RequestError
-from flywheel.types import Json
 
 Array = np.ndarray[Any, Any]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from flywheel.errors import nearest
+from flywheel.project.errors import nearest
+from flywheel.project.types import Json
 from flywheel.serving.form import WHERE, parts_of
 from flywheel.serving.problem import RequestError
 from flywheel.serving.rows import RowReader
-from flywheel.types import Json
 
 FILE = "file"
 NPY_MAGIC = b"\x93NUMPY"

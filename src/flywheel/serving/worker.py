@@ -23,6 +23,7 @@ from typing import Any
 
 import uvicorn
 
+from flywheel.project.types import Json
 from flywheel.serving.app import make_gateway
 from flywheel.serving.gateway import Gateway
 from flywheel.serving.looks import Look
@@ -33,7 +34,6 @@ from flywheel.serving.recording import Recording
 from flywheel.serving.served import Champion
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.shelf import Shelf
-from flywheel.types import Json
 
 log = logging.getLogger("flywheel")
 

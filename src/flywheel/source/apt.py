@@ -12,8 +12,8 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from flywheel.config import SourceConfig
-from flywheel.errors import ConfigError, SourceError
+from flywheel.project.config import SourceConfig
+from flywheel.project.errors import ConfigError, SourceError
 from flywheel.source.base import Job, SkippedError, Source
 from flywheel.source.deb import unpack_deb
 from flywheel.source.tool import run_tool

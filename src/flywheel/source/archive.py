@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
-from flywheel.errors import SourceError
+from flywheel.project.errors import SourceError
 from flywheel.source.base import CHUNK_BYTES
 from flywheel.source.unpacking import Limits, Meter, Unpacking
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
-from flywheel.config import SourceConfig
-from flywheel.digest import sha256_of
-from flywheel.errors import ChecksumError, SourceError
+from flywheel.project.config import SourceConfig
+from flywheel.project.digest import sha256_of
+from flywheel.project.errors import ChecksumError, SourceError
 
 CHUNK_BYTES = 1 << 20
 

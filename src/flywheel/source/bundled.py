@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import ClassVar
 
-from flywheel.errors import ConfigError, SourceError, nearest
+from flywheel.project.errors import ConfigError, SourceError, nearest
 from flywheel.source.base import SkippedError, Source, safe_name, size_text
 
 FOLDERS = {"sklearn": "datasets/data"}

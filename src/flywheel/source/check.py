@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import re
 
-from flywheel.config import DataConfig, SourceConfig
-from flywheel.errors import ConfigError, nearest
+from flywheel.project.config import DataConfig, SourceConfig
+from flywheel.project.errors import ConfigError, nearest
 from flywheel.source.base import safe_name
 from flywheel.source.kinds import KINDS, scheme_of
 

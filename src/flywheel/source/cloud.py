@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flywheel.errors import SourceError
+from flywheel.project.errors import SourceError
 from flywheel.source.base import CHUNK_BYTES, SkippedError, Source, safe_name, shown, size_text
 from flywheel.source.http import last_part
 from flywheel.source.progress import progress

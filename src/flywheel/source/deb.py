@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
-from flywheel.errors import SourceError
+from flywheel.project.errors import SourceError
 from flywheel.source.archive import ZSTD, decompressed, explained, unpack_tar
 from flywheel.source.base import SkippedError
 from flywheel.source.unpacking import Limits, Meter, Unpacking

@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from flywheel.config import SourceConfig
-from flywheel.errors import ConfigError, nearest
+from flywheel.project.config import SourceConfig
+from flywheel.project.errors import ConfigError, nearest
 from flywheel.source.base import Job, Source, safe_name
 from flywheel.source.pypi import PypiSource
 from flywheel.source.tool import run_tool

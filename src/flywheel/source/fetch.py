@@ -12,15 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-from flywheel.config import DataConfig, FileConfig, SourceConfig
-from flywheel.digest import sha256_of, sha256_of_json
-from flywheel.errors import ChecksumError, FlywheelError, SourceError
+from flywheel.project.config import DataConfig, FileConfig, SourceConfig
+from flywheel.project.digest import sha256_of, sha256_of_json
+from flywheel.project.errors import ChecksumError, FlywheelError, SourceError
+from flywheel.project.types import Json
 from flywheel.source.base import Job, SkippedError, Source, check_sha256, shown, size_text
 from flywheel.source.check import RECORD, check_download
 from flywheel.source.kinds import MIRROR_VARIABLE, open_source, with_mirrors
 from flywheel.source.offer import offer
 from flywheel.source.store import Store, copy, write_json
-from flywheel.types import Json
 
 log = logging.getLogger("flywheel")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import unquote
 
-from flywheel.errors import SourceError
-from flywheel.params import home_root, project_root
+from flywheel.project.errors import SourceError
+from flywheel.project.params import home_root, project_root
 from flywheel.source.base import Source, size_text
 
 

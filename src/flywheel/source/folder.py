@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from flywheel.errors import SourceError
+from flywheel.project.errors import SourceError
 
 
 def files_in(folder: Path) -> dict[str, Path]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from flywheel import __version__
-from flywheel.config import SourceConfig
-from flywheel.errors import SourceError
+from flywheel.project.config import SourceConfig
+from flywheel.project.errors import SourceError
 from flywheel.source.base import Job, SkippedError, Source, safe_name, shown, size_text
 from flywheel.source.partial import Partial
 from flywheel.source.progress import progress

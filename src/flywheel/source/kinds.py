@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 
-from flywheel.config import DataConfig, SourceConfig
-from flywheel.errors import ConfigError, nearest
+from flywheel.project.config import DataConfig, SourceConfig
+from flywheel.project.errors import ConfigError, nearest
 from flywheel.source.base import Job, Source
 
 KINDS = {

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flywheel.config import FileConfig, SourceConfig
-from flywheel.errors import SourceError
+from flywheel.project.config import FileConfig, SourceConfig
+from flywheel.project.errors import SourceError
 from flywheel.source.archive import gunzip, unpack
 from flywheel.source.base import Job, shown
 from flywheel.source.check import RECORD

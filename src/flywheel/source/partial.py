@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from flywheel.project.types import Json
 from flywheel.source.store import write_json
-from flywheel.types import Json
 
 
 class Partial:

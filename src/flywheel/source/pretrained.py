@@ -11,9 +11,9 @@ import logging
 import re
 from pathlib import Path
 
-from flywheel.config import DataConfig, DownloadConfig, FileConfig, ReaderConfig, SourceConfig
-from flywheel.digest import sha256_of, sha256_of_json
-from flywheel.errors import ConfigError, SourceError
+from flywheel.project.config import DataConfig, DownloadConfig, FileConfig, ReaderConfig, SourceConfig
+from flywheel.project.digest import sha256_of, sha256_of_json
+from flywheel.project.errors import ConfigError, SourceError
 from flywheel.source.base import Job, check_sha256, shown, size_text
 from flywheel.source.check import check_download
 from flywheel.source.kinds import MIRROR_VARIABLE, open_source, with_mirrors

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from flywheel.config import DataConfig
-from flywheel.errors import SourceError
+from flywheel.project.config import DataConfig
+from flywheel.project.errors import SourceError
 from flywheel.source.base import Job, shown
 from flywheel.source.check import check_download
 from flywheel.source.kinds import open_source, with_mirrors

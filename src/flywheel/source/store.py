@@ -21,9 +21,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from flywheel.digest import sha256_of
-from flywheel.params import state_dir
-from flywheel.types import Json
+from flywheel.project.digest import sha256_of
+from flywheel.project.params import state_dir
+from flywheel.project.types import Json
 
 log = logging.getLogger("flywheel")
 

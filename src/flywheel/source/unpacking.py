@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from flywheel.errors import SourceError
+from flywheel.project.errors import SourceError
 from flywheel.source.base import CHUNK_BYTES, safe_name, size_text
 
 

@@ -7,10 +7,10 @@ import importlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from flywheel.errors import FlywheelError
+from flywheel.project.errors import FlywheelError
 
 if TYPE_CHECKING:
-    from flywheel.compose import CommandLine
+    from flywheel.sweep.command_line import CommandLine
 
 _JOBLIB = "hydra_plugins.hydra_joblib_launcher."
 _OF_A_TRAINING = ("flywheel.learner.fit", "mlflow", "flywheel.preprocessor.pipeline", "flywheel.train", "optuna")
@@ -82,8 +82,8 @@ def _workers(line: CommandLine) -> Callable[..., Iterator[Any]]:
 
 def _check(tasks: list[dict[str, Any]]) -> None:
     """Import, in a worker, what its first trial would import, and check the targets."""
-    from flywheel.compose import check_task
-    from flywheel.params import project_root
+    from flywheel.learner.task_check import check_task
+    from flywheel.project.params import project_root
 
     for name in _OF_A_TRAINING:
         importlib.import_module(name)
@@ -93,7 +93,7 @@ def _check(tasks: list[dict[str, Any]]) -> None:
 
 def _open_store() -> None:
     """Open MLflow's store: one process at a time may do so, and each keeps it open."""
-    from flywheel.tracking import prepare
+    from flywheel.project.tracking import prepare
 
     prepare()
 

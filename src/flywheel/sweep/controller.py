@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from flywheel.database import without_password
-from flywheel.errors import ConfigError, FlywheelError, StoreError
+from flywheel.project.database import without_password
+from flywheel.project.errors import ConfigError, FlywheelError, StoreError
+from flywheel.project.types import Json
 from flywheel.sweep import folder as places
 from flywheel.sweep import summary
 from flywheel.sweep.folder import Plan
@@ -20,7 +21,6 @@ from flywheel.sweep.space import Dimension, num_combinations, overrides_of
 from flywheel.sweep.storage import storage_url, studies_must_work
 from flywheel.sweep.study import Study, params_of
 from flywheel.sweep.watch import watched
-from flywheel.types import Json
 
 log = logging.getLogger("flywheel")
 
@@ -53,7 +53,7 @@ class Setup:
     @property
     def identity(self) -> str:
         """Hash of what is trained and how it is searched; not of what may change when a sweep goes on."""
-        from flywheel.digest import sha256_of_json
+        from flywheel.project.digest import sha256_of_json
 
         free = ("resume", "storage", "slots", "jobs_per_gpu", "max_failures", "max_attempts")
         settings = {key: value for key, value in asdict(self.config).items() if key not in free}

@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flywheel.errors import ConfigError
-from flywheel.stage import whole_file
+from flywheel.project.errors import ConfigError
+from flywheel.project.types import Json
+from flywheel.project.whole import whole_file
 from flywheel.sweep.space import Dimension
 from flywheel.sweep.trial import COMPLETE, FAILED, PRUNED, RUNNING, WAITING, Objective, Trial
-from flywheel.types import Json
 
 SWEEP, TRIAL, CURVE, RESULT, LOG = "sweep.json", "trial.json", "curve.json", "result.json", "log.txt"
 STOPPED = "stopped.json"

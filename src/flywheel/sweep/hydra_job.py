@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel.params import project_root
+from flywheel.project.params import project_root
 from flywheel.sweep import folder as places
 
 if TYPE_CHECKING:

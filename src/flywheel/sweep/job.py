@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.database import interrupts_held
-from flywheel.errors import FlywheelError, StoreError
+from flywheel.project.database import interrupts_held
+from flywheel.project.errors import FlywheelError, StoreError
+from flywheel.project.types import Json
 from flywheel.sweep import folder as places
 from flywheel.sweep.slots import claim_gpu
 from flywheel.sweep.storage import studies_must_work
-from flywheel.types import Json
 
 if TYPE_CHECKING:
     from optuna.trial import Trial as OptunaTrial

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flywheel import ray_cluster
-from flywheel.errors import ConfigError
-from flywheel.ray_cluster import Asker
+from flywheel.project import ray_cluster
+from flywheel.project.errors import ConfigError
+from flywheel.project.ray_cluster import Asker
 
 ASKER = Asker("hydra/launcher", "hydra.launcher.address", "use hydra/launcher=joblib")
 STORE_BYTES = 100 * 2**20

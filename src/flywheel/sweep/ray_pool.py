@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flywheel.errors import ConfigError, FlywheelError
+from flywheel.project.errors import ConfigError, FlywheelError
 from flywheel.sweep import ray_cluster as cluster
 from flywheel.sweep.hydra_job import HydraJob, threads_environment, trial_number
 

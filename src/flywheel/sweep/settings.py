@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from flywheel.errors import ConfigError, nearest
-from flywheel.params import settings_from
+from flywheel.project.errors import ConfigError, nearest
+from flywheel.project.params import settings_from
 
 METHODS = ("grid", "random", "tpe", "nsga2")
 RESUME = ("never", "auto")

@@ -15,8 +15,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from flywheel.errors import ConfigError
-from flywheel.params import state_dir
+from flywheel.project.errors import ConfigError
+from flywheel.project.params import state_dir
 from flywheel.sweep.settings import SweepConfig
 
 log = logging.getLogger("flywheel")

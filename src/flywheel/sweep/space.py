@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override

@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flywheel.database import first_line, masked, one_at_a_time, sqlite_url, with_driver, without_password
-from flywheel.errors import ConfigError, StoreError
-from flywheel.params import state_dir
+from flywheel.project.database import first_line, masked, one_at_a_time, sqlite_url, with_driver, without_password
+from flywheel.project.errors import ConfigError, StoreError
+from flywheel.project.params import state_dir
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flywheel.errors import ConfigError, FlywheelError
-from flywheel.stage import whole_file
+from flywheel.project.errors import ConfigError, FlywheelError
+from flywheel.project.whole import whole_file
 from flywheel.sweep.folder import read_if_there
 from flywheel.sweep.hydra_job import HydraJob, trial_number
 from flywheel.sweep.slots import VISIBLE, visible_gpus

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from flywheel.database import first_line
-from flywheel.errors import StoreError
-from flywheel.params import project_root
-from flywheel.stage import whole_file
+from flywheel.project.database import first_line
+from flywheel.project.errors import StoreError
+from flywheel.project.params import project_root
+from flywheel.project.whole import whole_file
 from flywheel.sweep import folds, gallery
 from flywheel.sweep.advice import advice
 from flywheel.sweep.folder import RESULT, TRIAL, Plan, read_if_there, trials_in
 
 if TYPE_CHECKING:
+    from flywheel.project.tracking import TrackedRun
     from flywheel.sweep.study import Study
-    from flywheel.tracking import TrackedRun
 
 log = logging.getLogger("flywheel")
 
@@ -63,8 +63,8 @@ def open_parent(folder: Path, task: str, overrides: list[str], plan: Plan) -> st
         overrides: The whole sweep's, as typed.
         plan: What is searched, and the command line that does.
     """
-    from flywheel.lineage import git_commit
-    from flywheel.tracking import TrackedRun, experiment_id, prepare
+    from flywheel.project.lineage import git_commit
+    from flywheel.project.tracking import TrackedRun, experiment_id, prepare
 
     client = prepare()
     known = parent_of(folder)
@@ -104,7 +104,7 @@ def parent_of(folder: Path) -> str | None:
 @contextlib.contextmanager
 def closing_parent(folder: Path, plan: Plan) -> Iterator[Closing]:
     """End the parent run with the table and the pictures, also where the sweep is interrupted or breaks."""
-    from flywheel.tracking import store_errors, store_must_work
+    from flywheel.project.tracking import store_errors, store_must_work
 
     closing = Closing()
     unrecorded: tuple[type[Exception], ...] = (StoreError, *store_errors())
@@ -133,7 +133,7 @@ def close_parent(folder: Path, plan: Plan, closing: Closing, status: str | None 
         closing: What the sweep's middle has left.
         status: The run's; None: FINISHED, or FAILED where every job failed.
     """
-    from flywheel.tracking import TrackedRun, prepare
+    from flywheel.project.tracking import TrackedRun, prepare
 
     parent, jobs, trials = parent_of(folder), read_jobs(folder), trials_in(folder)
     if parent is None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from flywheel.errors import ConfigError, nearest
-from flywheel.params import home_root, state_dir
+from flywheel.project.errors import ConfigError, nearest
+from flywheel.project.params import home_root, state_dir
 from flywheel.sweep.folder import RESULT, read_if_there
 from flywheel.sweep.folds import VARIED, key_of
 
@@ -58,7 +58,7 @@ def find_winner(name: str, task: str | None = None) -> Winner:
     Raises:
         ConfigError: Nothing, or more than one thing, has this name; or there is nothing to adopt from it.
     """
-    from flywheel.tracking import prepare, store_must_work
+    from flywheel.project.tracking import prepare, store_must_work
 
     client = prepare()
     with store_must_work():
@@ -72,7 +72,7 @@ def find_winner(name: str, task: str | None = None) -> Winner:
 
 def settings_of(run_id: str) -> Any:
     """The whole task as the run was trained with it; None where the store does not have it."""
-    from flywheel.tracking import prepare, store_must_work
+    from flywheel.project.tracking import prepare, store_must_work
 
     client = prepare()
     with store_must_work(), tempfile.TemporaryDirectory() as folder:
@@ -83,7 +83,7 @@ def settings_of(run_id: str) -> Any:
 
 def num_epochs(run_id: str) -> int:
     """How many epochs a run has trained; 0 where it does not say."""
-    from flywheel.tracking import prepare, store_must_work
+    from flywheel.project.tracking import prepare, store_must_work
 
     with store_must_work():
         history = prepare().get_metric_history(run_id, "validation/loss")

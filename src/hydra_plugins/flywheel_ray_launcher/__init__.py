@@ -60,7 +60,7 @@ class RayLauncher(Launcher):
     def close(self) -> None:
         """End the workers, and the cluster if it is ours."""
         if self._pool is not None:
-            from flywheel.ray_cluster import disconnect
+            from flywheel.project.ray_cluster import disconnect
 
             self._pool.close()
             disconnect()

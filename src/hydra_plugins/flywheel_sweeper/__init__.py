@@ -44,8 +44,8 @@ class FlywheelSweeper(Sweeper):
         """Run the sweep, or go on with it."""
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
-        from flywheel.errors import ConfigError
         from flywheel.learner.world import place_from
+        from flywheel.project.errors import ConfigError
         from flywheel.sweep.controller import Setup, run
         from flywheel.sweep.settings import sweep_from
         from flywheel.sweep.space import dimensions, split

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.tokeniser.bpe import BpeTokeniser
+from flywheel.project.errors import DataError
 
 TEXTS = ["low lower lowest", "new newer newest", "wide wider widest low new"] * 3
 

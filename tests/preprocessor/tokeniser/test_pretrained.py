@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flywheel.digest import sha256_of
-from flywheel.errors import ConfigError, DataError, SourceError
 from flywheel.preprocessor.tokeniser.pretrained import PretrainedTokeniser
+from flywheel.project.digest import sha256_of
+from flywheel.project.errors import ConfigError, DataError, SourceError
 
 PIECES = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "good", "film", "##s", "un", "##seen", "!", "a"]
 

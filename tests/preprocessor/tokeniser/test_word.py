@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.tokeniser.word import WordTokeniser
+from flywheel.project.errors import DataError
 
 TEXTS = ["The cat sat.", "the dog doesn't sit!", "a cat, a dog, a cow"]
 

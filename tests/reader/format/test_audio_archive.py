@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.errors import DataError
+from flywheel.project.errors import DataError
 from flywheel.reader.format import audio_archive
 from flywheel.reader.format.audio_archive import members
 from flywheel.reader.format.audio_file import AudioError

@@ -15,11 +15,11 @@ import pytest
 import soundfile
 from PIL import Image
 
-from flywheel.errors import DataError
 from flywheel.init_task.folder import guess_folder
 from flywheel.preprocessor.audio_requests import read_audio_requests
 from flywheel.preprocessor.image_requests import read_image_requests
 from flywheel.preprocessor.table_requests import read_table_requests
+from flywheel.project.errors import DataError
 from flywheel.reader.audio_folder import AudioFolderReader
 from flywheel.reader.format.folder import list_files
 from flywheel.reader.image_folder import ImageFolderReader

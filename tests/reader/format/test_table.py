@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flywheel.errors import DataError
+from flywheel.project.errors import DataError
 from flywheel.reader.format.table import csv_chunks, jsonl_chunks, jsonl_shape
 
 LINES = '\ufeff{"a": 1, "b": [1, {"c": 2}]}\n\n  \n{"b": null, "d": "ü"}\n{"a": 2.5}'

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flywheel.errors import DataError
 from flywheel.feedback.outcomes import add_outcomes
 from flywheel.init_task.sample import read_sample
 from flywheel.preprocessor.table_requests import read_table_requests
+from flywheel.project.errors import DataError
 from flywheel.reader.csv_images import CsvImageReader
 from flywheel.reader.format.unique import num_keys
 from flywheel.reader.interactions import InteractionsReader

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from flywheel.config import ExportConfig, VariantConfig
-from flywheel.errors import ConfigError
+from flywheel.project.config import ExportConfig, VariantConfig
+from flywheel.project.errors import ConfigError
 from flywheel.registry.variant import choice
 
 PARITY: Any = {

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from safetensors.numpy import load_file
 
-from flywheel.errors import ConfigError, ModelError
+from flywheel.project.errors import ConfigError, ModelError
 from flywheel.registry.onnx_model import OnnxModel
 from flywheel.registry.variant.base import Material
 from flywheel.registry.variant.half import Half

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from flywheel.errors import ConfigError, DataError, ModelError
+from flywheel.project.errors import ConfigError, DataError, ModelError
 from flywheel.registry.onnx_model import OnnxModel
 from flywheel.registry.variant.base import Maker, Material
 from flywheel.registry.variant.int8 import DynamicInt8, StaticInt8

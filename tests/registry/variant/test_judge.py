@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from flywheel.config import ExportConfig, VariantConfig
-from flywheel.errors import ModelError
+from flywheel.project.config import ExportConfig, VariantConfig
+from flywheel.project.errors import ModelError
 from flywheel.registry.variant.base import Material
 from flywheel.registry.variant.judge import Exam, fp32_entry, make_variants
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flywheel.errors import ModelError
+from flywheel.project.errors import ModelError
 from flywheel.registry.onnx_model import OnnxModel
 from flywheel.registry.variant.base import Material
 from flywheel.registry.variant.sparse import Sparse

@@ -7,9 +7,9 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from flywheel.companion import companion_of
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.target import Target
+from flywheel.project.companion import companion_of
 from flywheel.reader.format.value import name_of
 
 Array = np.ndarray[Any, Any]

@@ -11,7 +11,7 @@ import pandas as pd
 from flywheel.monitor.trait.base import Array, Traits, categories, numbers, same_label
 from flywheel.preprocessor.item_target import ItemTarget
 from flywheel.preprocessor.target import Target
-from flywheel.types import Json
+from flywheel.project.types import Json
 
 if TYPE_CHECKING:
     from flywheel.serving.record import Feedback

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flywheel.types import Json
+from flywheel.project.types import Json
 
 PADDING_ID = 0
 """Fills a row up on the right; no token ever has it."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.base import target_name
 from flywheel.preprocessor.tokeniser.base import PADDING_ID, Tokeniser, Tokens, library_of
-from flywheel.types import Json
+from flywheel.project.errors import DataError
+from flywheel.project.types import Json
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

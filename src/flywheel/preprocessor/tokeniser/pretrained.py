@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flywheel.errors import ConfigError, DataError
 from flywheel.preprocessor.base import target_name
 from flywheel.preprocessor.tokeniser.base import PADDING_ID, Tokeniser, Tokens, library_of
+from flywheel.project.errors import ConfigError, DataError
+from flywheel.project.types import Json
 from flywheel.source.pretrained import pretrained_file
-from flywheel.types import Json
 
 if TYPE_CHECKING:
     import tokenizers

@@ -9,11 +9,11 @@ from itertools import chain
 
 import numpy as np
 
-from flywheel.errors import DataError
 from flywheel.preprocessor.base import target_name
 from flywheel.preprocessor.chunks import mapped
 from flywheel.preprocessor.tokeniser.base import PADDING_ID, UNKNOWN_ID, Tokeniser, Tokens
-from flywheel.types import Json
+from flywheel.project.errors import DataError
+from flywheel.project.types import Json
 
 FIRST_WORD_ID = 2
 PUNCTUATION = ("keep", "strip")

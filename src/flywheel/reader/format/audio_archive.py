@@ -11,7 +11,7 @@ from lzma import LZMAError
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from flywheel.errors import DataError
+from flywheel.project.errors import DataError
 from flywheel.reader.format.audio_file import AudioError
 from flywheel.reader.format.folder import list_files
 from flywheel.reader.format.tar_link import refuse_member

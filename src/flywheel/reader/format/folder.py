@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from flywheel.errors import DataError, SourceError
+from flywheel.project.errors import DataError, SourceError
 from flywheel.source.folder import files_in, utf8_name
 
 

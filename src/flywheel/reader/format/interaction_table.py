@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError, nearest
+from flywheel.project.errors import DataError, nearest
 from flywheel.reader.format.table_file import TableFile, TableFormat
 from flywheel.reader.format.time_column import in_seconds, read_times
 from flywheel.reader.format.value import names_of

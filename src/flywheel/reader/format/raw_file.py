@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
-from flywheel.errors import DataError
+from flywheel.project.errors import DataError
 
 GZIP_MAGIC = b"\x1f\x8b"
 

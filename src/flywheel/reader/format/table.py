@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from flywheel.errors import DataError
+from flywheel.project.errors import DataError
 from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.raw_file import broken_gzip_named, open_raw
 from flywheel.reader.format.unique import RepeatedKeyError, check_columns, parse_json

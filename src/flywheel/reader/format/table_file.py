@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from flywheel.errors import ConfigError, DataError, nearest
+from flywheel.project.errors import ConfigError, DataError, nearest
 from flywheel.reader.format.raw_file import require_file
 from flywheel.reader.format.table import csv_chunks, jsonl_chunks, jsonl_shape, parquet_chunks, parquet_shape
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from flywheel.errors import ConfigError, DataError, nearest
+from flywheel.project.errors import ConfigError, DataError, nearest
 from flywheel.reader.format.table_file import TableFile, TableFormat
 from flywheel.reader.format.value import name_of
 

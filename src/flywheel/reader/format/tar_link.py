@@ -5,7 +5,7 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
-from flywheel.errors import DataError, SourceError
+from flywheel.project.errors import DataError, SourceError
 from flywheel.source.folder import utf8_name
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flywheel.errors import DataError
+from flywheel.project.errors import DataError
 
 Array = np.ndarray[Any, Any]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from flywheel.errors import DataError
+from flywheel.project.errors import DataError
 
 
 class RepeatedKeyError(ValueError):

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from flywheel.errors import DataError, ModelError
+from flywheel.project.errors import DataError, ModelError
+from flywheel.project.types import Json
 from flywheel.registry.onnx_model import ROWS_ALONE
-from flywheel.types import Json
 
 Array = np.ndarray[Any, Any]
 FP32 = "fp32"

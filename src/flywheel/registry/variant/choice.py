@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from flywheel.config import ExportConfig
-from flywheel.errors import ConfigError, nearest
-from flywheel.types import Json
+from flywheel.project.config import ExportConfig
+from flywheel.project.errors import ConfigError, nearest
+from flywheel.project.types import Json
 
 FP32, SMALLEST, FASTEST = "fp32", "smallest", "fastest"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it becomes a file name and a tag

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from flywheel.errors import ConfigError, ModelError
+from flywheel.project.errors import ConfigError, ModelError
+from flywheel.project.types import Json
 from flywheel.registry.variant.base import Array, Maker, Material, open_graph, write_graph
-from flywheel.types import Json
 
 FORMS = ("float16", "bfloat16")
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import onnx
 
-from flywheel.errors import ConfigError, ModelError, nearest
+from flywheel.project.errors import ConfigError, ModelError, nearest
+from flywheel.project.types import Json
 from flywheel.registry.onnx_model import runtime_errors
 from flywheel.registry.variant.base import Array, Maker, Material, open_graph, write_graph
 from flywheel.registry.variant.tables import quantise_tables
-from flywheel.types import Json
 
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 STATIC_OPERATORS = ("Conv", "Gemm", "MatMul")

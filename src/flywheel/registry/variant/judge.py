@@ -13,17 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from flywheel.config import ExportConfig, VariantConfig
-from flywheel.digest import sha256_of
-from flywheel.errors import FlywheelError, ModelError
-from flywheel.instantiate import build
-from flywheel.kind import VARIANT
+from flywheel.project.config import ExportConfig, VariantConfig
+from flywheel.project.digest import sha256_of
+from flywheel.project.errors import FlywheelError, ModelError
+from flywheel.project.instantiate import build
+from flywheel.project.kind import VARIANT
+from flywheel.project.types import Json
 from flywheel.registry.onnx_model import Array, OnnxModel
 from flywheel.registry.parity import answers, scores_of
 from flywheel.registry.variant.base import Maker, Material
 from flywheel.report.base import Report
 from flywheel.report.bootstrap import Bootstrap, Metric
-from flywheel.types import Json
 
 log = logging.getLogger("flywheel")
 

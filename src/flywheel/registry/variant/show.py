@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flywheel.project.types import Json
 from flywheel.registry.variant.choice import FP32, entry_of, passing
-from flywheel.types import Json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from onnx import helper, numpy_helper
 
-from flywheel.errors import ModelError
+from flywheel.project.errors import ModelError
+from flywheel.project.types import Json
 from flywheel.registry.variant.base import Maker, Material, open_graph, write_graph
-from flywheel.types import Json
 
 _INDEX_BYTES = 8  # ONNX has int64 indices only
 

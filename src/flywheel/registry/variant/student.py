@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from flywheel.errors import DataError, ModelError
+from flywheel.project.errors import DataError, ModelError
+from flywheel.project.types import Json
 from flywheel.registry.variant.base import FP32, Maker, Material, open_graph
-from flywheel.types import Json
 
 
 class Student(Maker):

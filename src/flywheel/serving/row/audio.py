@@ -11,8 +11,8 @@ import pandas as pd
 from flywheel.preprocessor.audio import AudioPreprocessor
 from flywheel.preprocessor.audio_clip import Clip, num_samples
 from flywheel.preprocessor.base import Preprocessor
+from flywheel.project.types import Json
 from flywheel.serving.row.base import Load, Parts, hidden_rows, one_each
-from flywheel.types import Json
 
 NUM_SPANS = 24
 NUM_POINTS = 240

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import pandas as pd
 
-from flywheel.companion import companion_of
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.target import Target
-from flywheel.types import Json
+from flywheel.project.companion import companion_of
+from flywheel.project.types import Json
 
 Array = np.ndarray[Any, Any]
 

@@ -10,8 +10,8 @@ import pandas as pd
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.image import ImagePreprocessor
 from flywheel.preprocessor.pixels import num_pixels
+from flywheel.project.types import Json
 from flywheel.serving.row.base import Array, Load, Parts, hidden_rows
-from flywheel.types import Json
 
 MAX_CELLS = 14
 PATCH_CELLS = 2

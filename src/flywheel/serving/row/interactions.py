@@ -9,8 +9,8 @@ import pandas as pd
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.histories import columns_of
 from flywheel.preprocessor.interactions import InteractionsPreprocessor
+from flywheel.project.types import Json
 from flywheel.serving.row.base import MAX_PARTS, Load, Parts, characters_of, objects, one_each
-from flywheel.types import Json
 
 MAX_USERS, MAX_ITEMS = 500, 5000
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from flywheel.preprocessor.item_target import ItemTarget
 from flywheel.preprocessor.target import Target
-from flywheel.types import Json
+from flywheel.project.types import Json
 
 
 def num_answers(target: Target, row: Json) -> int:

@@ -9,9 +9,9 @@ import pandas as pd
 
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.joint import JointPreprocessor
+from flywheel.project.types import Json
 from flywheel.serving.row import base
 from flywheel.serving.row.base import Load, Parts
-from flywheel.types import Json
 
 
 def choices_of(inputs: Preprocessor) -> dict[str, list[Json]]:

@@ -11,8 +11,8 @@ import pandas as pd
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.tabular import TabularPreprocessor
 from flywheel.preprocessor.tabular_columns import CategoryColumn, Column, NumericColumn
+from flywheel.project.types import Json
 from flywheel.serving.row.base import Load, Parts, characters_of, objects, one_each
-from flywheel.types import Json
 
 MAX_CHOICES = 200
 ISO = "ISO8601"

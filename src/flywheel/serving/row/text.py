@@ -10,8 +10,8 @@ import pandas as pd
 
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.text import TextPreprocessor
+from flywheel.project.types import Json
 from flywheel.serving.row.base import MAX_PARTS, Load, Parts, characters_of, hidden_rows, one_each
-from flywheel.types import Json
 
 _WORD = re.compile(r"\S+")
 

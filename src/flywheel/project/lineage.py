@@ -7,7 +7,7 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-from flywheel import dvc_lock
+from flywheel.project import dvc_lock
 
 PACKAGES = (
     "torch",

@@ -1,14 +1,14 @@
-"""What a data set's configuration may hold; a part of `flywheel.config`."""
+"""What a data set's configuration may hold; a part of `flywheel.project.config`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from flywheel import kind
+from flywheel.project import kind
 
 Node = dict[str, Any]
-"""A node with a `_target_`; its place is annotated with the kind of object that `flywheel.instantiate.build` makes."""
+"""A node with a `_target_`; its place is annotated with the kind of object that `instantiate.build` makes of it."""
 
 
 @dataclass

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import FrameType
 from urllib.parse import quote, unquote
 
-from flywheel.errors import ConfigError
-from flywheel.params import state_dir
+from flywheel.project.errors import ConfigError
+from flywheel.project.params import state_dir
 
 _PLAIN = re.compile(r"^postgres(ql)?://")
 # `user:password@`: to the last @ of a server's part, or else (a password may hold a slash) to the first at all.

@@ -15,8 +15,8 @@ from dataclasses import is_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from flywheel.errors import ConfigError, nearest
-from flywheel.kind import Kind, is_in, name_of
+from flywheel.project.errors import ConfigError, nearest
+from flywheel.project.kind import Kind, is_in, name_of
 
 
 def locate(node: Mapping[str, Any], *kinds: Kind, where: str, stored: bool = False) -> Any:

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flywheel import experiment
-from flywheel.database import (
+from flywheel.project import experiment
+from flywheel.project.database import (
     first_line,
     interrupts_held,
     is_database,
@@ -26,9 +26,9 @@ from flywheel.database import (
     sqlite_url,
     with_driver,
 )
-from flywheel.errors import ConfigError, StoreError
-from flywheel.flatten import as_text, flatten
-from flywheel.params import home_root, state_dir
+from flywheel.project.errors import ConfigError, StoreError
+from flywheel.project.flatten import as_text, flatten
+from flywheel.project.params import home_root, state_dir
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from dvc.lock import Lock
 
-from flywheel.dvc_lock import check, keep, keep_or_restore, read, refuse_while_dvc_works
-from flywheel.errors import ConfigError
+from flywheel.project.dvc_lock import check, keep, keep_or_restore, read, refuse_while_dvc_works
+from flywheel.project.errors import ConfigError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ENTRY = """\

@@ -1,6 +1,6 @@
 """What each place of the configuration takes: the type of its objects, and the modules that they come from.
 
-`flywheel.config` says of each `_target_` node which of these it is, and `flywheel.instantiate` builds nothing else.
+`config` says of each `_target_` node which of these it is, and `instantiate` builds nothing else.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Kind:
         return issubclass(found, getattr(importlib.import_module(module), name))
 
 
-READER = Kind("flywheel.types.Reader", ("flywheel.reader",))
+READER = Kind("flywheel.project.types.Reader", ("flywheel.reader",))
 TOKENISER = Kind("flywheel.preprocessor.tokeniser.base.Tokeniser", ("flywheel.preprocessor.tokeniser",))
 PREPROCESSOR = Kind("flywheel.preprocessor.base.Preprocessor", ("flywheel.preprocessor",), (), (TOKENISER,), nests=True)
 TARGET = Kind("flywheel.preprocessor.target.Target", ("flywheel.preprocessor",))

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flywheel.errors import ConfigError
-from flywheel.stage import is_alive
+from flywheel.project.errors import ConfigError
+from flywheel.project.whole import is_alive
 
 CONNECT_SECONDS = 10
 PREFIX, MAX_TEMPORARY = "fw-ray-", 15

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from flywheel.errors import ConfigError
+from flywheel.project.errors import ConfigError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -10,10 +10,10 @@ from types import ModuleType
 
 import pytest
 
-from flywheel import kind as kinds
-from flywheel.errors import ConfigError
-from flywheel.instantiate import locate
-from flywheel.kind import KINDS, Kind, is_in
+from flywheel.project import kind as kinds
+from flywheel.project.errors import ConfigError
+from flywheel.project.instantiate import locate
+from flywheel.project.kind import KINDS, Kind, is_in
 
 # Parts of the library that any of the allowed packages could be mistaken for; nothing of them is taken anywhere.
 NEVER = ("pytorch_lightning.cli", "torch.hub", "torch.nn.parallel", "torch.nn.utils", "torchmetrics.text.bert")

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from flywheel.errors import ConfigError
-from flywheel.instantiate import build, check_node
-from flywheel.kind import AUGMENTATION, CRITERION, LINK, METRIC, NET, OPTIMIZER, SCHEDULER, TARGET, Kind
+from flywheel.project.errors import ConfigError
+from flywheel.project.instantiate import build, check_node
+from flywheel.project.kind import AUGMENTATION, CRITERION, LINK, METRIC, NET, OPTIMIZER, SCHEDULER, TARGET, Kind
 
 
 def test_builds_with_facts_from_meta() -> None:
@@ -43,10 +43,10 @@ def test_builds_nested_nodes_first() -> None:
         "flywheel.source.tool.run_tool",
         "flywheel.train.train",
         "flywheel.cli.main",
-        "flywheel.stage.os.system",
-        "flywheel.stage.shutil.rmtree",
+        "flywheel.project.stage.os.system",
+        "flywheel.project.stage.shutil.rmtree",
         "torch.nn.modules.module.torch.load",
-        "flywheel.lineage.subprocess.run",
+        "flywheel.project.lineage.subprocess.run",
         "torch.nn.__builtins__",
     ],
 )

@@ -21,9 +21,9 @@ from typing import Any
 
 import yaml
 
-from flywheel.errors import ConfigError
-from flywheel.params import home_root, load_yaml, state_dir
-from flywheel.stage import is_alive, whole_file
+from flywheel.project.errors import ConfigError
+from flywheel.project.params import home_root, load_yaml, state_dir
+from flywheel.project.whole import is_alive, whole_file
 
 log = logging.getLogger("flywheel")
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.database import (
+from flywheel.project.database import (
     first_line,
     is_database,
     masked,

@@ -6,21 +6,23 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from flywheel.compose import compose_command_line, compose_params, compose_task, is_stale, write_params
-from flywheel.config import TaskConfig
-from flywheel.errors import ConfigError
-from flywheel.instantiate import check_targets
+from flywheel.learner.task_check import check_task
+from flywheel.project.compose import compose_params, compose_task, is_stale, write_params
+from flywheel.project.config import TaskConfig
+from flywheel.project.errors import ConfigError
+from flywheel.project.instantiate import check_targets
+from flywheel.sweep.command_line import compose_command_line
 
 
 def test_committed_params_are_what_conf_composes_to(root: Path) -> None:
-    assert (root / "params.yaml").read_text() == compose_params(root, check=False), "run `make params`"
+    assert (root / "params.yaml").read_text() == compose_params(root), "run `make params`"
 
 
 def test_params_are_byte_for_byte_what_dvc_writes(project: Path) -> None:
     from dvc.utils.hydra import compose_and_dump
 
     compose_and_dump(project / "by_dvc.yaml", str(project / "conf"), None, "config", None, [])
-    assert (project / "by_dvc.yaml").read_text() == compose_params(project, check=False)
+    assert (project / "by_dvc.yaml").read_text() == compose_params(project)
 
 
 def with_defaults(option: Path) -> Any:
@@ -43,7 +45,7 @@ def test_every_option_of_every_group_names_things_that_exist(root: Path, group: 
 
 def test_every_task_composes(root: Path) -> None:
     for task in sorted((root / "conf/task").glob("*.yaml")):
-        assert compose_task(root, [f"task={task.stem}"])["name"] == task.stem
+        assert compose_task(root, [f"task={task.stem}"], check=check_task)["name"] == task.stem
 
 
 @pytest.mark.parametrize(
@@ -85,14 +87,14 @@ def test_unknown_key_in_a_task_file_is_refused_with_the_nearest(project: Path) -
     task = project / "conf/task/digits.yaml"
     task.write_text(task.read_text() + "\ntrainr:\n  max_epochs: 3\n")
     with pytest.raises(ConfigError, match="unknown key 'trainr'; did you mean 'trainer'"):
-        compose_task(project, ["task=digits"])
+        compose_task(project, ["task=digits"], check=check_task)
 
 
 def test_a_task_file_whose_first_line_is_not_the_package_says_so(project: Path) -> None:
     task = project / "conf/task/digits.yaml"
     task.write_text("# my task\n" + task.read_text())
     with pytest.raises(ConfigError, match="make `# @package _global_` its very first line"):
-        compose_task(project, ["task=digits"])
+        compose_task(project, ["task=digits"], check=check_task)
 
 
 EVIL = "{_target_: pytorch_lightning.cli.instantiate_class, args: touch pwned, init: {class_path: os.system}}"
@@ -131,7 +133,7 @@ def test_a_task_file_runs_nothing_and_reads_no_secret(project: Path, lines: str,
     task.write_text("# @package _global_\n" + yaml.safe_dump(kept, sort_keys=False) + lines + "\n")
     for compose in (
         lambda: compose_command_line(["task=digits"]).check_targets(),
-        lambda: compose_task(project, ["task=digits"]),
+        lambda: compose_task(project, ["task=digits"], check=check_task),
     ):
         with pytest.raises(ConfigError) as error:
             compose()
@@ -143,18 +145,18 @@ def test_a_task_file_runs_nothing_and_reads_no_secret(project: Path, lines: str,
 def test_broken_yaml_is_one_line(project: Path) -> None:
     (project / "conf/model/cnn.yaml").write_text("name: [cnn\n")
     with pytest.raises(ConfigError) as error:
-        compose_params(project)
+        compose_params(project, check=check_task)
     assert "\n" not in str(error.value)
 
 
 def test_write_params_writes_only_what_changed(project: Path) -> None:
-    assert not write_params(project)
+    assert not write_params(project, check_task)
     before = (project / "params.yaml").stat().st_mtime_ns
     (project / "conf/task/fashion.yaml").write_text(
         (project / "conf/task/fashion.yaml").read_text().replace("max_epochs: 5", "max_epochs: 2")
     )
     assert is_stale(project)
-    assert write_params(project)
+    assert write_params(project, check_task)
     assert (project / "params.yaml").stat().st_mtime_ns > before
     assert not is_stale(project)
     assert yaml.safe_load((project / "params.yaml").read_text())["tasks"]["fashion"]["trainer"]["max_epochs"] == 2
@@ -179,7 +181,7 @@ def test_the_check_refuses_a_wrong_target_that_params_yaml_agrees_with(project: 
     bad = "{_target_: pytorch_lightning.cli.instantiate_class, args: 'id > pwned', init: {class_path: os.system}}"
     file = project / "conf/task/fashion.yaml"
     file.write_text(file.read_text().replace("  - /augment: none\n", "") + f"augment: {bad}\n")
-    (project / "params.yaml").write_text(compose_params(project, check=False))
+    (project / "params.yaml").write_text(compose_params(project))
     done = run_flywheel("cli", "params", "--check")
     assert done.returncode == 2
     assert done.stderr.startswith(

@@ -7,91 +7,89 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import yaml
 
-from flywheel.config import TaskConfig
-from flywheel.digest import sha256_of_code, sha256_of_json
-from flywheel.errors import ConfigError, nearest
-from flywheel.hydra_guard import refuse_environment, without_hydra
-from flywheel.instantiate import check_targets
-from flywheel.params import project_root, state_dir, task_from
-from flywheel.stage import whole_file
-from flywheel.task_check import check_values, explained
+from flywheel.project.digest import sha256_of_code, sha256_of_json
+from flywheel.project.errors import ConfigError, nearest
+from flywheel.project.hydra_guard import refuse_environment, without_hydra
+from flywheel.project.params import state_dir, task_from
+from flywheel.project.whole import whole_file
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
-    from flywheel.sweep.settings import SweepConfig
-    from flywheel.sweep.space import Dimension
-
+Check = Callable[[Any, str, Path], None]
+"""Checks a composed task (its settings, its dotted key, the project), and raises ConfigError."""
 HYDRA_VERSION_BASE = "1.3"
 _STARTS_FROM = "name its place where it starts from another: `- digits@_here_` in its defaults, not `- digits`"
 
 
-def compose_params(root: Path, overrides: Sequence[str] = (), *, check: bool = True) -> str:
+def compose_params(root: Path, overrides: Sequence[str] = (), *, check: Check | None = None) -> str:
     """Compose `conf/config.yaml` into the text of `params.yaml`, byte for byte as `dvc exp run` would.
 
     Args:
         root: The project.
         overrides: Hydra overrides, such as `model@tasks.fashion.model=cnn`.
-        check: Whether keys, types and targets are checked too (which imports torch).
+        check: Checks each task's keys, types and targets; None: they are not checked.
 
     Raises:
         ConfigError: A group, key or value is wrong.
     """
     from omegaconf import OmegaConf
 
-    config = _compose(root, "config", overrides)
-    plain = _plain(config)
+    config = compose(root, "config", overrides)
+    plain = as_plain(config)
     if "data" in plain:
         raise ConfigError("a task that starts from another lands at the root", where="conf/task/", mend=_STARTS_FROM)
-    for name, task in (plain.get("tasks") or {}).items() if check else ():
-        check_task(task, f"tasks.{name}", root)
-        if task["name"] != name:
-            raise ConfigError(f"named '{task['name']}'", where=f"tasks.{name}", mend=f"set name: {name} in conf/task/")
+    if check:
+        for name, task in (plain.get("tasks") or {}).items():
+            check(task, f"tasks.{name}", root)
+            if task["name"] != name:
+                mend = f"set name: {name} in conf/task/"
+                raise ConfigError(f"named '{task['name']}'", where=f"tasks.{name}", mend=mend)
     return str(OmegaConf.to_yaml(config, resolve=True))
 
 
-def compose_task(root: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def compose_task(
+    root: Path,
+    overrides: Sequence[str] = (),
+    *,
+    check: Check | None = None,
+    launcher: Sequence[str] = (),
+    alone: Any = None,
+) -> dict[str, Any]:
     """Compose `conf/train.yaml`: one task at the root, as plain data, without the settings of a sweep.
+
+    Args:
+        root: The project.
+        overrides: Of the task.
+        check: Checks the task's keys, types and targets; None: the schema alone is held against it.
+        launcher: Overrides of Hydra's launcher.
+        alone: What `conf/train.yaml` composes to without a task; None: it is composed here.
 
     Raises:
         ConfigError: A group, key or value is wrong.
     """
-    plain = _task_of(root, overrides)
-    check_task(plain, "", root)
-    return plain
-
-
-def _task_of(root: Path, overrides: Sequence[str], launcher: Sequence[str] = (), alone: Any = None) -> dict[str, Any]:
-    """The same, with the targets not looked at: that imports torch. `alone` is what composes without a task."""
-    composed = _compose(root, "train", [*launcher, *overrides], with_hydra=True)
-    plain = _plain(without_hydra(composed, alone or _compose(root, "train", [*launcher, "~task"], with_hydra=True)))
+    composed = compose(root, "train", [*launcher, *overrides], with_hydra=True)
+    without = alone or compose(root, "train", [*launcher, "~task"], with_hydra=True)
+    plain = as_plain(without_hydra(composed, without))
     if set(plain) - {"sweep"} == {"task"}:
         mend = "make `# @package _global_` its very first line"
         raise ConfigError("does not stand at the root", where=f"conf/task/{plain['task'].get('name')}.yaml", mend=mend)
     plain.pop("sweep", None)
     task_from(plain, "")
+    if check:
+        check(plain, "", root)
     return plain
 
 
-def check_task(task: Any, where: str, root: Path) -> None:
-    """Check all that can be known of a composed task before there are data; raises ConfigError."""
-    task_from(task, where)
-    try:
-        check_targets(TaskConfig, task, where)
-    except ConfigError as error:
-        raise explained(error, task, root) from None
-    check_values(task, where)
-
-
-def write_params(root: Path) -> bool:
+def write_params(root: Path, check: Check) -> bool:
     """Write `params.yaml` from `conf/`, if it differs.
+
+    Args:
+        root: The project.
+        check: Checks each task.
 
     Returns:
         Whether it was rewritten.
@@ -102,7 +100,7 @@ def write_params(root: Path) -> bool:
     record = {"conf": conf_state(root), "code": code_state(root)}
     if _record() == record:
         return False
-    text = compose_params(root)
+    text = compose_params(root, check=check)
     make_feedback_folders(root, text)
     file = root / "params.yaml"
     changed = not file.is_file() or file.read_text() != text
@@ -127,7 +125,7 @@ def is_stale(root: Path) -> bool:
     if _record().get("conf") == state:
         return False
     file = root / "params.yaml"
-    if not file.is_file() or file.read_text() != compose_params(root, check=False):
+    if not file.is_file() or file.read_text() != compose_params(root):
         return True
     _remember({"conf": state, "code": ""})
     return False
@@ -150,64 +148,6 @@ def _remember(record: dict[str, str]) -> None:
     (state_dir() / "params.json").write_text(json.dumps(record) + "\n")
 
 
-@dataclass(frozen=True)
-class CommandLine:
-    """What a command line's overrides compose to, its targets not yet looked at.
-
-    Attributes:
-        sweep: The settings of a sweep.
-        space: What is searched; empty: nothing.
-        launcher: Hydra's, which runs the trials.
-        tasks: The task's settings, once for each value that is tried.
-    """
-
-    sweep: SweepConfig
-    space: list[Dimension]
-    launcher: DictConfig
-    tasks: list[dict[str, Any]]
-
-    def check_targets(self) -> None:
-        """Check what only the targets know; imports torch.
-
-        Raises:
-            ConfigError: A target is not there, or does not take an argument or its value.
-        """
-        for task in self.tasks:
-            check_task(task, "", project_root())
-
-
-def compose_command_line(overrides: Sequence[str]) -> CommandLine:
-    """Compose a command line's overrides before anything starts, each value of a sweep on its own.
-
-    Raises:
-        ConfigError: An override names a group or key that does not exist, or cannot be parsed.
-    """
-    from flywheel.sweep.settings import sweep_from
-    from flywheel.sweep.space import dimensions, overrides_of, parse, split
-
-    root = project_root()
-    parsed = parse(overrides)
-    launcher = [str(one.input_line) for one in parsed if one.key_or_group.startswith(("hydra/", "hydra.launcher"))]
-    base, swept = split([one for one in parsed if not one.is_hydra_override()])
-    composed = _compose(root, "train", [*launcher, *base], with_hydra=True)
-    alone = _compose(root, "train", [*launcher, "~task"], with_hydra=True)
-    sweep = sweep_from(_plain(composed.sweep) if composed.get("sweep") else None)
-    space = dimensions(sweep.params, swept, sweep.method)
-    firsts: dict[str, str] = {}
-    for dimension in space:
-        if dimension.exists(firsts):
-            firsts[dimension.key] = dimension.samples[0]
-    tasks = [_task_of(root, [*base, *overrides_of(firsts)], launcher, alone)]
-    for dimension in space:
-        parent, _, needed = dimension.when.partition("=")
-        others = firsts | ({parent: needed} if parent else {})
-        for value in dimension.samples[1 if dimension.key in firsts else 0 : 20]:
-            params = {**others, dimension.key: value}
-            kept = {one.key: params[one.key] for one in space if one.key in params and one.exists(params)}
-            tasks.append(_task_of(root, [*base, *overrides_of(kept)], launcher, alone))
-    return CommandLine(sweep, space, composed.hydra.launcher, tasks)
-
-
 def _record() -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads((state_dir() / "params.json").read_text())
@@ -216,8 +156,20 @@ def _record() -> dict[str, Any]:
     return record
 
 
-def _compose(root: Path, name: str, overrides: Sequence[str], *, with_hydra: bool = False) -> Any:
-    from hydra import compose, initialize_config_dir
+def compose(root: Path, name: str, overrides: Sequence[str], *, with_hydra: bool = False) -> Any:
+    """Compose one of the files at the top of `conf/`, as OmegaConf gives it.
+
+    Args:
+        root: The project.
+        name: The file, without its ending.
+        overrides: Hydra's.
+        with_hydra: Whether the settings of Hydra itself are kept.
+
+    Raises:
+        ConfigError: A group, key or value is wrong.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
     from hydra.errors import HydraException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -225,11 +177,11 @@ def _compose(root: Path, name: str, overrides: Sequence[str], *, with_hydra: boo
     refuse_environment()
     with initialize_config_dir(str(root / "conf"), version_base=HYDRA_VERSION_BASE):
         try:
-            return compose(name, overrides=list(overrides), return_hydra_config=with_hydra)
+            return hydra_compose(name, overrides=list(overrides), return_hydra_config=with_hydra)
         except MissingConfigException as error:
             raise _missing_group(error, overrides) from None
         except (HydraException, OmegaConfBaseException) as error:
-            raise _wrong_override(error, lambda: compose(name)) from None
+            raise _wrong_override(error, lambda: hydra_compose(name)) from None
         except YAMLError as error:
             raise ConfigError(f"no YAML: {_joined(error)}", where="conf/") from None
 
@@ -266,16 +218,16 @@ def _wrong_override(error: Exception, plain: Any) -> ConfigError:
 
 
 def _dotted(config: Any) -> set[str]:
-    from flywheel.flatten import flatten
+    from flywheel.project.flatten import flatten
 
     keys: set[str] = set()
-    for key in flatten(_plain(config)):
+    for key in flatten(as_plain(config)):
         parts = key.split(".")
         keys.update(".".join(parts[: i + 1]) for i in range(len(parts)))
     return keys
 
 
-def _plain(config: Any) -> dict[str, Any]:
+def as_plain(config: Any) -> dict[str, Any]:
     """A composed configuration as plain data, interpolations resolved."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException

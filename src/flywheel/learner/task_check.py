@@ -1,6 +1,6 @@
 """What of a task's settings can be found wrong before any data are there, and whose setting it is.
 
-It comes after the targets are known to be allowed (`flywheel.instantiate`), and imports what they name.
+It comes after the targets are known to be allowed (`flywheel.project.instantiate`), and imports what they name.
 """
 
 from __future__ import annotations
@@ -15,11 +15,32 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from flywheel.errors import ConfigError
-from flywheel.params import load_yaml, task_from
+from flywheel.project.config import TaskConfig
+from flywheel.project.errors import ConfigError
+from flywheel.project.instantiate import check_targets
+from flywheel.project.params import load_yaml, task_from
 
 _NUMBERS = (int, float, complex, bool)
 _LISTS = (list, tuple, collections.abc.Sequence, collections.abc.Iterable)
+
+
+def check_task(task: Any, where: str, root: Path) -> None:
+    """Check all that can be known of a composed task before there are data.
+
+    Args:
+        task: As `flywheel.project.compose` gives it.
+        where: The dotted key of the task, for messages; empty: it stands at the root.
+        root: The project.
+
+    Raises:
+        ConfigError: A key, a type, a target or a value is wrong.
+    """
+    task_from(task, where)
+    try:
+        check_targets(TaskConfig, task, where)
+    except ConfigError as error:
+        raise explained(error, task, root) from None
+    check_values(task, where)
 
 
 def check_values(task: Mapping[str, Any], where: str) -> None:

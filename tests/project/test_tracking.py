@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from flywheel.errors import ConfigError, StoreError
-from flywheel.experiment import address, mark
-from flywheel.flatten import as_text, flatten
-from flywheel.tracking import (
+from flywheel.project.errors import ConfigError, StoreError
+from flywheel.project.experiment import address, mark
+from flywheel.project.flatten import as_text, flatten
+from flywheel.project.tracking import (
     artifact_root,
     experiment_id,
     find_run,
@@ -182,7 +182,7 @@ def test_a_server_that_is_not_there_is_one_line(project: Path, monkeypatch: pyte
 def test_processes_that_open_a_fresh_store_at_once_do_not_break_it(project: Path) -> None:
     (project / "mlflow.db").unlink()
     program = (
-        "from flywheel.tracking import start_run\nimport sys\n"
+        "from flywheel.project.tracking import start_run\nimport sys\n"
         "start_run('t', name=sys.argv[1], resume_key=sys.argv[1], resume=False, tags={}).end()"
     )
     env = {**os.environ, "PYTHONPATH": str(project / "src")}

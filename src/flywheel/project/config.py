@@ -1,6 +1,6 @@
 """What a task's configuration may hold: every key of `conf/`, its type, its meaning and its default.
 
-`flywheel.params` reads `params.yaml` into these; a key that is not here is refused there.
+`flywheel.project.params` reads `params.yaml` into these; a key that is not here is refused there.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from flywheel import kind
-from flywheel.config_data import DataConfig as DataConfig
-from flywheel.config_data import DownloadConfig as DownloadConfig
-from flywheel.config_data import FileConfig as FileConfig
-from flywheel.config_data import Node as Node
-from flywheel.config_data import ReaderConfig as ReaderConfig
-from flywheel.config_data import SourceConfig as SourceConfig
-from flywheel.feedback.settings import FeedbackConfig
+from flywheel.project import kind
+from flywheel.project.config_data import DataConfig as DataConfig
+from flywheel.project.config_data import DownloadConfig as DownloadConfig
+from flywheel.project.config_data import FileConfig as FileConfig
+from flywheel.project.config_data import Node as Node
+from flywheel.project.config_data import ReaderConfig as ReaderConfig
+from flywheel.project.config_data import SourceConfig as SourceConfig
+from flywheel.project.config_feedback import FeedbackConfig
 
 
 @dataclass

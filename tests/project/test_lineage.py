@@ -1,7 +1,7 @@
 import subprocess
 from pathlib import Path
 
-from flywheel.lineage import git_commit, git_diff, lock_hashes, package_versions
+from flywheel.project.lineage import git_commit, git_diff, lock_hashes, package_versions
 
 
 def git(folder: Path, *words: str) -> None:

@@ -1,0 +1,175 @@
+"""Where the project lies, and how `params.yaml` becomes typed settings; unknown keys are refused here.
+
+The stages read `params.yaml` and nothing else; composing it from `conf/` is `flywheel.project.compose`'s, which alone
+imports Hydra.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_args, get_type_hints
+
+import yaml
+
+from flywheel.project.config import TaskConfig
+from flywheel.project.errors import ConfigError, nearest
+
+T = TypeVar("T")
+_TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it becomes a folder, a DVC stage and an MLflow model
+
+
+def project_root(start: Path | None = None) -> Path:
+    """Find the project: the nearest folder, from `start` (the current one) up, with `dvc.yaml` and `conf/`.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").is_file() and (folder / "conf").is_dir():
+            return folder
+    raise ConfigError("not inside a Flywheel project", where=here, mend="go to the folder that holds dvc.yaml")
+
+
+def home_root() -> Path:
+    """The main checkout, also inside one of DVC's experiment copies: MLflow's and `.flywheel/`'s place.
+
+    DVC sets `DVC_ROOT` to it for every stage, wherever the stage runs.
+    """
+    root = os.environ.get("DVC_ROOT")
+    return Path(root).resolve() if root else project_root()
+
+
+def state_dir() -> Path:
+    """`.flywheel/` of the main checkout: checkpoints, stores and locks; nothing in it is a result."""
+    return home_root() / ".flywheel"
+
+
+def task_from(raw: Any, where: str) -> TaskConfig:
+    """Check plain data against the schema and make it typed.
+
+    Args:
+        raw: The task's mapping, as YAML gives it.
+        where: The dotted key it stands at, for messages.
+
+    Raises:
+        ConfigError: A key is unknown (the nearest is named), missing, or of the wrong type.
+    """
+    task = cast(TaskConfig, _typed(TaskConfig, raw, where))
+    if not _TASK_NAME.fullmatch(task.name):
+        key = f"{where}.name".lstrip(".")
+        raise ConfigError(f"'{task.name}' cannot name a task", where=key, mend="use letters, digits, _ and -")
+    return task
+
+
+def settings_from(kind: type[T], raw: Any, where: str) -> T:
+    """Read plain data into any settings dataclass.
+
+    Raises:
+        ConfigError: A key is unknown or missing, or a value has the wrong type.
+    """
+    return cast("T", _typed(kind, raw, where))
+
+
+def load_params(path: Path | None = None) -> dict[str, Any]:
+    """Read `params.yaml`.
+
+    Raises:
+        ConfigError: It is missing, is no YAML, or has no tasks.
+    """
+    file = path or project_root() / "params.yaml"
+    try:
+        params = load_yaml(file.read_text())
+    except FileNotFoundError:
+        raise ConfigError("missing", where=file, mend="run `make params`") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"no YAML: {error}".replace("\n", " "), where=file, mend="run `make params`") from None
+    if not isinstance(params, dict) or not isinstance(params.get("tasks"), dict):
+        raise ConfigError("has no tasks", where=file, mend="run `make params`")
+    return params
+
+
+def load_yaml(text: str | bytes) -> Any:
+    """Read YAML by libyaml where it is there, which is ten times as fast.
+
+    Raises:
+        yaml.YAMLError: It is none.
+    """
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+
+
+def load_task(name: str, path: Path | None = None) -> TaskConfig:
+    """Read one task's settings from `params.yaml`.
+
+    Raises:
+        ConfigError: There is no such task, or its settings do not fit the schema.
+    """
+    tasks = load_params(path)["tasks"]
+    if name not in tasks:
+        raise ConfigError(f"no task '{name}'", where="params.yaml", mend=nearest(name, tasks))
+    return task_from(tasks[name], f"tasks.{name}")
+
+
+def _typed(kind: Any, value: Any, where: str) -> Any:
+    """Turn `value` into the type `kind`, or raise a ConfigError that names the key."""
+    if is_dataclass(kind):
+        return _dataclass(kind, value, where)
+    if kind is Any:
+        return value
+    origin, arguments = getattr(kind, "__origin__", None), get_args(kind)
+    if type(None) in arguments:
+        rest = next(argument for argument in arguments if argument is not type(None))
+        return None if value is None else _typed(rest, value, where)
+    if origin is list:
+        _expect(isinstance(value, list), value, "a list", where)
+        return [_typed(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if origin is dict:
+        _expect(isinstance(value, dict), value, "a mapping", where)
+        return {key: _typed(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    return _scalar(kind, value, where)
+
+
+def _dataclass(kind: Any, value: Any, where: str) -> Any:
+    _expect(isinstance(value, dict), value, "a mapping", where)
+    hints = get_type_hints(kind)
+    for key in value:
+        if key not in hints:
+            raise ConfigError(f"unknown key '{key}'", where=where, mend=nearest(str(key), hints))
+    made = {key: _typed(hints[key], item, f"{where}.{key}".lstrip(".")) for key, item in value.items()}
+    try:
+        return kind(**made)
+    except TypeError:
+        missing = [f.name for f in fields(kind) if f.name not in made and _required(f)]
+        raise ConfigError(f"missing key {', '.join(missing)}", where=where, mend="add it in conf/") from None
+
+
+def _required(item: Any) -> bool:
+    return item.default is MISSING and item.default_factory is MISSING
+
+
+def _scalar(kind: Any, value: Any, where: str) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    good = isinstance(value, kind) and not (kind is not bool and isinstance(value, bool))
+    _expect(
+        good,
+        value,
+        {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}.get(
+            kind.__name__, kind.__name__
+        ),
+        where,
+    )
+    return value
+
+
+def _expect(good: bool, value: Any, wanted: str, where: str) -> None:
+    if not good:
+        raise ConfigError(f"{value!r} is not {wanted}", where=where, mend="mend it in conf/ and run `make params`")
