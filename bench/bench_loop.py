@@ -70,7 +70,7 @@ def copy_project(task: str, folder: Path) -> None:
     (folder / "conf/config.yaml").write_text(f"defaults:\n  - task@tasks.{task}: {task}\n  - _self_\n")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "DVC_", "FLYWHEEL_"))}
     for words in (
-        (sys.executable, "-m", "flywheel.cli", "params"),
+        (sys.executable, "-m", "flywheel.command.cli", "params"),
         ("git", "init", "-q"),
         # Its cache is new, and DVC makes again what it does not hold: what was copied goes there first.
         (sys.executable, "-m", "dvc", "commit", "-q", "-f", *(f"{stage}@{task}" for stage in STAGES)),

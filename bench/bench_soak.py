@@ -35,7 +35,7 @@ SETTLE_SECONDS = 2.0
 def serving(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run a server whose feedback store is in a folder; give its address."""
     environment = {**os.environ, "FLYWHEEL_FEEDBACK_URL": f"sqlite:///{folder / 'feedback.db'}"}
-    command = [sys.executable, "-m", "flywheel.cli", "serve", *TASKS, "--port", "0", "--workers", "2"]
+    command = [sys.executable, "-m", "flywheel.command.cli", "serve", *TASKS, "--port", "0", "--workers", "2"]
     log = folder / "server.log"
     with log.open("w") as stream:
         process = subprocess.Popen([*command, "--record", "full"], env=environment, stdout=stream, stderr=stream)

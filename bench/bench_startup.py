@@ -27,8 +27,8 @@ PROGRAMS = {
     "register": (LOAD + "import flywheel.register, mlflow, flywheel.registry.versions", "import mlflow"),
 }
 COMMANDS = {
-    "flywheel --help": [sys.executable, "-m", "flywheel.cli", "--help"],
-    "flywheel params, nothing to do": [sys.executable, "-m", "flywheel.cli", "params"],
+    "flywheel --help": [sys.executable, "-m", "flywheel.command.cli", "--help"],
+    "flywheel params, nothing to do": [sys.executable, "-m", "flywheel.command.cli", "params"],
     "make setup, nothing to do": ["make", "setup"],
     "dvc repro, nothing to do": [sys.executable, "-m", "dvc", "repro"],
 }

@@ -200,7 +200,7 @@ def _server(folder: Path, task: str, tokens: Path) -> Iterator[str]:
     words = ["serve", task, "--port", "0", "--record", "full", "--tokens", str(tokens)]
     with log.open("w") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flywheel.cli", *words], cwd=folder, env=_environment(folder), stdout=stream,
+            [sys.executable, "-m", "flywheel.command.cli", *words], cwd=folder, env=_environment(folder), stdout=stream,
             stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
@@ -222,7 +222,8 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
 
 def _flywheel(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "flywheel.cli", *words], cwd=folder, env=_environment(folder), capture_output=True,
+        [sys.executable, "-m", "flywheel.command.cli", *words],
+        cwd=folder, env=_environment(folder), capture_output=True,
         text=True, timeout=3600, check=False,
     )  # fmt: skip
 

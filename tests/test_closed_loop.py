@@ -107,7 +107,7 @@ def built(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = "".join(f"  - task@tasks.{name}: {name}\n" for name in ("digits", "slang"))
     (folder / "conf/config.yaml").write_text(f"defaults:\n{lines}  - _self_\n")
     for words in (
-        (sys.executable, "-m", "flywheel.cli", "params"),
+        (sys.executable, "-m", "flywheel.command.cli", "params"),
         ("git", "init", "-q"),
         (sys.executable, "-m", "dvc", "repro", "-q"),
     ):

@@ -265,7 +265,7 @@ def test_make_targets_named_in_a_page_exist(page: Path) -> None:
 def test_commands_of_flywheel_named_in_a_page_exist(page: Path) -> None:
     import typer
 
-    from flywheel.cli import app
+    from flywheel.command.cli import app
 
     group = typer.main.get_command(app)
     known = set(group.commands)  # type: ignore[attr-defined]

@@ -14,9 +14,9 @@ NOUNS = [
 ]  # fmt: skip
 VERBS = [
     "download", "preprocess", "train", "evaluate", "export", "register",
-    "predict", "serve", "trace", "adopt", "verify", "doctor", "watch", "loop",
+    "serve", "watch", "loop", "params",
 ]  # fmt: skip
-ON_TOP = [*VERBS, "cli", "commands", "application", "prepare", "init_task"]
+ON_TOP = [*VERBS, "command", "application", "prepare", "init_task"]
 HEAVY = {"torch", "pytorch_lightning", "mlflow", "matplotlib", "sklearn", "hydra", "onnxruntime", "scipy", "pandera"}
 
 
@@ -68,13 +68,16 @@ def loaded_after(program: str) -> set[str]:
 @pytest.mark.parametrize(
     ("program", "allowed"),
     [
-        ("import flywheel.cli", set()),
+        ("import flywheel.command.cli", set()),
         ("import flywheel.download, flywheel.source.fetch", set()),
         ("import flywheel.preprocess, flywheel.preprocessor.pipeline, flywheel.reader.idx", set()),
         ("import flywheel.init_task.verb, flywheel.init_task.table, flywheel.init_task.folder", set()),
         ("import flywheel.project.params, flywheel.project.tracking, flywheel.project.stage", set()),
         ("import flywheel.model.mlp, flywheel.model.network", {"torch"}),
-        ("import flywheel.evaluate, flywheel.export, flywheel.register, flywheel.predict, flywheel.serve", set()),
+        (
+            "import flywheel.evaluate, flywheel.export, flywheel.register, flywheel.command.predict, flywheel.serve",
+            set(),
+        ),
     ],
 )
 def test_imports_stay_light(program: str, allowed: set[str]) -> None:
@@ -83,7 +86,7 @@ def test_imports_stay_light(program: str, allowed: set[str]) -> None:
 
 def test_help_loads_nothing_that_it_does_not_show() -> None:
     program = (
-        "import sys; sys.argv = ['flywheel', '--help']\nfrom flywheel.cli import main\n"
+        "import sys; sys.argv = ['flywheel', '--help']\nfrom flywheel.command.cli import main\n"
         "import contextlib, io\nwith contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()): main()"
     )
     assert not loaded_after(program) & {*HEAVY, "pandas", "numpy", "dvc", "omegaconf"}

@@ -240,24 +240,24 @@ def test_a_killed_loop_is_gone_on_with(
 def test_the_command_line_says_what_was_done(
     project_of_digits: Path, run_flywheel: Callable[..., Any], root: Path
 ) -> None:
-    done = run_flywheel("cli", "loop", "digits", "--log")
+    done = run_flywheel("command.cli", "loop", "digits", "--log")
     assert done.returncode == 2
     assert "the loop has done nothing yet" in done.stderr
-    done = run_flywheel("cli", "loop", "digits", "--dry-run")
+    done = run_flywheel("command.cli", "loop", "digits", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("would wait: nothing has drifted")
-    assert run_flywheel("cli", "loop", "digits", "--once").returncode == 0
-    done = run_flywheel("cli", "loop", "digits", "--log")
+    assert run_flywheel("command.cli", "loop", "digits", "--once").returncode == 0
+    done = run_flywheel("command.cli", "loop", "digits", "--log")
     assert "wait" in done.stdout
-    assert run_flywheel("cli", "loop", "digits", "--once", "--watch").returncode == 2
-    assert run_flywheel("cli", "loop", "nothing").returncode == 2
-    done = run_flywheel("cli", "monitor", "digits")
+    assert run_flywheel("command.cli", "loop", "digits", "--once", "--watch").returncode == 2
+    assert run_flywheel("command.cli", "loop", "nothing").returncode == 2
+    done = run_flywheel("command.cli", "monitor", "digits")
     assert done.returncode == 0, done.stderr
     assert "are too few" in done.stdout
     file = project_of_digits / "flywheel.prom"
-    run_flywheel("cli", "monitor", "digits", "--prometheus", str(file), "--since", "1h")
+    run_flywheel("command.cli", "monitor", "digits", "--prometheus", str(file), "--since", "1h")
     assert 'flywheel_monitor_alarm{task="digits"} 0.0' in file.read_text()
-    assert run_flywheel("cli", "monitor", "digits", "--webhook", "file:///x").returncode == 2
+    assert run_flywheel("command.cli", "monitor", "digits", "--webhook", "file:///x").returncode == 2
 
 
 def test_rows_are_pictures(digits: Any, traffic: Memory) -> None:

@@ -12,10 +12,10 @@ from rich.table import Table
 from tests.feedback.conftest import prediction, word
 from typer.testing import CliRunner
 
-from flywheel.cli import app
-from flywheel.commands.output import show_table
+from flywheel.command.cli import app
+from flywheel.command.output import show_table
+from flywheel.command.predict import STDOUT, Predictions, table
 from flywheel.feedback.store import FeedbackStore
-from flywheel.predict import STDOUT, Predictions, table
 
 WORDS = ["breast_cancer/12 [bold]", "champion, candidate", " ".join(f"word{n}" for n in range(40)), ""]
 

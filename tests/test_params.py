@@ -39,7 +39,7 @@ def test_its_output_never_changes_so_that_no_other_stage_runs_again(
     run_flywheel("params")
     before = (project / "data/params.checked").read_bytes()
     edit_conf(project)
-    assert run_flywheel("cli", "params").returncode == 0
+    assert run_flywheel("command.cli", "params").returncode == 0
     assert run_flywheel("params").returncode == 0
     assert (project / "data/params.checked").read_bytes() == before
 
@@ -110,7 +110,8 @@ def test_dvc_says_so_and_stops_before_any_other_stage(project: Path, with_tasks:
         assert done.returncode != 0
         assert "run `flywheel params`" in done.stderr
         assert done.stdout.count("Running stage") == 1
-    subprocess.run([sys.executable, "-m", "flywheel.cli", "params"], cwd=project, check=True, capture_output=True)
+    compose = [sys.executable, "-m", "flywheel.command.cli", "params"]
+    subprocess.run(compose, cwd=project, check=True, capture_output=True)
     assert "Running stage 'download@digits'" in dvc("repro", "download@digits").stdout
     # By hand, so that conf/ is as it was when it was checked.
     file = project / "params.yaml"

@@ -17,7 +17,7 @@ import yaml
 STAGES = ("download", "preprocess", "train", "evaluate", "export", "register")
 TASKS = ("digits", "digits_cnn")
 # Modules that carry nothing into an output; dvc.yaml leaves them out (ARCHITECTURE.md, "What makes a stage run again").
-INFRASTRUCTURE = {"cli", "feedback/settings", "learner/task_check", "prepare"}
+INFRASTRUCTURE = {"command/cli", "command/completion", "feedback/settings", "learner/task_check", "prepare"}
 # Imported by tasks whose loss names one of its links, whose reader lists a folder, or whose report shows texts.
 SOME_TASKS = ("model/link.py", "source/folder.py", "reader/csv_images.py")
 
@@ -83,7 +83,7 @@ def make_project(root: Path, folder: Path) -> Project:
     # The plots of dvc.yaml are the default tasks'.
     (folder / "dvc.yaml").write_text((folder / "dvc.yaml").read_text().split("\nplots:")[0].rsplit("\n#", 1)[0] + "\n")
     project = Project(folder)
-    project.run(sys.executable, "-m", "flywheel.cli", "params")
+    project.run(sys.executable, "-m", "flywheel.command.cli", "params")
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
         project.run("git", *words)
     return project
@@ -177,7 +177,7 @@ DIGITS = {f"{stage}@digits" for stage in STAGES}
         ),
         ("conf/task/digits.yaml", comment, set()),
         ("src/flywheel/project/errors.py", comment, set()),
-        ("src/flywheel/cli.py", comment, set()),
+        ("src/flywheel/command/cli.py", comment, set()),
         ("README.md", lambda t: t + "x", set()),
     ],
 )
@@ -204,7 +204,7 @@ def test_touch_changes_nothing(built: Project) -> None:
 
 def test_a_new_learning_rate_runs_train_and_what_follows(restored: Project) -> None:
     restored.edit("conf/task/digits.yaml", lambda text: text + "optimizer:\n  lr: 5e-3\n")
-    restored.run(sys.executable, "-m", "flywheel.cli", "params")
+    restored.run(sys.executable, "-m", "flywheel.command.cli", "params")
     done = restored.dvc("repro")
     assert restored.stages_run(done.stdout) == [
         "params",
@@ -323,12 +323,12 @@ def test_a_rotten_cache_is_found_and_mended(restored: Project) -> None:
     cached.chmod(0o644)
     cached.write_bytes(content)
     cached.chmod(0o444)
-    done = restored.run(sys.executable, "-m", "flywheel.cli", "verify", "--no-mend", check=False)
+    done = restored.run(sys.executable, "-m", "flywheel.command.cli", "verify", "--no-mend", check=False)
     assert done.returncode == 1
     assert "1 rotten" in done.stdout
-    done = restored.run(sys.executable, "-m", "flywheel.cli", "verify")
+    done = restored.run(sys.executable, "-m", "flywheel.command.cli", "verify")
     assert "put back from" in done.stdout or "removed; `dvc repro` makes it again" in done.stdout
-    assert "0 rotten" in restored.run(sys.executable, "-m", "flywheel.cli", "verify").stdout.splitlines()[0]
+    assert "0 rotten" in restored.run(sys.executable, "-m", "flywheel.command.cli", "verify").stdout.splitlines()[0]
 
 
 def test_metrics_and_plots_are_dvc_s(built: Project) -> None:

@@ -278,11 +278,11 @@ def test_registry_and_trace_work_with_it(project: Path, digits: Any, tracked: st
     (project / "dvc.lock").write_text(json.dumps({"stages": {"export@digits": {"deps": [out]}}}))
     digits.use("good", project)
     register(digits.task)
-    listed = run_flywheel("cli", "registry", "list", "digits")
+    listed = run_flywheel("command.cli", "registry", "list", "digits")
     assert "champion" in listed.stdout, listed.stderr
-    traced = run_flywheel("cli", "trace", "digits@champion")
+    traced = run_flywheel("command.cli", "trace", "digits@champion")
     assert "digits/1" in traced.stdout, traced.stderr
-    looked = run_flywheel("cli", "doctor")
+    looked = run_flywheel("command.cli", "doctor")
     assert "flywheel:***@127.0.0.1" in looked.stdout
     assert quote("Gr\u00fcn/se@cret", safe="") not in listed.stdout + traced.stdout + looked.stdout
 
@@ -293,7 +293,7 @@ def test_the_pages_are_served_from_it_and_no_process_shows_the_password(
     client = prepare()
     client.create_run(experiment_id(client, "shown"))
     port = postgres.port + 1 if postgres.port < 60000 else postgres.port - 1
-    process = start(project, "ui", "--port", str(port), module="cli")
+    process = start(project, "ui", "--port", str(port), module="command.cli")
     address = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get-by-name?experiment_name=shown"
     found: dict[str, Any] = {}
 

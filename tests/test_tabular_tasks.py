@@ -38,7 +38,7 @@ def test_breast_cancer_reaches_its_figure(project: Path, with_tasks: Callable[..
     raw = pd.read_csv(project / "data/raw/breast_cancer/breast_cancer.csv", skiprows=1, header=None)
     names = list(profile["preprocessor"]["columns"])
     raw.iloc[:3, :-1].set_axis(names, axis=1).to_csv(project / "requests.csv", index=False)
-    done = run_flywheel("cli", "predict", "breast_cancer", "requests.csv", "--output", "answers.csv")
+    done = run_flywheel("command.cli", "predict", "breast_cancer", "requests.csv", "--output", "answers.csv")
     assert done.returncode == 0, done.stdout + done.stderr
     answers = pd.read_csv(project / "answers.csv")
     assert answers["label"].tolist() == ["malignant"] * 3
@@ -57,12 +57,12 @@ def test_diabetes_beats_the_mean_and_answers_in_its_own_units(
     row = {"age": 59, "sex": 2, "bmi": 32.1, "blood_pressure": 101, "cholesterol": 157, "ldl": 93.2, "hdl": 38,
            "cholesterol_ratio": 4, "triglycerides_log": 4.86, "glucose": 87}  # fmt: skip
     (project / "requests.jsonl").write_text(json.dumps(row) + "\n" + json.dumps({**row, "bmi": None}) + "\n")
-    done = run_flywheel("cli", "predict", "diabetes", "requests.jsonl", "--output", "answers.jsonl")
+    done = run_flywheel("command.cli", "predict", "diabetes", "requests.jsonl", "--output", "answers.jsonl")
     assert done.returncode == 0, done.stdout + done.stderr
     answers = [json.loads(line) for line in (project / "answers.jsonl").read_text().splitlines()]
     assert all(50 < answer["label"] < 350 for answer in answers)
     (project / "bad.jsonl").write_text(json.dumps({**row, "bmi": "heavy"}) + "\n")
-    done = run_flywheel("cli", "predict", "diabetes", "bad.jsonl")
+    done = run_flywheel("command.cli", "predict", "diabetes", "bad.jsonl")
     assert done.returncode == 2
     assert "bad.jsonl, row 0: bmi: 'heavy' is no finite number" in done.stderr
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from flywheel.completion import FLAGS
+from flywheel.command.completion import FLAGS
 from flywheel.project.errors import ConfigError, FlywheelError
 from flywheel.project.params import project_root, task_from
 from flywheel.project.stage import keep_caches_writable
@@ -161,7 +161,7 @@ def _complete(words: list[str], root: Path) -> int:
     """Print a script for the shell, or let Hydra print the candidates for a line that is being typed."""
     import hydra
 
-    from flywheel.completion import script
+    from flywheel.command.completion import script
     from flywheel.project.compose import HYDRA_VERSION_BASE
 
     text = script(words)

@@ -117,7 +117,7 @@ def test_the_command_asks_says_and_fails_where_nothing_matched(
     store: FeedbackStore, url: str, project: Path, run_flywheel: Any
 ) -> None:
     def go(*words: str) -> tuple[int, str]:
-        done = run_flywheel("cli", "feedback", "forget", *words, "--store", url)
+        done = run_flywheel("command.cli", "feedback", "forget", *words, "--store", url)
         return done.returncode, done.stdout + done.stderr
 
     code, told = go("anna", "--dry-run")

@@ -74,12 +74,12 @@ def test_corrections_become_rows_and_the_next_model_has_learnt_them(
                            for n, label in enumerate(labels)])  # fmt: skip
     store.close()
 
-    told = go(run_flywheel, "cli", "feedback", "pull", "digits")
+    told = go(run_flywheel, "command.cli", "feedback", "pull", "digits")
     assert "data/feedback/digits is changed; run `dvc repro`" in told
-    assert "as it was" in go(run_flywheel, "cli", "feedback", "pull", "digits")
+    assert "as it was" in go(run_flywheel, "command.cli", "feedback", "pull", "digits")
     manifest = json.loads((project / "data/feedback/digits.json").read_text())
     assert manifest["num_rows"] > 200
-    assert "right: " in go(run_flywheel, "cli", "feedback", "stats", "digits")
+    assert "right: " in go(run_flywheel, "command.cli", "feedback", "stats", "digits")
 
     for stage in ("preprocess", "train", "evaluate", "export", "register"):
         go(run_flywheel, stage, "--task", "digits")
@@ -90,14 +90,14 @@ def test_corrections_become_rows_and_the_next_model_has_learnt_them(
     assert {name: sha256_of(processed / f"{name}.safetensors") for name in held} == held, "what is held out is frozen"
     assert accuracy(project, others, their_labels) > before + 0.2
 
-    traced = go(run_flywheel, "cli", "trace", "digits/2")
+    traced = go(run_flywheel, "command.cli", "trace", "digits/2")
     assert f"feedback_rows        {manifest['num_rows']}" in traced
     assert manifest["sha256"] in traced
-    assert "feedback_rows" not in go(run_flywheel, "cli", "trace", "digits/1")
-    seen = go(run_flywheel, "cli", "trace", "digits/2", "--feedback").split()
+    assert "feedback_rows" not in go(run_flywheel, "command.cli", "trace", "digits/1")
+    seen = go(run_flywheel, "command.cli", "trace", "digits/2", "--feedback").split()
     assert seen == sorted(manifest["predictions"])
 
-    assert "pulled rows removed: " in go(run_flywheel, "cli", "feedback", "forget", "s7", "--yes")
+    assert "pulled rows removed: " in go(run_flywheel, "command.cli", "feedback", "forget", "s7", "--yes")
     left = json.loads((project / "data/feedback/digits.json").read_text())
     assert 0 < left["num_rows"] < manifest["num_rows"]
     assert len(pd.read_parquet(feedback / "rows_lists2.parquet")) == left["num_rows"]
@@ -131,7 +131,7 @@ def test_dvc_keeps_the_rows_of_each_commit(
         store.record_predictions([Prediction(f"p{number}", "digits", 1, "a", now, value, "b", {})])
         store.record_feedback([Feedback(f"f{number}", f"p{number}", "3", None, now)])
         store.close()
-        go(run_flywheel, "cli", "feedback", "pull", "digits")
+        go(run_flywheel, "command.cli", "feedback", "pull", "digits")
         return rows.read_bytes()
 
     run("git", "init", "-q")

@@ -32,18 +32,18 @@ class User:
 
     def build(self, name: str, *words: str) -> dict[str, Any]:
         """`flywheel init-task`, then `dvc repro`; gives the decision."""
-        said = self.run("flywheel.cli", "init-task", name, *words)
+        said = self.run("flywheel.command.cli", "init-task", name, *words)
         assert f"dvc repro register@{name}" in said
         self.run("dvc", "repro", f"register@{name}")
         decision: dict[str, Any] = json.loads((self.project / f"artifacts/{name}/decision.json").read_text())
         assert decision["promoted"]
-        assert f"{name}/1" in self.run("flywheel.cli", "registry", "list", name)
+        assert f"{name}/1" in self.run("flywheel.command.cli", "registry", "list", name)
         assert "up to date" in self.run("dvc", "repro", f"register@{name}")
         return decision
 
     def predict(self, name: str, *files: Path) -> list[dict[str, Any]]:
         output = self.project / "answers.jsonl"
-        self.run("flywheel.cli", "predict", name, *map(str, files), "--output", str(output))
+        self.run("flywheel.command.cli", "predict", name, *map(str, files), "--output", str(output))
         return [json.loads(line) for line in output.read_text().splitlines()]
 
 
@@ -126,7 +126,7 @@ def test_a_fresh_task_runs_in_an_experiment_s_copy_after_the_commands_that_are_p
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
         subprocess.run(["git", *words], cwd=user.project, env=user.environment, check=True)
     data.flowers().to_csv(user.project / "data/my own.csv", index=False)
-    said = user.run("flywheel.cli", "init-task", "flowers", "--from", "data/my own.csv", "--target", "species")
+    said = user.run("flywheel.command.cli", "init-task", "flowers", "--from", "data/my own.csv", "--target", "species")
     printed = said.split("hold only what git and DVC know:\n")[1].strip()
     assert printed == "dvc add 'data/my own.csv' && git add conf data"
     user.run("dvc", "add", "data/my own.csv")

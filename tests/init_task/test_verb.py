@@ -193,12 +193,12 @@ def test_awkward_names_survive_conf(project: Path, data: Any, with_tasks: Callab
 def test_the_command_line_says_what_was_guessed(
     flowers: Path, run_flywheel: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    done = run_flywheel("cli", "init-task", "flowers", "--from", str(flowers), "--dry-run", COLUMNS="200")
+    done = run_flywheel("command.cli", "init-task", "flowers", "--from", str(flowers), "--dry-run", COLUMNS="200")
     assert done.returncode == 0, done.stderr
     assert "its values are words: " in done.stdout
     assert "warning: With 120 rows the test set is small" in done.stdout
     assert "nothing was written (--dry-run)" in done.stdout
-    done = run_flywheel("cli", "init-task", "flowers", "--from", str(flowers), "--target", "speces")
+    done = run_flywheel("command.cli", "init-task", "flowers", "--from", str(flowers), "--target", "speces")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "flywheel: error: data/flowers.csv: no column 'speces'; did you mean 'species'?"
@@ -238,7 +238,7 @@ def test_in_a_terminal_the_target_is_asked_for(project: Path, root: Path) -> Non
     (project / "data/a.csv").write_text(
         "beds,lat,long\n" + "".join(f"{n % 4},{n}.25,{n * 7 % 40}.5\n" for n in range(40))
     )
-    command = [sys.executable, "-m", "flywheel.cli", "init-task", "a", "--from", "data/a.csv", "--dry-run"]
+    command = [sys.executable, "-m", "flywheel.command.cli", "init-task", "a", "--from", "data/a.csv", "--dry-run"]
     env = {**os.environ, "PYTHONPATH": str(root / "src"), "COLUMNS": "200"}
     refused = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)
     assert refused.returncode == 2

@@ -169,10 +169,10 @@ def test_hand_edited_params_are_stale(project: Path) -> None:
 
 
 def test_params_check_says_so_with_exit_code_1(project: Path, run_flywheel) -> None:
-    good: subprocess.CompletedProcess[str] = run_flywheel("cli", "params", "--check")
+    good: subprocess.CompletedProcess[str] = run_flywheel("command.cli", "params", "--check")
     assert good.returncode == 0, good.stderr
     (project / "params.yaml").write_text("tasks: {}\n")
-    stale = run_flywheel("cli", "params", "--check")
+    stale = run_flywheel("command.cli", "params", "--check")
     assert stale.returncode == 1
     assert "run `make params`" in stale.stderr
 
@@ -182,7 +182,7 @@ def test_the_check_refuses_a_wrong_target_that_params_yaml_agrees_with(project: 
     file = project / "conf/task/fashion.yaml"
     file.write_text(file.read_text().replace("  - /augment: none\n", "") + f"augment: {bad}\n")
     (project / "params.yaml").write_text(compose_params(project))
-    done = run_flywheel("cli", "params", "--check")
+    done = run_flywheel("command.cli", "params", "--check")
     assert done.returncode == 2
     assert done.stderr.startswith(
         "flywheel: error: tasks.fashion.augment: target 'pytorch_lightning.cli.instantiate_class' is not"

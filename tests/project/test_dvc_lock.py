@@ -81,7 +81,7 @@ def test_both_sides_of_a_merge_are_left_to_the_person(lock: Path, run_flywheel: 
     keep(lock.parent)
     merging = f"{WHOLE}<<<<<<< HEAD\n{ENTRY.format(name='d')}=======\n{ENTRY.format(name='e')}>>>>>>> other\n"
     lock.write_text(merging)
-    done = run_flywheel("cli", "params")
+    done = run_flywheel("command.cli", "params")
     assert done.returncode == 2
     assert "dvc.lock: holds both sides of a merge; take one side, `git checkout --theirs dvc.lock`" in done.stderr
     assert lock.read_text() == merging
@@ -101,7 +101,7 @@ def test_a_second_repro_is_told_of_the_first_and_what_to_do(lock: Path, run_flyw
     rwlock = lock.parent / ".dvc/tmp/rwlock"
     holder = {"pid": os.getpid(), "cmd": "/x/a project/.venv/bin/dvc repro -s train@digits"}
     rwlock.write_text(json.dumps({"write": {"/x/data": holder}, "read": {}}))
-    done = run_flywheel("cli", "params")
+    done = run_flywheel("command.cli", "params")
     assert done.returncode == 2
     said = f"process {os.getpid()} is at work in this project: dvc repro -s train@digits; wait until it has ended, or"
     assert said in done.stderr
@@ -129,7 +129,7 @@ def test_a_stage_keeps_the_copy_and_params_puts_it_back(lock: Path, run_flywheel
     lock.write_text(WHOLE[:200])
     run_flywheel("evaluate", "--task", "fashion")  # by hand: nobody has looked whether it is whole
     assert (lock.parent / ".flywheel/dvc.lock").read_text() == WHOLE
-    done = run_flywheel("cli", "params")
+    done = run_flywheel("command.cli", "params")
     assert done.returncode == 0
     assert "dvc.lock is damaged" in done.stderr
     assert "put back from .flywheel/dvc.lock" in done.stderr

@@ -42,7 +42,7 @@ def test_builds_nested_nodes_first() -> None:
         "flywheelx.evil",
         "flywheel.source.tool.run_tool",
         "flywheel.train.train",
-        "flywheel.cli.main",
+        "flywheel.command.cli.main",
         "flywheel.project.stage.os.system",
         "flywheel.project.stage.shutil.rmtree",
         "torch.nn.modules.module.torch.load",

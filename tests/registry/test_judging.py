@@ -125,7 +125,7 @@ def test_a_report_that_calls_the_model_worse_than_a_baseline_is_heard(
     decision = json.loads(DECISION.read_text())
     assert decision["why"].startswith("Promoted although its own report calls it worse than gradient boosting: ")
     assert decision["worse_than"] == "gradient_boosting"
-    said = run_flywheel("cli", "registry", "list", "digits").stdout
+    said = run_flywheel("command.cli", "registry", "list", "digits").stdout
     assert "digits/1 is champion although its own report calls it worse than gradient boosting." in said
     (served,) = Champions(prepare(), ["digits"]).first()
     assert served.worse_than == "gradient_boosting"

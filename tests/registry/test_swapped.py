@@ -20,7 +20,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from onnx import numpy_helper
 
-from flywheel.predict import predict
+from flywheel.command.predict import predict
 from flywheel.project.digest import sha256_of
 from flywheel.project.errors import RegistryError
 from flywheel.project.tracking import prepare

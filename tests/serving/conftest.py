@@ -138,7 +138,7 @@ def serve(home: Path) -> Iterator[Callable[..., Running]]:
     started: list[Running] = []
 
     def run(*words: str, **environment: str) -> Running:
-        command = [sys.executable, "-m", "flywheel.cli", "serve", "--port", "0", *words]
+        command = [sys.executable, "-m", "flywheel.command.cli", "serve", "--port", "0", *words]
         started.append(Running(home, command, **environment))
         return started[-1]
 

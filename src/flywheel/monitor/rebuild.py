@@ -17,7 +17,8 @@ def commands(root: Path, task: str) -> list[list[str]]:
     """What a retraining runs: the feedback becomes rows, and DVC rebuilds what they reach."""
     dvc = root / ".venv/bin/dvc"
     program = [str(dvc)] if dvc.is_file() else [sys.executable, "-m", "dvc"]
-    return [[sys.executable, "-m", "flywheel.cli", "feedback", "pull", task], [*program, "repro", f"register@{task}"]]
+    pull = [sys.executable, "-m", "flywheel.command.cli", "feedback", "pull", task]
+    return [pull, [*program, "repro", f"register@{task}"]]
 
 
 def run(command: Sequence[str], root: Path, log: Path, seconds: float, begun: Callable[[int], None]) -> int:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from flywheel.doctor import Finding, examine
+from flywheel.command.doctor import Finding, examine
 
 
 def findings(what: str) -> list[Finding]:

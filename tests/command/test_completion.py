@@ -11,8 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from flywheel import __version__
-from flywheel.cli import app
-from flywheel.completion import script
+from flywheel.command.cli import app
+from flywheel.command.completion import script
 from flywheel.project.errors import ConfigError
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -45,7 +45,7 @@ def test_flywheel_completes_its_commands_and_tasks(
 ) -> None:
     with_tasks("digits", "diabetes")
     asked = {"_FLYWHEEL_COMPLETE": "complete_bash", "COMP_CWORD": "2", "COMP_WORDS": "flywheel predict di"}
-    program = "import sys; sys.argv = ['flywheel']; from flywheel.cli import main; main()"
+    program = "import sys; sys.argv = ['flywheel']; from flywheel.command.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=os.environ | asked,

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from flywheel.predict import predict, table
+from flywheel.command.predict import predict, table
 from flywheel.project.errors import DataError, FlywheelError, RegistryError
 from flywheel.project.instantiate import build
 from flywheel.project.kind import READER
@@ -99,8 +99,8 @@ def test_small_batches_and_groups_change_nothing(
     np.save("many.npy", test_images)
     files.append(Path("many.npy"))
     predict("digits", files, output=Path("whole.csv"))
-    monkeypatch.setattr("flywheel.predict.BATCH_ROWS", 7)
-    monkeypatch.setattr("flywheel.predict.GROUP_FILES", 2)
+    monkeypatch.setattr("flywheel.command.predict.BATCH_ROWS", 7)
+    monkeypatch.setattr("flywheel.command.predict.GROUP_FILES", 2)
     for name in ("parts.csv", "parts.parquet"):
         predict("digits", files, output=Path(name))
     assert Path("parts.csv").read_bytes() == Path("whole.csv").read_bytes()

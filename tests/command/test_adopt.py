@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flywheel.adopt import adopt, next_lines
+from flywheel.command.adopt import adopt, next_lines
+from flywheel.command.task_file import with_choice, with_value, without
 from flywheel.project.compose import compose_task
 from flywheel.project.errors import ConfigError
 from flywheel.project.params import task_from
 from flywheel.project.tracking import TrackedRun, prepare, start_run
 from flywheel.sweep.folder import Plan
 from flywheel.sweep.summary import open_parent
-from flywheel.task_file import with_choice, with_value, without
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 MODEL = "e" * 64
@@ -485,14 +485,14 @@ def test_items_of_the_defaults_list() -> None:
 @pytest.mark.slow
 def test_the_command_prints_the_diff_and_ends_with_2_for_an_error(task_file: Path, run_flywheel: Run) -> None:
     run = trained("task=digits", "optimizer.lr=0.003")
-    dry = run_flywheel("cli", "adopt", run, "--dry-run")
+    dry = run_flywheel("command.cli", "adopt", run, "--dry-run")
     assert dry.returncode == 0, dry.stderr
     assert "+optimizer: {lr: 0.003" in dry.stdout
     assert dry.stdout.endswith("nothing is written\n")
-    done = run_flywheel("cli", "adopt", run, "--task", "digits")
+    done = run_flywheel("command.cli", "adopt", run, "--task", "digits")
     assert "lr: 0.003" in task_file.read_text()
     assert done.stdout.splitlines()[-1].startswith("next:  dvc repro")
-    wrong = run_flywheel("cli", "adopt", "nothing")
+    wrong = run_flywheel("command.cli", "adopt", "nothing")
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("flywheel: error: nothing: no run and no sweep has this name")
     assert wrong.stderr.count("\n") == 1
@@ -506,7 +506,7 @@ def test_the_pipeline_trains_the_very_weights_of_the_adopted_run(
     done = run_flywheel("train", "task=digits", "optimizer.lr=0.003", "trainer.max_epochs=2")
     assert done.returncode == 0, done.stderr
     (result,) = project.glob(".flywheel/runs/digits/*/result.json")
-    adopted = run_flywheel("cli", "adopt", str(result.parent))
+    adopted = run_flywheel("command.cli", "adopt", str(result.parent))
     assert adopted.returncode == 0, adopted.stderr
     for verb in ("download", "preprocess", "train"):
         stage = run_flywheel(verb, "--task", "digits")
@@ -516,5 +516,5 @@ def test_the_pipeline_trains_the_very_weights_of_the_adopted_run(
     wanted = json.loads(result.read_text())["model_sha256"]
     assert sha256_of(project / "artifacts/digits/model/model.safetensors") == wanted
     assert wanted[:12] in adopted.stdout
-    again = run_flywheel("cli", "adopt", "task=digits optimizer.lr=0.003 trainer.max_epochs=2")
+    again = run_flywheel("command.cli", "adopt", "task=digits optimizer.lr=0.003 trainer.max_epochs=2")
     assert "says all of it already" in again.stdout, again.stderr

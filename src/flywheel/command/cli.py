@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 from flywheel import __version__
-from flywheel.commands import feedback as feedback_commands
-from flywheel.commands import loop, monitor, registry, serve
-from flywheel.commands.output import AsJson, show_json, show_table
-from flywheel.commands.words import TaskName
+from flywheel.command import feedback as feedback_commands
+from flywheel.command import loop, monitor, registry, serve
+from flywheel.command.arguments import TaskName
+from flywheel.command.output import AsJson, show_json, show_table
 from flywheel.project.errors import FlywheelError
 from flywheel.project.stage import explained, set_up_process
 
@@ -128,7 +128,7 @@ def adopt(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
 ) -> None:
     """Write a sweep's winner, or a run's settings, into conf/task/, so that the pipeline builds it."""
-    from flywheel import adopt as verb
+    from flywheel.command import adopt as verb
 
     done = verb.adopt(winner, task=task, force=force, dry_run=dry_run)
     if done.diff:
@@ -140,7 +140,7 @@ def adopt(
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
     """Look at Python, torch, GPU, disk, DVC, MLflow, ports and sources, one line each, with the mend."""
-    from flywheel.doctor import examine
+    from flywheel.command.doctor import examine
 
     if as_json:
         findings = list(examine())
@@ -162,8 +162,8 @@ def verify(
     ] = True,
 ) -> None:
     """Hash the DVC cache, the download store and the registry's files; name and mend what rotted."""
+    from flywheel.command.verify import verify_cache, verify_store
     from flywheel.registry.integrity import verify_registry
-    from flywheel.verify import verify_cache, verify_store
 
     num_rotten = num_lost = 0
     for check in (verify_cache, verify_store, verify_registry):
@@ -214,7 +214,7 @@ def predict(
     alias: Annotated[str | None, typer.Option(help="An alias, such as candidate, instead of the champion.")] = None,
 ) -> None:
     """Predict files' rows with a task's champion."""
-    from flywheel import predict as verb
+    from flywheel.command import predict as verb
 
     done = verb.predict(task, files, output=output, version=version, alias=alias)
     if output is None:
@@ -234,7 +234,7 @@ def trace(
     as_json: AsJson = False,
 ) -> None:
     """Say where a model or a prediction comes from: run, commit, data hashes, source."""
-    from flywheel import trace as verb
+    from flywheel.command import trace as verb
 
     if feedback:
         names = verb.feedback_of(reference)

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flywheel.predict import predict
+from flywheel.command.predict import predict
+from flywheel.command.trace import lines, trace
 from flywheel.project.digest import sha256_of
 from flywheel.project.errors import RegistryError
 from flywheel.project.tracking import prepare, start_run
 from flywheel.register import register
-from flywheel.trace import lines, trace
 
 
 @pytest.fixture

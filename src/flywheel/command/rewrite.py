@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flywheel.command.task_file import with_choice, with_value, without
 from flywheel.project.errors import ConfigError
 from flywheel.project.types import Json
-from flywheel.task_file import with_choice, with_value, without
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import yaml
 
+from flywheel.command.rewrite import Draft, differing, parsed, rewritten, told
 from flywheel.project.errors import ConfigError, nearest
 from flywheel.project.params import project_root, task_from
 from flywheel.project.types import Json
 from flywheel.project.whole import all_or_nothing, whole_file
-from flywheel.rewrite import Draft, differing, parsed, rewritten, told
 from flywheel.sweep.winner import Winner, find_winner, num_epochs, settings_of
 
 

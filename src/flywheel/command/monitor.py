@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from flywheel.commands.output import AsJson, show_json, show_table
-from flywheel.commands.words import TaskName
+from flywheel.command.arguments import TaskName
+from flywheel.command.output import AsJson, show_json, show_table
 
 
 def monitor(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flywheel.verify import verify_cache, verify_store
+from flywheel.command.verify import verify_cache, verify_store
 
 
 def put(project: Path, content: bytes, suffix: str = "") -> Path:

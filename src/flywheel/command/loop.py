@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from flywheel.commands.output import show_table
-from flywheel.commands.words import TaskName
+from flywheel.command.arguments import TaskName
+from flywheel.command.output import show_table
 from flywheel.project.errors import FlywheelError
 
 
