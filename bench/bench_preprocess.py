@@ -1,6 +1,6 @@
 """Speed and peak memory of the preprocess stage at 1x and 10x data, for each modality.
 
-Each runs `flywheel.preprocessor.pipeline.preprocess` with a default task of the modality as conf/ composes it, on
+Each runs `flywheel.preprocessor.pipeline.run.preprocess` with a default task of the modality as conf/ composes it, on
 seeded data made on the fly (bench/preprocess_data.py) and removed afterwards. The peer does the like as one would in a
 notebook, with all data in memory (bench/preprocess_peers.py). Every run is a process of its own on one thread, and its
 seconds are the processor's, imports included, so that other work on the machine hardly counts. The two are interleaved,
@@ -125,7 +125,7 @@ def child(name: str, which: str, folder: str) -> None:
     started = time.process_time()
     raw, out = Path(folder) / "raw", Path(folder) / "out"
     if which == "flywheel":
-        from flywheel.preprocessor.pipeline import preprocess
+        from flywheel.preprocessor.pipeline.run import preprocess
         from flywheel.project.params import task_from
 
         preprocess(task_from(json.loads((Path(folder) / "task.json").read_text()), ""), raw, raw / "none", out)

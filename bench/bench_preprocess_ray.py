@@ -1,6 +1,6 @@
 """Rows a second of the preprocess stage with Ray Data on all processors of this machine, against one process.
 
-Each run is `flywheel.preprocessor.pipeline.preprocess` with a default task of a modality, in a process of its own with
+Each run is `preprocessor.pipeline.run.preprocess` with a default task of a modality, in a process of its own with
 one thread a process, on seeded data (bench/preprocess_data.py). Ray's is a cluster of its own: the seconds are those of
 the wall clock, starting and ending it included, and what starting took stands beside. The two are interleaved, the
 better of the repeats counts (other work on the machine only ever adds), and their outputs are compared byte by byte.
@@ -74,7 +74,8 @@ def run(engine: str, folder: Path) -> dict[str, float]:
 
 def child(engine: str, folder: str) -> None:
     """Preprocess here, and print the seconds."""
-    from flywheel.preprocessor import pipeline, ray_cluster
+    from flywheel.preprocessor import ray_cluster
+    from flywheel.preprocessor.pipeline import run as pipeline
     from flywheel.project.params import task_from
 
     started = time.perf_counter()

@@ -22,8 +22,8 @@ import psutil
 from bench.bench_serving import CLIENTS, TITLES, measure, megabytes, serving, wait_for
 from bench.record import FOLDER, Table
 from flywheel.project.tracking import open_to_read
-from flywheel.serving.champions import Champions
-from flywheel.serving.served import EXAMPLE, Champion
+from flywheel.serving.version.champions import Champions
+from flywheel.serving.version.served import EXAMPLE, Champion
 
 TASKS = ("fashion", "tweets", "spoken_digits", "breast_cancer", "movielens")
 SERVERS = {"mlflow": "mlflow", "task_torch": "torch", "task_onnx": "onnx", "flywheel": "flywheel"}

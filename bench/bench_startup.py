@@ -20,7 +20,7 @@ LOAD = (
 )
 PROGRAMS = {
     "download": (LOAD + "import flywheel.download, flywheel.source.fetch", "pass"),
-    "preprocess": (LOAD + "import flywheel.preprocess, flywheel.preprocessor.pipeline", "import pandas"),
+    "preprocess": (LOAD + "import flywheel.preprocess, flywheel.preprocessor.pipeline.run", "import pandas"),
     "train": (LOAD + "import flywheel.learner.fit, mlflow, flywheel.train", "import pytorch_lightning, mlflow"),
     "evaluate": (LOAD + "import flywheel.evaluate, flywheel.model.network, flywheel.report.folder", "import torch"),
     "export": (LOAD + "import flywheel.export, flywheel.registry.onnx_export, flywheel.model.network", "import torch"),

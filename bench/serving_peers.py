@@ -122,9 +122,9 @@ def with_flywheel(folder: Path, port: int) -> None:
     """Ours, without the registry: one worker, nothing recorded."""
     from flywheel.project.digest import sha256_of
     from flywheel.serve import WORKER
-    from flywheel.serving.served import Champion
+    from flywheel.serving.process.supervisor import Supervisor
     from flywheel.serving.settings import ServingSettings
-    from flywheel.serving.supervisor import Supervisor
+    from flywheel.serving.version.served import Champion
 
     file = folder / "task"
     task = file.read_text() if file.is_file() else "digits"

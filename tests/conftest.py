@@ -111,7 +111,7 @@ class Digits:
 
     def __init__(self, folder: Path) -> None:
         from flywheel.export import export
-        from flywheel.preprocessor.pipeline import preprocess
+        from flywheel.preprocessor.pipeline.run import preprocess
         from flywheel.project.params import load_task
 
         self.folder = folder

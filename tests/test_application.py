@@ -18,7 +18,7 @@ from flywheel.learner.task_check import check_task
 from flywheel.project.compose import compose_params
 from flywheel.project.errors import ConfigError
 from flywheel.project.tracking import prepare
-from flywheel.sweep.command_line import compose_command_line
+from flywheel.sweep.search.command_line import compose_command_line
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 SMALL = ("task=digits", "trainer.max_epochs=1")

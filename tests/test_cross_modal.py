@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from flywheel.model.network import build_network, load_network, save_network
-from flywheel.preprocessor.pipeline import preprocess
+from flywheel.preprocessor.pipeline.run import preprocess
 from flywheel.project.compose import compose_task
 from flywheel.project.config import ReaderConfig, TaskConfig
 from flywheel.project.params import task_from

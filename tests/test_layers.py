@@ -70,7 +70,7 @@ def loaded_after(program: str) -> set[str]:
     [
         ("import flywheel.command.cli", set()),
         ("import flywheel.download, flywheel.source.fetch", set()),
-        ("import flywheel.preprocess, flywheel.preprocessor.pipeline, flywheel.reader.idx", set()),
+        ("import flywheel.preprocess, flywheel.preprocessor.pipeline.run, flywheel.reader.idx", set()),
         ("import flywheel.init_task.verb, flywheel.init_task.table, flywheel.init_task.folder", set()),
         ("import flywheel.project.params, flywheel.project.tracking, flywheel.project.stage", set()),
         ("import flywheel.model.mlp, flywheel.model.network", {"torch"}),

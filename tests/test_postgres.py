@@ -22,8 +22,8 @@ import pytest
 from flywheel.project.database import one_at_a_time, with_driver
 from flywheel.project.errors import ConfigError, StoreError
 from flywheel.project.tracking import artifact_root, experiment_id, prepare, start_run
-from flywheel.sweep.folder import read_plan, trials_in
-from flywheel.sweep.storage import STORAGE, open_storage
+from flywheel.sweep.search.folder import read_plan, trials_in
+from flywheel.sweep.search.storage import STORAGE, open_storage
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("postgres")]
 
@@ -118,7 +118,8 @@ def test_processes_that_open_fresh_databases_at_once_do_not_break_them(
     project: Path, tracked: str, studied: str
 ) -> None:
     program = (
-        "import sys\nfrom flywheel.project.tracking import start_run\nfrom flywheel.sweep.storage import open_storage\n"
+        "import sys\nfrom flywheel.project.tracking import start_run\n"
+        "from flywheel.sweep.search.storage import open_storage\n"
         "start_run('t', name=sys.argv[1], resume_key=sys.argv[1], resume=False, tags={}).end()\n"
         "open_storage(None).create_new_study([0], sys.argv[1])\n"
     )

@@ -147,7 +147,7 @@ def test_the_champion_is_scored_anew_where_the_test_set_has_changed(
     run: Callable[..., Any], project: Path, digits: Any
 ) -> None:
     from flywheel.export import export
-    from flywheel.preprocessor.pipeline import preprocess
+    from flywheel.preprocessor.pipeline.run import preprocess
 
     first = run("close")
     digits.use("good", project)

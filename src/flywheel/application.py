@@ -25,7 +25,7 @@ from flywheel.project.types import Json
 from flywheel.project.whole import whole_file
 
 if TYPE_CHECKING:
-    from flywheel.sweep.job import TrialJob
+    from flywheel.sweep.run.job import TrialJob
 
 log = logging.getLogger("flywheel")
 
@@ -48,11 +48,11 @@ def main(words: list[str]) -> int:
     import hydra
 
     from flywheel.project.compose import HYDRA_VERSION_BASE
-    from flywheel.sweep.ahead import targets_checked
-    from flywheel.sweep.command_line import compose_command_line
-    from flywheel.sweep.storage import password_taken_out
-    from flywheel.sweep.submitit_pool import check_launcher
-    from flywheel.sweep.summary import num_failed
+    from flywheel.sweep.run.ahead import targets_checked
+    from flywheel.sweep.run.submitit_pool import check_launcher
+    from flywheel.sweep.search.command_line import compose_command_line
+    from flywheel.sweep.search.storage import password_taken_out
+    from flywheel.sweep.show.summary import num_failed
 
     root = project_root()
     os.chdir(root)
@@ -86,7 +86,7 @@ def job(config: DictConfig) -> float:
     from hydra.types import RunMode
 
     from flywheel.project.stage import set_up_process
-    from flywheel.sweep.controller import task_words
+    from flywheel.sweep.search.controller import task_words
 
     set_up_process()
     settings = HydraConfig.get()
@@ -102,8 +102,8 @@ def job(config: DictConfig) -> float:
         log.info("%s %.4f after epoch %d; model in %s",
                  result["monitor"], result["score"], result["epoch"], folder / "model")  # fmt: skip
         return float(result["score"])
-    from flywheel.sweep import job as sweep_job
-    from flywheel.sweep.slots import num_gpus
+    from flywheel.sweep.run import job as sweep_job
+    from flywheel.sweep.run.slots import num_gpus
 
     gpus = num_gpus(config.trainer.devices)
     return sweep_job.run(folder, lambda trial: _train(config, folder, overrides, trial), gpus=gpus)
@@ -112,8 +112,8 @@ def job(config: DictConfig) -> float:
 def _train(config: DictConfig, folder: Path, overrides: list[str], trial: TrialJob | None = None) -> Json:
     from flywheel.prepare import processed_for
     from flywheel.project.whole import read_json
-    from flywheel.sweep.objectives import measure
-    from flywheel.sweep.summary import parent_of
+    from flywheel.sweep.search.objectives import measure
+    from flywheel.sweep.show.summary import parent_of
     from flywheel.train import train
 
     plain: Any = OmegaConf.to_container(config, resolve=True)
@@ -194,7 +194,7 @@ def _refuse_sweep(overrides: list[str]) -> None:
     Raises:
         ConfigError: A key has several values, or a setting says how a sweep searches.
     """
-    from flywheel.sweep.space import parse
+    from flywheel.sweep.search.space import parse
 
     for one in parse(overrides):
         word, key = str(one.input_line), one.key_or_group

@@ -30,7 +30,7 @@ def processed_for(task: TaskConfig) -> Path:
     """
     from filelock import FileLock
 
-    from flywheel.preprocessor.pipeline import preprocess
+    from flywheel.preprocessor.pipeline.run import preprocess
 
     root = project_root()
     key = processed_key(task)

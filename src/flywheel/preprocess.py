@@ -12,7 +12,7 @@ from flywheel.project.stage import run_stage
 def preprocess(task: TaskConfig) -> None:
     """Clean, split, fit and write one task's data."""
     from flywheel.prepare import note_processed
-    from flywheel.preprocessor.pipeline import preprocess as make
+    from flywheel.preprocessor.pipeline.run import preprocess as make
 
     data = Path("data")
     target = data / "processed" / task.name

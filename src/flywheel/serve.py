@@ -17,9 +17,9 @@ from flywheel.project.stage import explained, set_up_process
 
 if TYPE_CHECKING:
     from flywheel.project.types import Json
-    from flywheel.serving.looks import Look
-    from flywheel.serving.record import Recorder
-    from flywheel.serving.served import Champion
+    from flywheel.serving.process.looks import Look
+    from flywheel.serving.version.record import Recorder
+    from flywheel.serving.version.served import Champion
 
 WORKER = (sys.executable, "-m", "flywheel.serve")
 LOOK = (*WORKER, "look")
@@ -42,10 +42,10 @@ def serve(tasks: Sequence[str], say: Callable[[str], None], *, root: Path, **opt
         FlywheelError: A setting is wrong, a task has no champion, or the port is taken.
     """
     from flywheel.project.tracking import open_to_read
-    from flywheel.serving.champions import Champions
-    from flywheel.serving.door import read_tokens
+    from flywheel.serving.http.door import read_tokens
+    from flywheel.serving.process.supervisor import Supervisor
     from flywheel.serving.settings import load_settings
-    from flywheel.serving.supervisor import Supervisor
+    from flywheel.serving.version.champions import Champions
 
     settings = load_settings(root, **options)
     tokens = read_tokens(Path(settings.tokens) if settings.tokens else None)
@@ -94,7 +94,7 @@ def look_once() -> None:
         FlywheelError: It cannot be seen.
     """
     from flywheel.monitor.live import look
-    from flywheel.serving.served import Champion
+    from flywheel.serving.version.served import Champion
 
     os.nice(NICE)  # answers come first
     signal.alarm(LOOK_SECONDS)  # also where the worker has gone
@@ -110,7 +110,7 @@ def main() -> int:
         if sys.argv[1:] == [LOOK[-1]]:
             look_once()
         else:
-            from flywheel.serving.worker import run_worker
+            from flywheel.serving.process.worker import run_worker
 
             run_worker(recorder, look_with)
     return outcome.code

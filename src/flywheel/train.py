@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.learner.world import place_from
+from flywheel.learner.ranks.world import place_from
 from flywheel.project.config import TaskConfig
 from flywheel.project.digest import sha256_of, sha256_of_code, sha256_of_json
 from flywheel.project.params import project_root, state_dir
@@ -213,11 +213,11 @@ def main(arguments: list[str] | None = None) -> int:
     with explained(debug="--debug" in words) as outcome:
         place = place_from()
         if place and place.rank:
-            from flywheel.learner.rank import main as follow
+            from flywheel.learner.ranks.rank import main as follow
 
             return follow()
         if place:
-            from flywheel.learner.crew import leading
+            from flywheel.learner.ranks.crew import leading
 
             with leading(place):
                 return _lead(words)

@@ -18,8 +18,8 @@ from flywheel.project.compose import compose_task
 from flywheel.project.errors import ConfigError
 from flywheel.project.params import task_from
 from flywheel.project.tracking import TrackedRun, prepare, start_run
-from flywheel.sweep.folder import Plan
-from flywheel.sweep.summary import open_parent
+from flywheel.sweep.search.folder import Plan
+from flywheel.sweep.show.summary import open_parent
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 MODEL = "e" * 64

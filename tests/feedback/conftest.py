@@ -18,12 +18,12 @@ from PIL import Image
 
 from flywheel.feedback.pull import Outcome, pull
 from flywheel.feedback.store import FeedbackStore
-from flywheel.preprocessor.pipeline import preprocess
+from flywheel.preprocessor.pipeline.run import preprocess
 from flywheel.project.compose import compose_task
 from flywheel.project.config import TaskConfig
 from flywheel.project.digest import sha256_of_json
 from flywheel.project.params import task_from
-from flywheel.serving.record import Feedback, Prediction
+from flywheel.serving.version.record import Feedback, Prediction
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -19,7 +19,7 @@ from flywheel.feedback.store import FeedbackStore
 from flywheel.project.digest import sha256_of, sha256_of_json
 from flywheel.reader.format.image_frame import object_column
 from flywheel.registry.predictor import Predictor
-from flywheel.serving.record import Feedback, Prediction
+from flywheel.serving.version.record import Feedback, Prediction
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 NUM_ROWS = 240

@@ -22,7 +22,7 @@ from flywheel.feedback.store import FeedbackStore
 from flywheel.feedback.vault import new_key
 from flywheel.project.config_feedback import FeedbackConfig
 from flywheel.project.errors import FeedbackError
-from flywheel.serving.record import Recorded
+from flywheel.serving.version.record import Recorded
 
 pytestmark = pytest.mark.xdist_group("postgres")
 
@@ -282,7 +282,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from flywheel.project.config_feedback import FeedbackConfig
 from flywheel.feedback.store import FeedbackStore
-from flywheel.serving.record import Feedback, Prediction
+from flywheel.serving.version.record import Feedback, Prediction
 url, folder, who, rows = sys.argv[1:]
 store = FeedbackStore(url, folder=Path(folder), settings={"digits": FeedbackConfig(keep="reference")})
 for number in range(int(rows)):

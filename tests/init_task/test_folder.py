@@ -166,8 +166,8 @@ def test_a_folder_with_many_broken_files_is_promised_what_the_stage_keeps(
 
 def dropped_by_the_stage(guess: Guess, folder: Path) -> list[dict[str, Any]]:
     """Clean a folder as the preprocess stage does with these settings, and give the rows that it drops."""
-    from flywheel.preprocessor.engine import LocalEngine
-    from flywheel.preprocessor.survey import Vocabulary, check_dropped, survey
+    from flywheel.preprocessor.pipeline.engine import LocalEngine
+    from flywheel.preprocessor.pipeline.survey import Vocabulary, check_dropped, survey
     from flywheel.preprocessor.target import ClassTarget
     from flywheel.project.instantiate import build
     from flywheel.project.kind import PREPROCESSOR, READER

@@ -14,11 +14,11 @@ from safetensors.numpy import load_file
 
 from flywheel.init_task.guess import Wanted
 from flywheel.init_task.verb import init_task
-from flywheel.preprocessor.pipeline import preprocess
+from flywheel.preprocessor.pipeline.run import preprocess
 from flywheel.preprocessor.task import TaskPreprocessor, load_preprocessor
 from flywheel.project.params import load_task
 from flywheel.registry.request import frame_of
-from flywheel.serving.rows import RowReader
+from flywheel.serving.request.rows import RowReader
 
 AWKWARD = (
     "Customer (CRM), ID", "Sale Price ($) [2020]: net", "a.b", "x/y", "${oc.env:HOME}", 'it\'s "q"', "per%cent #1",

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from flywheel.learner.machine import num_devices, resolve
-from flywheel.learner.ranks import local_device
-from flywheel.learner.world import Place
+from flywheel.learner.ranks.ranks import local_device
+from flywheel.learner.ranks.world import Place
 from flywheel.project.config import TrainerConfig
 from flywheel.project.errors import ConfigError
 

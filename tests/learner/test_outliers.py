@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from flywheel.learner.fit import Fitted, fit
 from flywheel.learner.metric import BrierScore
-from flywheel.preprocessor.pipeline import preprocess
+from flywheel.preprocessor.pipeline.run import preprocess
 from flywheel.project.compose import compose_task
 from flywheel.project.config import ReaderConfig, TaskConfig
 from flywheel.project.params import task_from

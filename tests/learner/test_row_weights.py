@@ -19,7 +19,7 @@ from flywheel.learner.bpr import BPR
 from flywheel.learner.criterion import BinaryCrossEntropy, class_weights, row_losses
 from flywheel.learner.distillation import Distillation
 from flywheel.learner.fit import Fitted, fit
-from flywheel.preprocessor.pipeline import preprocess
+from flywheel.preprocessor.pipeline.run import preprocess
 from flywheel.project.compose import compose_task
 from flywheel.project.config import DistilConfig, ReaderConfig
 from flywheel.project.errors import ConfigError

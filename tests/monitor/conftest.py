@@ -19,7 +19,7 @@ from flywheel.preprocessor.interactions import InteractionsPreprocessor
 from flywheel.preprocessor.tabular import TabularPreprocessor
 from flywheel.preprocessor.text import TextPreprocessor
 from flywheel.preprocessor.tokeniser.word import WordTokeniser
-from flywheel.serving.record import Feedback, Prediction
+from flywheel.serving.version.record import Feedback, Prediction
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 WORDS = [f"{first}{second}" for first in ("ba", "do", "ki", "lu", "me", "ro", "sa") for second in ("n", "t", "s", "m")]

@@ -22,8 +22,8 @@ from flywheel.registry import log as registry_log
 from flywheel.registry.package import MODEL, PREPROCESSOR
 from flywheel.serve import look_with
 from flywheel.serving.problem import RequestError
-from flywheel.serving.record import Feedback, Prediction
-from flywheel.serving.served import Champion
+from flywheel.serving.version.record import Feedback, Prediction
+from flywheel.serving.version.served import Champion
 
 Array = np.ndarray[Any, Any]
 

@@ -13,7 +13,7 @@ from flywheel.monitor.window import Window, read_window
 from flywheel.preprocessor.item_target import ItemTarget
 from flywheel.preprocessor.number_target import NumberTarget
 from flywheel.preprocessor.target import ClassTarget
-from flywheel.serving.record import Prediction
+from flywheel.serving.version.record import Prediction
 
 CLASSES = ClassTarget(["cat", "dog"])
 TESTED = {"accuracy": 0.9, "accuracy_low": 0.88, "accuracy_high": 0.92, "num_test": 900}

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from flywheel.preprocessor.interactions import InteractionsPreprocessor
 from flywheel.preprocessor.item_target import ItemTarget
-from flywheel.preprocessor.pipeline import preprocess
+from flywheel.preprocessor.pipeline.run import preprocess
 from flywheel.preprocessor.task import load_preprocessor
 from flywheel.project.errors import DataError
 from flywheel.project.params import load_task

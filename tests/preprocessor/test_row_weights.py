@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from flywheel.learner.task_check import check_task
-from flywheel.preprocessor.pipeline import preprocess
+from flywheel.preprocessor.pipeline.run import preprocess
 from flywheel.project.compose import compose_task
 from flywheel.project.config import ReaderConfig, TaskConfig
 from flywheel.project.errors import ConfigError, DataError

@@ -11,7 +11,7 @@ import pytest
 
 from flywheel.preprocessor.interactions import InteractionsPreprocessor
 from flywheel.preprocessor.item_target import ItemTarget
-from flywheel.preprocessor.survey import _own_where_missing
+from flywheel.preprocessor.pipeline.survey import _own_where_missing
 from flywheel.preprocessor.tabular import TabularPreprocessor
 from flywheel.preprocessor.text_cleaning import TextCleaning
 from flywheel.reader.interactions import InteractionsReader

@@ -11,7 +11,7 @@ from flywheel.project.compose import compose_params, compose_task, is_stale, wri
 from flywheel.project.config import TaskConfig
 from flywheel.project.errors import ConfigError
 from flywheel.project.instantiate import check_targets
-from flywheel.sweep.command_line import compose_command_line
+from flywheel.sweep.search.command_line import compose_command_line
 
 
 def test_committed_params_are_what_conf_composes_to(root: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from flywheel.preprocessor.feedback import appended, read_feedback
+from flywheel.preprocessor.pipeline.feedback import appended, read_feedback
 from flywheel.project.types import Split
 from flywheel.reader.audio_folder import AudioFolderReader
 from flywheel.reader.idx import IdxReader

@@ -17,7 +17,7 @@ from flywheel.registry.judging import worse_than
 from flywheel.registry.listing import remarks
 from flywheel.report.classification import ClassificationReport
 from flywheel.report.regression import RegressionReport
-from flywheel.serving.champions import Champions
+from flywheel.serving.version.champions import Champions
 
 Registered = Callable[..., dict[str, Any]]
 DECISION = Path("artifacts/digits/decision.json")
@@ -86,7 +86,7 @@ def test_the_best_so_far_is_scored_anew_where_the_test_set_has_changed(
     registered: Registered, project: Path, digits: Any
 ) -> None:
     from flywheel.export import export
-    from flywheel.preprocessor.pipeline import preprocess
+    from flywheel.preprocessor.pipeline.run import preprocess
     from flywheel.register import register
 
     best = registered("good")

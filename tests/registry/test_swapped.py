@@ -28,9 +28,9 @@ from flywheel.register import register
 from flywheel.registry import evidence, versions
 from flywheel.registry.integrity import verify_registry
 from flywheel.registry.package import MODEL, PREPROCESSOR
-from flywheel.serving.champions import Champions
-from flywheel.serving.served import Champion, open_served
 from flywheel.serving.settings import ServingSettings
+from flywheel.serving.version.champions import Champions
+from flywheel.serving.version.served import Champion, open_served
 from flywheel.watch import in_service
 
 

@@ -29,13 +29,13 @@ from tests.serving.site import chromium, page, site  # noqa: F401 - fixtures of 
 
 from flywheel.project.instantiate import build
 from flywheel.project.kind import READER
-from flywheel.serving.app import make_gateway
-from flywheel.serving.metrics import Metrics
-from flywheel.serving.record import Feedback, Prediction, Recorded
-from flywheel.serving.recording import Recording
-from flywheel.serving.served import Champion
+from flywheel.serving.http.app import make_gateway
+from flywheel.serving.http.metrics import Metrics
 from flywheel.serving.settings import ServingSettings
-from flywheel.serving.shelf import Shelf
+from flywheel.serving.version.record import Feedback, Prediction, Recorded
+from flywheel.serving.version.recording import Recording
+from flywheel.serving.version.served import Champion
+from flywheel.serving.version.shelf import Shelf
 
 Array = np.ndarray[Any, Any]
 

@@ -14,12 +14,12 @@ import pytest
 import uvicorn
 from tests import browser
 
-from flywheel.serving.app import make_gateway
-from flywheel.serving.door import read_tokens
-from flywheel.serving.metrics import Metrics
-from flywheel.serving.recording import Recording
+from flywheel.serving.http.app import make_gateway
+from flywheel.serving.http.door import read_tokens
+from flywheel.serving.http.metrics import Metrics
 from flywheel.serving.settings import ServingSettings
-from flywheel.serving.shelf import Shelf
+from flywheel.serving.version.recording import Recording
+from flywheel.serving.version.shelf import Shelf
 
 TASKS = ("tweets", "spoken_digits", "breast_cancer", "movielens")
 

@@ -18,14 +18,14 @@ from PIL import Image
 from schemathesis.specs.openapi import checks as conformance
 from starlette.testclient import TestClient
 
-from flywheel.serving.app import make_gateway
-from flywheel.serving.door import read_tokens
-from flywheel.serving.metrics import Metrics
-from flywheel.serving.recording import Recording
+from flywheel.serving.http.app import make_gateway
+from flywheel.serving.http.door import read_tokens
+from flywheel.serving.http.metrics import Metrics
 from flywheel.serving.row.base import parts_of
-from flywheel.serving.served import Champion
 from flywheel.serving.settings import ServingSettings
-from flywheel.serving.shelf import Shelf
+from flywheel.serving.version.recording import Recording
+from flywheel.serving.version.served import Champion
+from flywheel.serving.version.shelf import Shelf
 
 pytestmark = pytest.mark.xdist_group("serving_fuzz")
 PREDICT, INFER = "/v1/tasks/digits/predict", "/v2/models/digits/infer"
@@ -212,7 +212,7 @@ def test_any_value_is_refused_by_every_preprocessor_in_its_own_words(make: str, 
     from flywheel.project.errors import DataError
 
     preprocessor, row = frames(make)
-    from flywheel.serving.rows import RowReader
+    from flywheel.serving.request.rows import RowReader
 
     reader = RowReader(preprocessor.inputs.schema(), 10)
     for name in reader.names:

@@ -29,7 +29,7 @@ Array = np.ndarray[Any, Any]
 WITH_STORE = """
 import sqlite3, sys
 from flywheel import serve as verb
-from flywheel.serving.record import Recorded
+from flywheel.serving.version.record import Recorded
 
 class Store:
     def __init__(self):

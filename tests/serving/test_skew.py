@@ -19,7 +19,7 @@ import pytest
 from safetensors.numpy import load_file
 from starlette.testclient import TestClient
 
-from flywheel.serving.served import Champion
+from flywheel.serving.version.served import Champion
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("skew")]
 SMALLER = {"tweets": {"buckets": 1024, "character_buckets": 1024}}
@@ -36,7 +36,7 @@ def build_champion(task_name: str, root: Path) -> tuple[Champion, pd.DataFrame, 
 
     from flywheel.export import export
     from flywheel.model.network import build_network, save_network
-    from flywheel.preprocessor.pipeline import preprocess
+    from flywheel.preprocessor.pipeline.run import preprocess
     from flywheel.project.instantiate import build
     from flywheel.project.kind import READER
     from flywheel.project.params import load_task

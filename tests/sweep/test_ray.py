@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from flywheel.project.tracking import prepare
-from flywheel.sweep.folder import trials_in
-from flywheel.sweep.trial import Trial
+from flywheel.sweep.search.folder import trials_in
+from flywheel.sweep.search.trial import Trial
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -111,7 +111,7 @@ def _runs(process: psutil.Process) -> bool:
 
 def instrument(project: Path, bomb: str = "") -> None:
     """Let each trial note the node and the process it runs in, and its threads; then do something there."""
-    file = project / "src/flywheel/sweep/job.py"
+    file = project / "src/flywheel/sweep/run/job.py"
     head = "    with _logged_to(place / places.LOG):\n"
     text = file.read_text()
     assert head in text

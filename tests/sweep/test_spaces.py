@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flywheel.sweep.command_line import compose_command_line
-from flywheel.sweep.folder import trials_in
+from flywheel.sweep.search.command_line import compose_command_line
+from flywheel.sweep.search.folder import trials_in
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from flywheel.project.tracking import prepare
-from flywheel.sweep.folder import trials_in
+from flywheel.sweep.search.folder import trials_in
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -83,7 +83,7 @@ def runs() -> list[Any]:
 
 def instrument(project: Path, bomb: str = "") -> None:
     """Let each trial note its process and its threads after an epoch; then do something there."""
-    file = project / "src/flywheel/sweep/job.py"
+    file = project / "src/flywheel/sweep/run/job.py"
     head = "        places.write_curve(self.place, self.curve)\n"
     text = file.read_text()
     assert head in text

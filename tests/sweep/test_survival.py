@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from flywheel.project.tracking import prepare
-from flywheel.sweep.folder import read_plan, trials_in
+from flywheel.sweep.search.folder import read_plan, trials_in
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 NUM_KILLS = int(os.environ.get("FLYWHEEL_TEST_KILLS", "3"))
@@ -86,7 +86,7 @@ def test_a_sweep_that_is_killed_again_and_again_ends_with_each_trial_once(projec
 
 def test_a_worker_that_is_killed_takes_no_other_trial_along(project: Path) -> None:
     """Trial 1 kills its own process each time, as the kernel does to one that wants too much memory."""
-    plugin = project / "src/flywheel/sweep/job.py"
+    plugin = project / "src/flywheel/sweep/run/job.py"
     text = plugin.read_text()
     bomb = '    if "0.002" in str(place.parent.joinpath(place.name, places.TRIAL).read_text()):\n'
     bomb += "        import os, signal\n        os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -119,7 +119,7 @@ def test_a_worker_that_is_killed_takes_no_other_trial_along(project: Path) -> No
 
 def test_what_is_poisoned_diverges_or_wants_too_much_memory_is_named_and_the_others_finish(project: Path) -> None:
     """The memory is asked for and refused in truth: no machine has the 18 TB of that layer."""
-    file = project / "src/flywheel/sweep/job.py"
+    file = project / "src/flywheel/sweep/run/job.py"
     head = "                result = work(job)\n"
     text = file.read_text()
     assert head in text

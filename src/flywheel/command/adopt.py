@@ -17,7 +17,7 @@ from flywheel.project.errors import ConfigError, nearest
 from flywheel.project.params import project_root, task_from
 from flywheel.project.types import Json
 from flywheel.project.whole import all_or_nothing, whole_file
-from flywheel.sweep.winner import Winner, find_winner, num_epochs, settings_of
+from flywheel.sweep.search.winner import Winner, find_winner, num_epochs, settings_of
 
 
 @dataclass(frozen=True)

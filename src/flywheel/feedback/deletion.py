@@ -23,7 +23,7 @@ from flywheel.feedback.tables import audit, feedback, predictions
 from flywheel.feedback.words import microseconds, moment
 from flywheel.project.errors import FeedbackError
 from flywheel.project.types import Json
-from flywheel.serving.record import MAX_KEY
+from flywheel.serving.version.record import MAX_KEY
 
 ROWS = 500
 _UNITS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}

@@ -13,7 +13,7 @@ from flywheel.feedback.store import FeedbackStore
 from flywheel.feedback.tables import feedback, predictions
 from flywheel.feedback.words import microseconds, moment
 from flywheel.reader.format.value import name_of
-from flywheel.serving.record import Feedback, Prediction
+from flywheel.serving.version.record import Feedback, Prediction
 
 
 @dataclass

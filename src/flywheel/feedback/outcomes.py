@@ -13,7 +13,7 @@ import pandas as pd
 from flywheel.feedback.store import FeedbackStore
 from flywheel.project.errors import DataError, nearest
 from flywheel.reader.format.table_file import TableFile, TableFormat, is_table
-from flywheel.serving.record import Feedback, key_of
+from flywheel.serving.version.record import Feedback, key_of
 
 ROWS = 5000
 TRUE, FALSE = ("true", "yes", "1", "right"), ("false", "no", "0", "wrong")

@@ -16,7 +16,13 @@ from typing import Any
 import pandas as pd
 
 from flywheel.feedback.rows import arrow_column, shape_of
-from flywheel.preprocessor.feedback import FEEDBACK_KEY, feedback_files, feedback_sha256, manifest_file, predictions_of
+from flywheel.preprocessor.pipeline.feedback import (
+    FEEDBACK_KEY,
+    feedback_files,
+    feedback_sha256,
+    manifest_file,
+    predictions_of,
+)
 from flywheel.project.digest import sha256_of
 from flywheel.project.types import Json
 from flywheel.project.whole import whole_file

@@ -28,7 +28,7 @@ from flywheel.project.config_feedback import FeedbackConfig
 from flywheel.project.errors import FeedbackError
 from flywheel.project.params import state_dir
 from flywheel.project.types import Json
-from flywheel.serving.record import MAX_KEY, Feedback, Prediction, Recorded, key_of
+from flywheel.serving.version.record import MAX_KEY, Feedback, Prediction, Recorded, key_of
 
 ROWS = 500  # in one statement
 _SEAL, _SEALED_WORD = "seal", b"flywheel"
@@ -43,7 +43,7 @@ class Answered:
 
 
 class FeedbackStore:
-    """Implements `flywheel.serving.record.Recorder`; several processes may use one database at the same time.
+    """Implements `flywheel.serving.version.record.Recorder`; several processes may use one database at the same time.
 
     Args:
         url: Of the database; None: `FLYWHEEL_FEEDBACK_URL`, or SQLite in `.flywheel/feedback/`.

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from flywheel.feedback.database import Database
 from flywheel.feedback.tables import feedback, predictions
 from flywheel.project.digest import sha256_of_json
-from flywheel.serving.record import Feedback, Recorded
+from flywheel.serving.version.record import Feedback, Recorded
 
 STORED, KNOWN, CONFLICT, UNKNOWN = "stored", "known", "conflict", "unknown_prediction"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

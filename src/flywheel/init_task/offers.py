@@ -11,7 +11,7 @@ from flywheel.init_task.classes import MAX_DROPPED
 from flywheel.init_task.columns import DATE, NUMBER, Column, given_labels
 from flywheel.init_task.guess import counted
 from flywheel.init_task.sample import TableSample
-from flywheel.preprocessor.survey import read_weights
+from flywheel.preprocessor.pipeline.survey import read_weights
 from flywheel.project.errors import DataError
 
 RARE = 0.05

@@ -21,8 +21,8 @@ from flywheel.learner.frozen import frozen_part, is_frozen
 from flywheel.learner.inherit import inherit
 from flywheel.learner.machine import Machine, resolve
 from flywheel.learner.module import Learner
-from flywheel.learner.ranks import Ranks, must_be_a_mean
-from flywheel.learner.world import Place
+from flywheel.learner.ranks.ranks import Ranks, must_be_a_mean
+from flywheel.learner.ranks.world import Place
 from flywheel.model.initialise import initialise
 from flywheel.model.network import LoadedNetwork, Network, build_network
 from flywheel.project.config import LossConfig, TaskConfig

@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from flywheel.learner.module import Learner
-from flywheel.learner.ranks import Ranks
+from flywheel.learner.ranks.ranks import Ranks
 from flywheel.project.config import MonitorConfig
 
 log = logging.getLogger("flywheel")

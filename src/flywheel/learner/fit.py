@@ -11,11 +11,11 @@ import torch
 
 from flywheel.learner.assemble import assemble, decide, fit_all, make_trainer, new_network, open_parts, stopping
 from flywheel.learner.callbacks import History, Progress, Row, is_resumable
-from flywheel.learner.crew import crew_for
 from flywheel.learner.frozen import is_frozen
 from flywheel.learner.machine import Machine
 from flywheel.learner.module import Learner
 from flywheel.learner.pruning import Pruning
+from flywheel.learner.ranks.crew import crew_for
 from flywheel.learner.settings import quiet
 from flywheel.learner.sparsity import Sparsity
 from flywheel.model.network import HISTORY, Network, save_network

@@ -13,7 +13,7 @@ import psutil
 import torch
 from torch import Tensor
 
-from flywheel.learner.world import Place
+from flywheel.learner.ranks.world import Place
 from flywheel.project.config import TrainerConfig
 from flywheel.project.errors import ConfigError
 

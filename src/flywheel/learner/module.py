@@ -15,7 +15,7 @@ from torchmetrics import Metric, MetricCollection
 from flywheel.learner.criterion import class_weights, row_losses
 from flywheel.learner.data import Block, Share, mixed_seed
 from flywheel.learner.distillation import Distillation
-from flywheel.learner.ranks import Ranks
+from flywheel.learner.ranks.ranks import Ranks
 from flywheel.model.network import Network
 from flywheel.project.config import LossConfig, MonitorConfig
 from flywheel.project.errors import ModelError

@@ -13,8 +13,8 @@ from flywheel.learner.assemble import CLASS_WEIGHTS
 from flywheel.learner.criterion import cannot_weigh
 from flywheel.learner.distillation import check_distillation
 from flywheel.learner.machine import known_choices, num_devices
+from flywheel.learner.ranks.world import place_from
 from flywheel.learner.sparsity import METHODS, check_pruning
-from flywheel.learner.world import place_from
 from flywheel.model.initialise import INITIALISATIONS
 from flywheel.project import kind
 from flywheel.project.config import TaskConfig

@@ -15,7 +15,7 @@ from flywheel.monitor.quality import Figure, figure, less, scores_of, subjects_o
 from flywheel.monitor.trait.base import Array, module_of
 from flywheel.monitor.window import Traffic, Window, frame_of_rows
 from flywheel.preprocessor.target import Target
-from flywheel.serving.record import Feedback, Prediction
+from flywheel.serving.version.record import Feedback, Prediction
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -21,7 +21,7 @@ from flywheel.registry import log as registry_log
 from flywheel.registry.evidence import METRICS
 from flywheel.registry.package import ARTIFACTS, EVIDENCE, check_package, evidence
 from flywheel.registry.predictor import PREPROCESSOR_FILE
-from flywheel.serving.served import Champion
+from flywheel.serving.version.served import Champion
 
 DAYS = 7
 STEP = timedelta(hours=6)

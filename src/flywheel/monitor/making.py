@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from flywheel.monitor.reference import Reference
 from flywheel.monitor.trait.base import Array, answer_traits, concatenated, module_of, row_traits
 from flywheel.preprocessor.base import Preprocessor
-from flywheel.preprocessor.feedback import appended, read_feedback
+from flywheel.preprocessor.pipeline.feedback import appended, read_feedback
 from flywheel.project.errors import DataError
 from flywheel.project.types import Split, Splits
 

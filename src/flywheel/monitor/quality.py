@@ -15,7 +15,7 @@ from flywheel.monitor.window import Window
 from flywheel.preprocessor.target import Target
 from flywheel.project.types import Json
 from flywheel.report.bootstrap import Bootstrap, interval, wilson
-from flywheel.serving.record import Feedback, Prediction
+from flywheel.serving.version.record import Feedback, Prediction
 
 NUM_DRAWS, SEED = 1000, 0
 MAX_STEPS, STEP_ROWS = 20, 20

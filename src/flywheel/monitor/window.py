@@ -14,7 +14,7 @@ from flywheel.monitor.trait.base import Traits, answer_traits, row_traits
 from flywheel.preprocessor.task import TaskPreprocessor
 from flywheel.project.errors import DataError
 from flywheel.registry.request import frame_of
-from flywheel.serving.record import Feedback, Prediction
+from flywheel.serving.version.record import Feedback, Prediction
 
 RANK = {"person": 0, "outcome": 1}
 """Of two things said about one prediction, the higher counts: what came to pass before what somebody thinks."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from flywheel.preprocessor.duplicates import num_copies
-from flywheel.preprocessor.splitter import PARTS, TRAIN, Plan
-from flywheel.preprocessor.survey import Survey
+from flywheel.preprocessor.pipeline.duplicates import num_copies
+from flywheel.preprocessor.pipeline.splitter import PARTS, TRAIN, Plan
+from flywheel.preprocessor.pipeline.survey import Survey
 from flywheel.project.types import Json
 
 Array = np.ndarray[Any, Any]

@@ -30,7 +30,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLaunche
 
 
 class RayLauncher(Launcher):
-    """Hands trials to `flywheel.sweep.ray_pool`."""
+    """Hands trials to `flywheel.sweep.run.ray_pool`."""
 
     def __init__(self, address: Optional[str]) -> None:  # noqa: UP045 - as above
         self._address = address
@@ -46,9 +46,9 @@ class RayLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run a batch of trials; what came of them is in their folders."""
-        from flywheel.sweep.hydra_job import hydra_job
-        from flywheel.sweep.ray_cluster import connect
-        from flywheel.sweep.ray_pool import RayPool
+        from flywheel.sweep.run.hydra_job import hydra_job
+        from flywheel.sweep.run.ray_cluster import connect
+        from flywheel.sweep.run.ray_pool import RayPool
 
         if self._pool is None:
             connect(self._address)

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 
 class LocalLauncher(Launcher):
-    """Hands trials to `flywheel.sweep.submitit_pool`, for processes of this machine."""
+    """Hands trials to `flywheel.sweep.run.submitit_pool`, for processes of this machine."""
 
     kind = "local"
 
@@ -36,8 +36,8 @@ class LocalLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run a batch of trials; what came of them is in their folders."""
-        from flywheel.sweep.hydra_job import hydra_job
-        from flywheel.sweep.submitit_pool import SubmititPool
+        from flywheel.sweep.run.hydra_job import hydra_job
+        from flywheel.sweep.run.submitit_pool import SubmititPool
 
         if self._pool is None:
             job = hydra_job(self._context, self._config, self._task_function)
@@ -48,7 +48,7 @@ class LocalLauncher(Launcher):
 
     def close(self) -> None:
         """End the jobs; those too that a killed sweep has left, where this one found nothing more to do."""
-        from flywheel.sweep.submitit_pool import FOLDER, cancel_left
+        from flywheel.sweep.run.submitit_pool import FOLDER, cancel_left
 
         if self._pool is not None:
             self._pool.close()

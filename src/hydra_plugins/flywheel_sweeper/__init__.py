@@ -29,7 +29,7 @@ _PACKAGED, _OURS = (
 
 
 class FlywheelSweeper(Sweeper):
-    """Hands a multirun to `flywheel.sweep.controller`."""
+    """Hands a multirun to `flywheel.sweep.search.controller`."""
 
     _context: HydraContext
     _config: DictConfig
@@ -44,12 +44,12 @@ class FlywheelSweeper(Sweeper):
         """Run the sweep, or go on with it."""
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
-        from flywheel.learner.world import place_from
+        from flywheel.learner.ranks.world import place_from
         from flywheel.project.errors import ConfigError
-        from flywheel.sweep.controller import Setup, run
-        from flywheel.sweep.settings import sweep_from
-        from flywheel.sweep.space import dimensions, split
-        from flywheel.sweep.storage import refuse_password
+        from flywheel.sweep.search.controller import Setup, run
+        from flywheel.sweep.search.settings import sweep_from
+        from flywheel.sweep.search.space import dimensions, split
+        from flywheel.sweep.search.storage import refuse_password
 
         if place_from() and self._runs_several:
             what = "several trials at a time cannot share the ranks that torchrun or srun has started"
@@ -76,14 +76,14 @@ class FlywheelSweeper(Sweeper):
 
     def _slots(self, config: Any) -> int:
         """Trials at a time: of this machine, of the cluster, or one without a launcher that runs several."""
-        from flywheel.sweep.slots import num_slots
+        from flywheel.sweep.run.slots import num_slots
 
         launcher = self._config.hydra.launcher
         if not self._runs_several:
             return 1
         kind = str(launcher._target_).rpartition(".")[2]
         if config.slots == "auto" and kind == "RayLauncher":
-            from flywheel.sweep import ray_cluster
+            from flywheel.sweep.run import ray_cluster
 
             ray_cluster.connect(launcher.address)
             return ray_cluster.num_places(ray_cluster.nodes(), config.jobs_per_gpu)

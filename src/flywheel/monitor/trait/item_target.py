@@ -14,7 +14,7 @@ from flywheel.preprocessor.target import Target
 from flywheel.project.types import Json
 
 if TYPE_CHECKING:
-    from flywheel.serving.record import Feedback
+    from flywheel.serving.version.record import Feedback
 
 NUM_TIERS = 10
 METRIC, HIGHER_IS_BETTER = "hit_rate_10", True

@@ -12,7 +12,7 @@ from flywheel.preprocessor.target import Target
 from flywheel.project.types import Json
 
 if TYPE_CHECKING:
-    from flywheel.serving.record import Feedback
+    from flywheel.serving.version.record import Feedback
 
 METRIC, HIGHER_IS_BETTER = "accuracy", True
 

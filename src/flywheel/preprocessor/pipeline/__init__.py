@@ -1,0 +1,1 @@
+"""Preprocessing, step by step: survey, split, fit, write, on this machine or a cluster."""

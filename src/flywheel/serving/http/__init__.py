@@ -1,0 +1,1 @@
+"""The HTTP server: connections, routes, bodies, pages and metrics."""

@@ -1,0 +1,223 @@
+"""The FastAPI application: all routes but those of predictions, which `gateway` answers before it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from importlib import metadata as packages
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from flywheel.project.errors import FlywheelError
+from flywheel.serving.http import messages
+from flywheel.serving.http.door import Door
+from flywheel.serving.http.explain_route import add_explain
+from flywheel.serving.http.feedback_route import add_feedback
+from flywheel.serving.http.gateway import Gateway
+from flywheel.serving.http.metrics import MEDIA_TYPE, Metrics
+from flywheel.serving.http.openapi import describe_api
+from flywheel.serving.http.page import PAGE_HEADERS, render
+from flywheel.serving.http.web_route import add_web
+from flywheel.serving.problem import RequestError, body_of, status_of
+from flywheel.serving.process.looks import Look
+from flywheel.serving.request.infer import EXTENSIONS, metadata
+from flywheel.serving.settings import ServingSettings
+from flywheel.serving.version.answering import Answering
+from flywheel.serving.version.recording import Recording
+from flywheel.serving.version.served import Served
+from flywheel.serving.version.shelf import Shelf
+
+TITLE = "Flywheel"
+
+
+def make_gateway(
+    shelf: Shelf,
+    settings: ServingSettings,
+    metrics: Metrics,
+    *,
+    tokens: Mapping[str, str] | None = None,
+    recording: Recording | None = None,
+    look: Look | None = None,
+    closing: Callable[[], None] = lambda: None,
+) -> Gateway:
+    """Make the whole application of one worker.
+
+    Args:
+        shelf: What is served.
+        settings: Of the server.
+        metrics: Of the worker.
+        tokens: sha256 of each token by its client's name; none: no authentication.
+        recording: Keeps predictions and feedback; None: nothing does.
+        look: Says how a version does, for the page `/live`; None: nobody does.
+        closing: Called when the worker has answered its last request.
+    """
+    door = Door(tokens or {}, settings.rate_per_second, settings.rate_burst)
+    app = make_app(shelf, settings, metrics, with_tokens=bool(tokens), recording=recording, look=look, closing=closing)
+    gateway = Gateway(app, Answering(shelf, settings, recording), door, settings, metrics)
+    app.state.is_ready = lambda: bool(shelf.tasks) and not gateway.draining
+    return gateway
+
+
+def make_app(
+    shelf: Shelf,
+    settings: ServingSettings,
+    metrics: Metrics,
+    *,
+    with_tokens: bool,
+    recording: Recording | None,
+    look: Look | None,
+    closing: Callable[[], None],
+) -> FastAPI:
+    """Make the routes that are no predictions."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        closing()
+
+    version = packages.version("flywheel")
+    app = FastAPI(
+        title=TITLE, version=version, docs_url=None, redoc_url=None, responses=_errors(messages.ErrorBody),
+        lifespan=lifespan,
+    )  # fmt: skip
+    # Only names of types may be ignored here: FastAPI's way to say what the application is described by.
+    app.openapi = lambda: describe_api(app, shelf, with_tokens=with_tokens)  # type: ignore[method-assign]
+    _add_errors(app)
+    _add_tasks(app, shelf)
+    _add_protocol(app, shelf, version)
+    _add_health(app, shelf, metrics)
+    add_feedback(app, recording, metrics)
+    add_explain(app, shelf, settings)
+    add_web(app, shelf, look)
+    return app
+
+
+def _errors(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
+    return {code: {"model": model} for code in ("4XX", "5XX")}
+
+
+def _add_errors(app: FastAPI) -> None:
+    def say(request: Request, error: FlywheelError, headers: Mapping[str, str] | None = None) -> Response:
+        body = body_of(error, request.url.path)
+        return Response(body, status_of(error), dict(headers or {}), "application/json")
+
+    def flywheel_error(request: Request, error: Exception) -> Response:
+        known = error if isinstance(error, FlywheelError) else RequestError(500, "the server failed", where="server")
+        return say(request, known, known.headers if isinstance(known, RequestError) else None)
+
+    def no_route(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 404
+        headers = getattr(error, "headers", None)
+        words = {
+            404: ("there is no such page", "see /docs"),
+            405: (f"{request.method} is not answered here", "see /docs"),
+        }
+        what, mend = words.get(status, (str(getattr(error, "detail", "refused")), "see /docs"))
+        return say(request, RequestError(status, what, where="path", mend=mend), headers)
+
+    def not_valid(request: Request, error: Exception) -> Response:
+        found = error.errors()[0] if isinstance(error, RequestValidationError) and error.errors() else {}
+        where = ".".join(map(str, found.get("loc", ("body",))))
+        return say(request, RequestError(422, str(found.get("msg", "is not valid")), where=where, mend="see /docs"))
+
+    def failed(request: Request, error: Exception) -> Response:
+        return say(request, RequestError(500, "the server failed", where="server", mend="see its log"))
+
+    app.add_exception_handler(FlywheelError, flywheel_error)
+    app.add_exception_handler(HTTPException, no_route)
+    app.add_exception_handler(RequestValidationError, not_valid)
+    app.add_exception_handler(Exception, failed)
+
+
+def _add_tasks(app: FastAPI, shelf: Shelf) -> None:
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(render(app.openapi()), headers=PAGE_HEADERS)
+
+    @app.get("/v1/tasks", response_model=messages.TaskList, tags=["tasks"])
+    async def tasks() -> Any:
+        """List the tasks that are served."""
+        champions = [shelf.get(task).champion for task in shelf.tasks]
+        lines = [{"task": c.task, "version": c.number, "model_sha256": c.model_sha256} for c in champions]
+        return {"tasks": lines}
+
+    @app.get("/v1/tasks/{task}", response_model=messages.TaskPage, tags=["tasks"])
+    async def task(task: str) -> Any:
+        """Describe a task's version in service."""
+        return shelf.get(task).describe()
+
+
+def _add_protocol(app: FastAPI, shelf: Shelf, version: str) -> None:
+    protocol: dict[str, Any] = {"tags": ["open inference protocol"], "responses": _errors(messages.ProtocolError)}
+
+    def of_version(name: str, number: str) -> Served:
+        served = shelf.get(name)
+        if number != str(served.champion.number):
+            what = f"version {number[:20]} is not served"
+            raise RequestError(404, what, where="path", mend=f"version {served.champion.number} is")
+        return served
+
+    @app.get("/v2", response_model=messages.ServerMetadata, **protocol)
+    async def server() -> Any:
+        """Describe the server."""
+        return {"name": "flywheel", "version": version, "extensions": EXTENSIONS}
+
+    @app.get("/v2/models/{name}", response_model=messages.ModelMetadata, **protocol)
+    async def model(name: str) -> Any:
+        """Describe a model's tensors."""
+        return metadata(shelf.get(name))
+
+    @app.get("/v2/models/{name}/versions/{version}", response_model=messages.ModelMetadata, **protocol)
+    async def model_version(name: str, version: str) -> Any:
+        """Describe the tensors of the version in service."""
+        return metadata(of_version(name, version))
+
+    @app.get("/v2/models/{name}/ready", response_model=messages.ModelReady, **protocol)
+    async def model_ready(name: str) -> Any:
+        """Say whether a model is served."""
+        return {"name": shelf.get(name).champion.task, "ready": True}
+
+    @app.get("/v2/models/{name}/versions/{version}/ready", response_model=messages.ModelReady, **protocol)
+    async def version_ready(name: str, version: str) -> Any:
+        """Say whether a version is served."""
+        return {"name": of_version(name, version).champion.task, "ready": True}
+
+
+def _add_health(app: FastAPI, shelf: Shelf, metrics: Metrics) -> None:
+    protocol: dict[str, Any] = {"tags": ["open inference protocol"], "responses": _errors(messages.ProtocolError)}
+
+    def check_ready() -> None:
+        if not app.state.is_ready():
+            raise RequestError(503, "the worker is stopping", where="server", headers={"retry-after": "1"})
+
+    @app.get("/healthz", response_model=messages.State, tags=["health"])
+    async def alive() -> Any:
+        """Say that the worker lives."""
+        return {"status": "alive", "tasks": shelf.tasks}
+
+    @app.get("/readyz", response_model=messages.State, tags=["health"])
+    async def ready() -> Any:
+        """Say that the worker takes requests."""
+        check_ready()
+        return {"status": "ready", "tasks": shelf.tasks}
+
+    @app.get("/v2/health/live", response_model=messages.ServerLive, **protocol)
+    async def live() -> Any:
+        """Say that the worker lives."""
+        return {"live": True}
+
+    @app.get("/v2/health/ready", response_model=messages.Ready, **protocol)
+    async def protocol_ready() -> Any:
+        """Say that the worker takes requests."""
+        check_ready()
+        return {"ready": True}
+
+    @app.get("/metrics", include_in_schema=False)
+    async def prometheus() -> Response:
+        shelf.count_queues()
+        return Response(metrics.text(), media_type=MEDIA_TYPE)

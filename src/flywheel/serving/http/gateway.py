@@ -1,0 +1,177 @@
+"""The server's front: admits requests, reads their bodies, answers predictions itself, and hands on all else.
+
+Predictions go through no framework: routing, models and middleware of FastAPI cost more than the models do. What is
+done with them is described in the OpenAPI page all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from flywheel.project.errors import FlywheelError
+from flywheel.serving.http.body import BodyMemory, BodyShare, ClientGone, Message, Receive, Scope, Send, read_body
+from flywheel.serving.http.departure import Departure
+from flywheel.serving.http.door import Door, check_headers
+from flywheel.serving.http.metrics import Metrics
+from flywheel.serving.http.web_route import is_page
+from flywheel.serving.problem import RequestError, body_of, status_of
+from flywheel.serving.settings import ServingSettings
+from flywheel.serving.version.answering import Answering, Reply, Request
+
+log = logging.getLogger("flywheel")
+
+OPEN = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
+"""What anybody may ask, without a token: whether the server lives."""
+CLIENT = "flywheel.client"
+CLOSE = (b"connection", b"close")
+GONE = 499
+"""Counted as the status of a request whose client has hung up, as nginx does; it is never sent."""
+
+
+class Gateway:
+    """An ASGI application before another.
+
+    Args:
+        app: Answers what is no prediction.
+        answering: Answers predictions.
+        door: Who may come in.
+        settings: Of the server.
+        metrics: Of the worker.
+
+    Attributes:
+        draining: Whether the worker is about to stop: then each answer closes its connection.
+    """
+
+    def __init__(
+        self,
+        app: Callable[[Scope, Receive, Send], Awaitable[None]],
+        answering: Answering,
+        door: Door,
+        settings: ServingSettings,
+        metrics: Metrics,
+    ) -> None:
+        self.app, self._answering, self._door = app, answering, door
+        self._settings, self._metrics = settings, metrics
+        self._num_requests = 0
+        self._memory = BodyMemory(settings.max_held_bytes)
+        self.draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; other scopes than `http` are handed on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        path = scope["path"].split("/")
+        route = _route(path)
+        self._num_requests += 1
+        held = self._memory.share()
+        departure: Departure | None = None
+        try:
+            request = await self._admitted(scope, receive, path, held)
+            departure = Departure(receive)
+            if not route:
+                await self._handed_on(scope, request, send, started, departure)
+                return
+            reply = await self._answering.reply(request)
+        except ClientGone:
+            return
+        except asyncio.CancelledError:
+            if departure is None or not departure.has_happened:
+                raise
+            self._counted(Reply(b"", GONE), route or "other", started)
+            return
+        except FlywheelError as error:
+            headers = error.headers if isinstance(error, RequestError) else None
+            reply = Reply(body_of(error, scope["path"]), status_of(error), headers=headers)
+        except Exception:  # a bug: the caller gets JSON, the log the traceback
+            log.exception("%s %.200s failed", scope["method"], scope["path"])
+            failure = RequestError(500, "the server failed", where="server", mend="see its log")
+            reply = Reply(body_of(failure, scope["path"]), 500)
+        finally:
+            self._num_requests -= 1
+            held.release()
+            if departure is not None:
+                departure.end()
+        await self._send(send, reply)
+        self._counted(reply, route or "other", started)
+
+    async def _admitted(self, scope: Scope, receive: Receive, path: list[str], held: BodyShare) -> Request:
+        headers = dict(scope["headers"])
+        check_headers(scope["headers"], headers)
+        client = ""
+        announced = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+        page = is_page(scope["path"])
+        if announced and (page or scope["path"] in OPEN):
+            # Whoever has no token could fill the memory otherwise.
+            closing = {"connection": "close"}
+            raise RequestError(400, "takes no body", where="body", mend="send none", headers=closing)
+        if scope["path"] not in OPEN:
+            if self._num_requests > self._settings.max_requests:
+                what = f"{self._settings.max_requests} requests are being answered"
+                raise RequestError(503, what, where="server", mend="send it later", headers={"retry-after": "1"})
+            self._door.check_origin(headers)
+            address = (scope.get("client") or ("",))[0]
+            if not page:
+                client = self._door.name_of(headers.get(b"authorization", b""), address)
+            self._door.count(client or address)
+        body = b""
+        if announced:
+            settings = self._settings
+            body = await read_body(receive, headers, settings.max_body_bytes, settings.receive_seconds, held)
+        return Request(scope["method"], path, headers, body, client)
+
+    async def _handed_on(
+        self, scope: Scope, request: Request, send: Send, started: float, departure: Departure
+    ) -> None:
+        """Let the other application answer, with the body that has been read."""
+        scope = {**scope, CLIENT: request.client}
+        if scope["method"] == "HEAD":  # whatever can be read has a HEAD: the same without its body, which uvicorn drops
+            scope["method"] = "GET"
+        reply = Reply(b"", 500)
+        given = False
+
+        async def receive() -> Message:
+            nonlocal given
+            if given:
+                await asyncio.Event().wait()  # nothing more will come
+            given = True
+            return {"type": "http.request", "body": request.body, "more_body": False}
+
+        async def watched(message: Message) -> None:
+            departure.end()
+            if message["type"] == "http.response.start":
+                reply.status = message["status"]
+                if self.draining:
+                    message["headers"] = [*message.get("headers", []), CLOSE]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception:  # a bug: FastAPI has answered it before it raised it again
+            log.exception("%s %.200s failed", scope["method"], scope["path"])
+        self._counted(reply, "other", started)
+
+    async def _send(self, send: Send, reply: Reply) -> None:
+        headers = [(b"content-type", reply.media_type), (b"content-length", str(len(reply.body)).encode())]
+        if reply.headers:
+            headers += [(name.encode(), value.encode("latin-1")) for name, value in reply.headers.items()]
+        if self.draining:
+            headers.append(CLOSE)
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    def _counted(self, reply: Reply, route: str, started: float) -> None:
+        self._metrics.count(reply.task, reply.version, route, reply.status, time.perf_counter() - started)
+
+
+def _route(path: list[str]) -> str:
+    """`predict`, `infer`, or empty for what FastAPI answers."""
+    if len(path) == 5 and path[1] == "v1" and path[2] == "tasks" and path[4] == "predict":
+        return "predict"
+    if path[1:3] == ["v2", "models"] and path[-1] == "infer":
+        return "infer" if len(path) == 5 or (len(path) == 7 and path[4] == "versions") else ""
+    return ""

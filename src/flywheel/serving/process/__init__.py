@@ -1,0 +1,1 @@
+"""The processes of a server: a supervisor, its workers, and what looks at traffic beside them."""

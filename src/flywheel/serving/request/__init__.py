@@ -1,0 +1,1 @@
+"""What a request holds: rows, uploads, forms and tensors."""

@@ -1,0 +1,1 @@
+"""The model versions in service: loaded, batched, answering, and recorded."""

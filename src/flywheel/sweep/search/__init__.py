@@ -1,0 +1,1 @@
+"""What a sweep searches, and which trial comes next."""

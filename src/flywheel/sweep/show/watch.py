@@ -1,0 +1,40 @@
+"""Looks at a running sweep's folder, wherever its jobs run, and shows how it goes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flywheel.sweep.search.folder import Plan, trials_in
+from flywheel.sweep.show.progress import Progress
+
+_POLL_SECONDS = 1.0
+
+
+@contextmanager
+def watched(folder: Path, plan: Plan) -> Iterator[None]:
+    """Show how a sweep goes while the block runs; trials that had ended before are told no more.
+
+    Args:
+        folder: The sweep's.
+        plan: What it is.
+    """
+    progress = Progress(plan.num_planned, plan.space, plan.objectives[0])
+    progress.know(trials_in(folder))
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_POLL_SECONDS):
+            progress.update(trials_in(folder))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+        progress.update(trials_in(folder))
+        progress.close()

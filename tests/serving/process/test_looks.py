@@ -1,0 +1,70 @@
+"""A look serves all who ask within a while, and the longer, the longer it took."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from flywheel.project.errors import FeedbackError
+from flywheel.serving.process import looks
+from flywheel.serving.process.looks import Looks
+from flywheel.serving.version.served import Champion
+
+FIRST = Champion("digits", 1, "a" * 64, "folder", {})
+
+
+class Eyes:
+    """Looks, and counts."""
+
+    def __init__(self) -> None:
+        self.seen: list[Champion] = []
+        self.fails = False
+
+    def __call__(self, champion: Champion) -> dict[str, Any]:
+        self.seen.append(champion)
+        if self.fails:
+            raise FeedbackError("cannot be used", where="here", mend="mend it")
+        return {"number": len(self.seen)}
+
+
+def test_one_look_serves_all_who_ask_and_another_version_gets_its_own() -> None:
+    eyes = Eyes()
+
+    async def ask() -> list[Any]:
+        made = Looks(eyes)
+        several = await asyncio.gather(*(made.of(FIRST) for _ in range(5)))
+        return [*several, await made.of(replace(FIRST, number=2)), await made.of(replace(FIRST, task="films"))]
+
+    assert [one["number"] for one in asyncio.run(ask())] == [1, 1, 1, 1, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("seconds", "times", "looked"), [(-1.0, -1.0, 2), (-1.0, 1e9, 1), (60.0, 0.0, 1)])
+def test_how_long_a_look_serves(monkeypatch: pytest.MonkeyPatch, seconds: float, times: float, looked: int) -> None:
+    monkeypatch.setattr(looks, "KEPT_SECONDS", seconds)
+    monkeypatch.setattr(looks, "KEPT_TIMES", times)
+    eyes = Eyes()
+
+    async def ask() -> None:
+        made = Looks(eyes)
+        await made.of(FIRST)
+        await made.of(FIRST)
+
+    asyncio.run(ask())
+    assert len(eyes.seen) == looked
+
+
+def test_what_fails_is_said_to_who_asked_and_tried_again() -> None:
+    eyes = Eyes()
+
+    async def ask() -> dict[str, Any]:
+        made = Looks(eyes)
+        eyes.fails = True
+        with pytest.raises(FeedbackError, match="cannot be used"):
+            await made.of(FIRST)
+        eyes.fails = False
+        return await made.of(FIRST)
+
+    assert asyncio.run(ask()) == {"number": 2}
