@@ -42,8 +42,8 @@ def make(folder: Path) -> np.ndarray[Any, Any]:
     import torch
     from mlflow.models import Model
 
+    from flywheel.modality.image.data.preprocessor import ImagePreprocessor
     from flywheel.model.network import build_network, load_network, save_network
-    from flywheel.preprocessor.image import ImagePreprocessor
     from flywheel.preprocessor.target import ClassTarget
     from flywheel.preprocessor.task import TaskPreprocessor
     from flywheel.registry.onnx_export import export_onnx

@@ -12,16 +12,16 @@ import pandas as pd
 import pytest
 import torch
 
+from flywheel.modality.image.data.preprocessor import ImagePreprocessor
+from flywheel.modality.tabular.data.preprocessor import TabularPreprocessor
+from flywheel.modality.text.data.preprocessor import TextPreprocessor
+from flywheel.modality.text.data.tokeniser.bpe import BpeTokeniser
+from flywheel.modality.text.data.tokeniser.word import WordTokeniser
 from flywheel.model.network import build_network, load_network, save_network
 from flywheel.preprocessor.base import Preprocessor
-from flywheel.preprocessor.image import ImagePreprocessor
 from flywheel.preprocessor.number_target import NumberTarget
-from flywheel.preprocessor.tabular import TabularPreprocessor
 from flywheel.preprocessor.target import ClassTarget
 from flywheel.preprocessor.task import TaskPreprocessor, load_preprocessor
-from flywheel.preprocessor.text import TextPreprocessor
-from flywheel.preprocessor.tokeniser.bpe import BpeTokeniser
-from flywheel.preprocessor.tokeniser.word import WordTokeniser
 from flywheel.project.errors import FlywheelError
 
 RUNS = {"_target_": "os.system", "command": "touch pwned"}

@@ -25,11 +25,11 @@ from flywheel.registry.predictor import Predictor
 
 ROWS = 160
 INPUTS = {
-    "_target_": "flywheel.preprocessor.joint.JointPreprocessor",
+    "_target_": "flywheel.modality.joint.data.preprocessor.JointPreprocessor",
     "columns": {"photo": ["image"]},
     "parts": {
-        "photo": {"_target_": "flywheel.preprocessor.image.ImagePreprocessor"},
-        "facts": {"_target_": "flywheel.preprocessor.tabular.TabularPreprocessor"},
+        "photo": {"_target_": "flywheel.modality.image.data.preprocessor.ImagePreprocessor"},
+        "facts": {"_target_": "flywheel.modality.tabular.data.preprocessor.TabularPreprocessor"},
     },
 }
 NET = {

@@ -28,7 +28,7 @@ def meta(project: Path, processed: Path, with_tasks: Callable[..., None]) -> dic
     with_tasks("digits")
     found: dict[str, Any] = json.loads((processed / "meta.json").read_text())
     inputs = {
-        "_target_": "flywheel.preprocessor.image.ImagePreprocessor",
+        "_target_": "flywheel.modality.image.data.preprocessor.ImagePreprocessor",
         "image_size": None,
         "channels": None,
         "normalise": "standard",

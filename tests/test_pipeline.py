@@ -19,7 +19,7 @@ TASKS = ("digits", "digits_cnn")
 # Modules that carry nothing into an output; dvc.yaml leaves them out (ARCHITECTURE.md, "What makes a stage run again").
 INFRASTRUCTURE = {"command/cli", "command/completion", "feedback/settings", "learner/task_check", "prepare"}
 # Imported by tasks whose loss names one of its links, whose reader lists a folder, or whose report shows texts.
-SOME_TASKS = ("model/link.py", "source/folder.py", "reader/csv_images.py")
+SOME_TASKS = ("model/link.py", "source/folder.py", "modality/image/data/csv_images.py")
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline"), pytest.mark.timeout(1800)]
 
@@ -167,7 +167,19 @@ DIGITS = {f"{stage}@digits" for stage in STAGES}
             {"train@digits_cnn", "evaluate@digits_cnn", "export@digits_cnn"},
         ),
         ("src/flywheel/model/mlp.py", comment, {"train@digits", "evaluate@digits", "export@digits"}),
-        ("src/flywheel/reader/idx.py", comment, set()),
+        (
+            "src/flywheel/modality/image/data/idx.py",
+            comment,
+            {f"{s}@{t}" for s in ("preprocess", "evaluate", "register") for t in TASKS},
+        ),
+        (
+            "src/flywheel/modality/image/traits.py",
+            comment,
+            {f"{s}@{t}" for s in ("evaluate", "register") for t in TASKS},
+        ),
+        ("src/flywheel/modality/image/row.py", comment, set()),
+        ("src/flywheel/modality/image/guess.py", comment, set()),
+        ("src/flywheel/modality/tabular/data/preprocessor.py", comment, set()),
         ("src/flywheel/learner/scheduler.py", comment, {f"train@{task}" for task in TASKS}),
         ("src/flywheel/registry/gate.py", comment, {f"register@{task}" for task in TASKS}),
         (
@@ -223,7 +235,9 @@ def test_stages_name_the_code_they_import(built: Project) -> None:
     spec = yaml.safe_load((built.folder / "dvc.yaml").read_text())["stages"]
     item = yaml.safe_load((built.folder / "params.yaml").read_text())["tasks"]["digits"]
     names = {
-        "${item.data.reader.name}": item["data"]["reader"]["name"],
+        "${item.preprocess.code.data}": item["preprocess"]["code"]["data"],
+        "${item.preprocess.code.room}": item["preprocess"]["code"]["room"],
+        "${item.preprocess.code.augment}": item["preprocess"]["code"]["augment"],
         "${item.model.name}": item["model"]["name"],
         "${item.model.watch}": item["model"]["watch"],
         "${item.data.watch}": item["data"]["watch"],

@@ -190,9 +190,9 @@ def test_wrong_settings_are_one_line_before_any_work(
 
 def fit_here(project: Path, processed: Path, *overrides: str) -> Any:
     """Train in this process: quicker than a command, for settings whose effect is in the result."""
+    from flywheel.learner.tracked import train as train_task
     from flywheel.project.compose import compose_task
     from flywheel.project.params import task_from
-    from flywheel.train import train as train_task
 
     task = task_from(compose_task(project, ["task=digits", "trainer.max_epochs=2", *overrides]), "")
     return train_task(task, processed, project / "out/model")

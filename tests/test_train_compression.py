@@ -12,10 +12,10 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
+from flywheel.learner.tracked import resume_key
 from flywheel.project.digest import sha256_of
 from flywheel.project.params import load_task
 from flywheel.project.whole import read_json
-from flywheel.train import resume_key
 
 MODEL, TEACHER = Path("artifacts/digits/model"), Path("artifacts/teacher/model")
 PARENT = f"trainer.parent={TEACHER}"

@@ -110,11 +110,11 @@ def job(config: DictConfig) -> float:
 
 
 def _train(config: DictConfig, folder: Path, overrides: list[str], trial: TrialJob | None = None) -> Json:
+    from flywheel.learner.tracked import train
     from flywheel.prepare import processed_for
     from flywheel.project.whole import read_json
     from flywheel.sweep.search.objectives import measure
     from flywheel.sweep.show.summary import parent_of
-    from flywheel.train import train
 
     plain: Any = OmegaConf.to_container(config, resolve=True)
     task = task_from({key: value for key, value in plain.items() if key != "sweep"}, "")

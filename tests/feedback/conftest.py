@@ -130,7 +130,7 @@ def table_world(root: Path, tmp_path: Path) -> World:
         "_target_": "flywheel.reader.table.TableReader", "path": "rows.csv", "label_column": "label",
     }  # fmt: skip
     task.preprocess.inputs = {
-        "_target_": "flywheel.preprocessor.tabular.TabularPreprocessor", "types": {"id": "identifier"},
+        "_target_": "flywheel.modality.tabular.data.preprocessor.TabularPreprocessor", "types": {"id": "identifier"},
     }  # fmt: skip
     task.preprocess.target = {"_target_": "flywheel.preprocessor.target.ClassTarget"}
     random = np.random.default_rng(0)
@@ -151,7 +151,7 @@ def number_world(root: Path, tmp_path: Path) -> World:
     task.data.reader.read = {
         "_target_": "flywheel.reader.table.TableReader", "path": "rows.csv", "label_column": "label",
     }  # fmt: skip
-    task.preprocess.inputs = {"_target_": "flywheel.preprocessor.tabular.TabularPreprocessor"}
+    task.preprocess.inputs = {"_target_": "flywheel.modality.tabular.data.preprocessor.TabularPreprocessor"}
     size = np.random.default_rng(0).normal(size=400).round(3)
     (tmp_path / "raw").mkdir()
     pd.DataFrame({"size": size, "label": 100 + 10 * size}).to_csv(tmp_path / "raw/rows.csv", index=False)
@@ -163,7 +163,7 @@ def audio_world(root: Path, tmp_path: Path) -> World:
     """Two pitches, a folder each."""
     task = compose(root, "spoken_digits")
     task.name = "tones"
-    task.data.reader.read = {"_target_": "flywheel.reader.audio_folder.AudioFolderReader"}
+    task.data.reader.read = {"_target_": "flywheel.modality.audio.data.folder.AudioFolderReader"}
     task.preprocess.target = {"_target_": "flywheel.preprocessor.target.ClassTarget"}
     return World(task, root / "tests/fixtures/tones", tmp_path)
 

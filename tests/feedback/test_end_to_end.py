@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from flywheel.feedback.store import FeedbackStore
 from flywheel.project.digest import sha256_of, sha256_of_json
-from flywheel.reader.format.image_frame import object_column
+from flywheel.reader.format.value import object_column
 from flywheel.registry.predictor import Predictor
 from flywheel.serving.version.record import Feedback, Prediction
 

@@ -11,7 +11,7 @@ import pandas as pd
 from safetensors.numpy import save_file
 
 from flywheel.feedback.frozen import network_digests, read_frozen
-from flywheel.preprocessor.tabular import TabularPreprocessor
+from flywheel.modality.tabular.data.preprocessor import TabularPreprocessor
 from flywheel.project.types import SPLITS, Split
 
 

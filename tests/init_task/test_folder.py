@@ -30,7 +30,7 @@ def test_class_folders_of_pictures(shades: Path) -> None:
     assert (guess.modality, guess.num_classes, guess.num_rows) == ("image", 2, 30)
     assert guess.reader == {
         "name": "image_folder",
-        "read": {"_target_": "flywheel.reader.image_folder.ImageFolderReader", "train": ".", "test": None},
+        "read": {"_target_": "flywheel.modality.image.data.folder.ImageFolderReader", "train": ".", "test": None},
     }
     assert guess.inputs == {"channels": 1}
     assert told(guess)["size"] == "16 x 16"
@@ -63,7 +63,7 @@ def test_recordings(tmp_path: Path, data: Any) -> None:
     guess = guess_folder(folder, None)
     assert (guess.modality, guess.num_classes) == ("audio", 2)
     assert guess.inputs == {"sample_rate_hz": 8000, "max_seconds": 0.3}
-    assert guess.reader["read"] == {"_target_": "flywheel.reader.audio_folder.AudioFolderReader"}
+    assert guess.reader["read"] == {"_target_": "flywheel.modality.audio.data.folder.AudioFolderReader"}
     (folder / "loose.wav").write_bytes(data.tone(300))
     guess = guess_folder(folder, None)
     assert guess.num_rows == 24
@@ -173,7 +173,7 @@ def dropped_by_the_stage(guess: Guess, folder: Path) -> list[dict[str, Any]]:
     from flywheel.project.kind import PREPROCESSOR, READER
 
     splits = build(guess.reader["read"], READER, where="read").read(folder)
-    tokeniser = {"_target_": "flywheel.preprocessor.tokeniser.word.WordTokeniser"}
+    tokeniser = {"_target_": "flywheel.modality.text.data.tokeniser.word.WordTokeniser"}
     kind = {"image": "image.Image", "audio": "audio.Audio", "text": "text.Text"}[guess.modality]
     node = {"_target_": f"flywheel.preprocessor.{kind}Preprocessor", **guess.inputs}
     node |= {"tokeniser": tokeniser} if guess.modality == "text" else {}

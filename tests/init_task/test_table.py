@@ -371,7 +371,7 @@ def test_interactions(guessed: Guessed, data: Any) -> None:
     guess = guessed(data.purchases())
     assert (guess.modality, guess.target) == ("interactions", ITEM)
     assert guess.reader["read"] == {
-        "_target_": "flywheel.reader.interactions.InteractionsReader",
+        "_target_": "flywheel.modality.interactions.data.reader.InteractionsReader",
         "path": "data.csv",
         "user_column": "user_id",
         "item_column": "item_id",

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from flywheel.learner.augmentation.image import ImageAugmentation
 from flywheel.learner.augmentation.none import NoAugmentation
+from flywheel.modality.image.augment import ImageAugmentation
 
 TARGET = torch.arange(6)
 

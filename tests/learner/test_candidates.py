@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from flywheel.learner.augmentation.candidates import NegativeSampling
+from flywheel.modality.interactions.augment import NegativeSampling
 
 HISTORY = torch.tensor([[1, 2, 3, 0], [0, 0, 0, 0], [6, 5, 0, 0]], dtype=torch.int16)
 TARGET = torch.tensor([3, 0, 5])

@@ -75,7 +75,7 @@ def test_three_outliers_do_not_choose_the_epoch(root: Path, tmp_path: Path) -> N
 
 
 def test_outliers_in_train_move_neither_scale_nor_bounds(root: Path, tmp_path: Path) -> None:
-    from flywheel.preprocessor.tabular import TabularPreprocessor
+    from flywheel.modality.tabular.data.preprocessor import TabularPreprocessor
 
     clean = stones()[["x", "y", "z"]]
     wrong = clean.copy()

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from flywheel.modality.audio.data.spectrum import PADDING_VALUE, packed_meta
 from flywheel.model.network import LoadedNetwork, Network
 from flywheel.model.speech_cnn import SpeechCNN
 from flywheel.model.speech_lstm import SpeechLSTM
-from flywheel.preprocessor.audio_spectrum import PADDING_VALUE, packed_meta
 from flywheel.registry.onnx_export import export_onnx
 from flywheel.registry.onnx_model import OnnxModel
 

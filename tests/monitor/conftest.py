@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.preprocessor.audio import AudioPreprocessor
+from flywheel.modality.audio.data.preprocessor import AudioPreprocessor
+from flywheel.modality.image.data.preprocessor import ImagePreprocessor
+from flywheel.modality.interactions.data.preprocessor import InteractionsPreprocessor
+from flywheel.modality.tabular.data.preprocessor import TabularPreprocessor
+from flywheel.modality.text.data.preprocessor import TextPreprocessor
+from flywheel.modality.text.data.tokeniser.word import WordTokeniser
 from flywheel.preprocessor.base import Preprocessor
-from flywheel.preprocessor.image import ImagePreprocessor
-from flywheel.preprocessor.interactions import InteractionsPreprocessor
-from flywheel.preprocessor.tabular import TabularPreprocessor
-from flywheel.preprocessor.text import TextPreprocessor
-from flywheel.preprocessor.tokeniser.word import WordTokeniser
 from flywheel.serving.version.record import Feedback, Prediction
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from flywheel.modality.joint.data.preprocessor import JointPreprocessor
 from flywheel.monitor.making import splits_of
-from flywheel.preprocessor.joint import JointPreprocessor
 
 
 def test_rows_of_train_stand_in_a_reference_unless_they_are_unlike_requests(kinds: dict[str, Any]) -> None:

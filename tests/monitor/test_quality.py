@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from flywheel.modality.interactions.data.target import ItemTarget
 from flywheel.monitor.quality import Quality, figure, less, measure_quality, subjects_of, wilson
 from flywheel.monitor.settings import MonitorSettings
 from flywheel.monitor.window import Window, read_window
-from flywheel.preprocessor.item_target import ItemTarget
 from flywheel.preprocessor.number_target import NumberTarget
 from flywheel.preprocessor.target import ClassTarget
 from flywheel.serving.version.record import Prediction

@@ -38,13 +38,16 @@ def make_task(composed: Callable[[str], TaskConfig]) -> Callable[..., TaskConfig
     def make(*, name: str = "toy", reader: dict[str, Any] | None = None, **preprocess: Any) -> TaskConfig:
         base = composed("digits")
         read = {
-            "_target_": "flywheel.reader.idx.IdxReader",
+            "_target_": "flywheel.modality.image.data.idx.IdxReader",
             "train_images": "train-images",
             "train_labels": "train-labels",
             **(reader or {}),
         }
         target = {"_target_": "flywheel.preprocessor.target.ClassTarget"}
-        inputs = {"_target_": "flywheel.preprocessor.image.ImagePreprocessor", **preprocess.pop("inputs", {})}
+        inputs = {
+            "_target_": "flywheel.modality.image.data.preprocessor.ImagePreprocessor",
+            **preprocess.pop("inputs", {}),
+        }
         data = replace(base.data, title="Toy", reader=ReaderConfig("idx", read))
         settings = replace(base.preprocess, **{"target": target, "inputs": inputs, **preprocess})
         return replace(base, name=name, data=data, preprocess=settings)

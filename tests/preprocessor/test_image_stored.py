@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from flywheel.preprocessor.image import ImagePreprocessor
-from flywheel.reader.image_folder import ImageFolderReader
+from flywheel.modality.image.data.folder import ImageFolderReader
+from flywheel.modality.image.data.preprocessor import ImagePreprocessor
 
 Array = np.ndarray[Any, Any]
 

@@ -9,12 +9,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from flywheel.preprocessor.interactions import InteractionsPreprocessor
-from flywheel.preprocessor.item_target import ItemTarget
+from flywheel.modality.interactions.data.preprocessor import InteractionsPreprocessor
+from flywheel.modality.interactions.data.reader import InteractionsReader
+from flywheel.modality.interactions.data.target import ItemTarget
+from flywheel.modality.tabular.data.preprocessor import TabularPreprocessor
+from flywheel.modality.text.data.cleaning import TextCleaning
 from flywheel.preprocessor.pipeline.survey import _own_where_missing
-from flywheel.preprocessor.tabular import TabularPreprocessor
-from flywheel.preprocessor.text_cleaning import TextCleaning
-from flywheel.reader.interactions import InteractionsReader
 from flywheel.reader.table import TableReader
 
 SAME = [[True, "true", "True", "TRUE"], [1, 1.0, "1", "1.0", " 1.00 "], ["two\nlines", "two\r\nlines", "two\rlines"]]

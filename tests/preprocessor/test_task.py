@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.preprocessor.image import ImagePreprocessor
+from flywheel.modality.image.data.preprocessor import ImagePreprocessor
 from flywheel.preprocessor.target import ClassTarget
 from flywheel.preprocessor.task import TaskPreprocessor, load_preprocessor
 from flywheel.project.errors import ConfigError, DataError
@@ -47,7 +47,7 @@ def test_frame_without_labels_cannot_be_encoded(saved: Path) -> None:
         ({"table": {"delimiter": ";"}}, "its 'table' is no table's form"),
         ({"table": {"encoding": "klingon"}}, "its 'table' is no table's form"),
         ({"table": 7}, "its 'table' is no table's form"),
-        ({"target": {"_target_": "flywheel.preprocessor.image.ImagePreprocessor"}}, "is no .*Target;"),
+        ({"target": {"_target_": "flywheel.modality.image.data.preprocessor.ImagePreprocessor"}}, "is no .*Target;"),
         ({"inputs": {"_target_": "flywheel.preprocessor.task.load_preprocessor"}}, "is no .*Preprocessor;"),
     ],
 )

@@ -41,7 +41,7 @@ def test_builds_nested_nodes_first() -> None:
         "torch.load",
         "flywheelx.evil",
         "flywheel.source.tool.run_tool",
-        "flywheel.train.train",
+        "flywheel.learner.tracked.train",
         "flywheel.command.cli.main",
         "flywheel.project.stage.os.system",
         "flywheel.project.stage.shutil.rmtree",
@@ -125,7 +125,7 @@ RUNS_ANYTHING = {
         (SCHEDULER, "flywheel.learner.scheduler.LambdaLR.__init__"),
         (SCHEDULER, "flywheel.learner.scheduler._schedule"),
         (TARGET, "flywheel.preprocessor.task.load_preprocessor"),
-        (TARGET, "flywheel.preprocessor.text.TextPreprocessor"),
+        (TARGET, "flywheel.modality.text.data.preprocessor.TextPreprocessor"),
     ],
 )
 def test_a_place_takes_its_own_type_and_nothing_else(kind: Kind, target: str) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from flywheel.modality.audio.data.folder import AudioFolderReader
+from flywheel.modality.image.data.folder import ImageFolderReader
+from flywheel.modality.image.data.idx import IdxReader
+from flywheel.modality.interactions.data.reader import InteractionsReader
+from flywheel.modality.text.data.folder import TextFolderReader
 from flywheel.preprocessor.pipeline.feedback import appended, read_feedback
 from flywheel.project.types import Split
-from flywheel.reader.audio_folder import AudioFolderReader
-from flywheel.reader.idx import IdxReader
-from flywheel.reader.image_folder import ImageFolderReader
-from flywheel.reader.interactions import InteractionsReader
-from flywheel.reader.text_folder import TextFolderReader
 
 
 def idx(folder: Path, root: Path) -> Any:

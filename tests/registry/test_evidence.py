@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from flywheel.preprocessor.image import ImagePreprocessor
+from flywheel.modality.image.data.preprocessor import ImagePreprocessor
 from flywheel.project.errors import DataError
 from flywheel.project.types import Split
 from flywheel.registry.evidence import TestScores, raw_example, read_scores, read_target, rescored, stored_scores

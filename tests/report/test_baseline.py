@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flywheel.preprocessor.image import ImagePreprocessor
+from flywheel.modality.image.data.preprocessor import ImagePreprocessor
 from flywheel.project.errors import ConfigError
 from flywheel.project.instantiate import build
 from flywheel.project.kind import BASELINE

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flywheel.preprocessor.image import ImagePreprocessor
+from flywheel.modality.image.data.preprocessor import ImagePreprocessor
 from flywheel.report.baseline import BaselineData
 from flywheel.report.bootstrap import Bootstrap
 from flywheel.report.classification import ClassificationReport

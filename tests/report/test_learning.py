@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from flywheel.modality.interactions.report import KINDS as RANKING_KINDS
 from flywheel.project.errors import ModelError
 from flywheel.report.classification import KINDS
 from flywheel.report.learning import learning_section, read_history
-from flywheel.report.ranking import KINDS as RANKING_KINDS
 
 HISTORY = pd.DataFrame(
     {

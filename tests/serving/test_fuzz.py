@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 from flywheel.serving.http.app import make_gateway
 from flywheel.serving.http.door import read_tokens
 from flywheel.serving.http.metrics import Metrics
-from flywheel.serving.row.base import parts_of
+from flywheel.serving.row import parts_of
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.recording import Recording
 from flywheel.serving.version.served import Champion
@@ -161,8 +161,8 @@ def test_files_that_promise_more_than_they_hold_are_refused(client: TestClient) 
 
 def test_bent_recordings_are_answered_or_refused() -> None:
     """The reader of recordings alone: what it refuses, the server answers with 422, as it does pictures."""
-    from flywheel.preprocessor.audio_clip import as_recording
-    from flywheel.reader.format.audio_file import AudioError
+    from flywheel.modality.audio.data.clip import as_recording
+    from flywheel.modality.audio.data.file import AudioError
 
     chance = random.Random(1)
     tone = np.sin(np.arange(2000) / 5).astype(np.float32)
@@ -235,13 +235,13 @@ def frames() -> Callable[[str], Any]:
     """A fitted preprocessor of three classes or items, and a good row."""
     import pandas as pd
 
-    from flywheel.preprocessor.interactions import InteractionsPreprocessor
-    from flywheel.preprocessor.item_target import ItemTarget
-    from flywheel.preprocessor.tabular import TabularPreprocessor
+    from flywheel.modality.interactions.data.preprocessor import InteractionsPreprocessor
+    from flywheel.modality.interactions.data.target import ItemTarget
+    from flywheel.modality.tabular.data.preprocessor import TabularPreprocessor
+    from flywheel.modality.text.data.preprocessor import TextPreprocessor
+    from flywheel.modality.text.data.tokeniser.word import WordTokeniser
     from flywheel.preprocessor.target import ClassTarget
     from flywheel.preprocessor.task import TaskPreprocessor
-    from flywheel.preprocessor.text import TextPreprocessor
-    from flywheel.preprocessor.tokeniser.word import WordTokeniser
 
     texts = pd.DataFrame({"text": ["one two", "two three", "three one"] * 4, "label": ["a", "b", "c"] * 4})
     dates = ["2024-01-02"] * 6 + ["2024-02-03"] * 6

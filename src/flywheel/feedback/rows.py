@@ -14,7 +14,7 @@ import pandas as pd
 
 from flywheel.preprocessor.base import RESERVED_COLUMNS
 from flywheel.project.types import Json
-from flywheel.reader.format.image_frame import object_column
+from flywheel.reader.format.value import object_column
 
 ANSWER_OPTIONS = ("k",)
 """Properties of a request that say how it is to be answered, and are no inputs."""

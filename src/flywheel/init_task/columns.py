@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from flywheel.preprocessor.tabular_evidence import MAX_DISTINCT, Evidence
-from flywheel.preprocessor.tabular_types import MANY, TEXT_WORDS, decide
-from flywheel.preprocessor.tabular_values import MISSING, ValueRules
+from flywheel.preprocessor.column_evidence import MAX_DISTINCT, Evidence
+from flywheel.preprocessor.column_types import MANY, TEXT_WORDS, decide
+from flywheel.preprocessor.values import MISSING, ValueRules
 from flywheel.project.errors import DataError
 from flywheel.reader.format.value import plain_text
 from flywheel.reader.table import NO_LABEL

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,67 +14,21 @@ import pandas as pd
 
 from flywheel.init_task.blocks import SEED
 from flywheel.init_task.classes import check_classes, check_rows
-from flywheel.init_task.guess import CLASS, DRAWN_SHARES, Guess, Node, counted, listed
-from flywheel.init_task.media import look_at_pictures, look_at_recordings, look_at_texts
+from flywheel.init_task.guess import CLASS, DRAWN_SHARES, Guess, counted, listed
+from flywheel.init_task.medium import Medium
+from flywheel.project.companion import modules_of
 from flywheel.project.errors import DataError
-from flywheel.reader.format.audio_file import AUDIO_EXTENSIONS
 from flywheel.reader.format.folder import composed, list_files
-from flywheel.reader.format.image_file import IMAGE_EXTENSIONS
 from flywheel.reader.table import SPLIT_WORDS
 
 MAX_LOOKED_AT = 200
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".gz")
 
 
-@dataclass(frozen=True)
-class Medium:
-    """A kind of file that makes an example.
-
-    Attributes:
-        noun: What one is called.
-        extensions: Endings that tell it, in small letters.
-        reader: The module that reads folders of them.
-        read: Gives its arguments for the folders of the splits (`train` -> `training`; empty: there are none).
-        loose_are_bad: Whether the reader gives files in no class's folder as bad rows, which cleaning counts.
-        look: Reads some of the files as the stages do, adds to the guess what the preprocessor must know, and gives
-            the files that will be dropped.
-    """
-
-    noun: str
-    extensions: Sequence[str]
-    reader: str
-    read: Callable[[dict[str, str]], Node]
-    loose_are_bad: bool
-    look: Callable[[Guess, list[Path]], set[Path]]
-
-
-def _folders(kind: str) -> Callable[[dict[str, str]], Node]:
-    """Arguments of a reader that takes each split's folder."""
-
-    def read(splits: dict[str, str]) -> Node:
-        folders: Node = {"train": splits.get("train", "."), "test": splits.get("test")}
-        if "validation" in splits:
-            folders["validation"] = splits["validation"]
-        return {"_target_": f"flywheel.reader.{kind}"} | folders
-
-    return read
-
-
-def _recordings(splits: dict[str, str]) -> Node:
-    """Arguments of the reader of recordings, which knows the splits by their names."""
-    for split, name in splits.items():
-        if name != split:
-            raise DataError(name, None, f"is the {split} folder by its name", mend=f"rename it to {split}")
-    return {"_target_": "flywheel.reader.audio_folder.AudioFolderReader"}
-
-
-MEDIA = {
-    "image": Medium(
-        "picture", IMAGE_EXTENSIONS, "image_folder", _folders("image_folder.ImageFolderReader"), False, look_at_pictures
-    ),
-    "audio": Medium("recording", AUDIO_EXTENSIONS, "audio_folder", _recordings, True, look_at_recordings),
-    "text": Medium("text", (".txt",), "text_folder", _folders("text_folder.TextFolderReader"), False, look_at_texts),
-}
+@functools.cache
+def media() -> dict[str, Medium]:
+    """The kinds of files that make an example, by modality."""
+    return {name: module.MEDIUM for name, module in modules_of("guess").items() if hasattr(module, "MEDIUM")}
 
 
 @dataclass
@@ -101,9 +56,9 @@ def guess_folder(folder: Path, modality: str | None) -> Guess:
     """
     paths = _listed(folder)
     splits = _splits(paths)
-    media = {name: _sorted_in(paths, splits, medium.extensions) for name, medium in MEDIA.items()}
-    name = _modality(folder, media, paths, modality)
-    files, medium = media[name], MEDIA[name]
+    found = {name: _sorted_in(paths, splits, medium.extensions) for name, medium in media().items()}
+    name = _modality(folder, found, paths, modality)
+    files, medium = found[name], media()[name]
     if not files.num_files:
         why = f"its {counted(len(files.loose), medium.noun)} lie in no class's folder"
         raise DataError(folder, None, why, mend=f"put each class's {medium.noun}s into a folder of its name")
@@ -154,25 +109,26 @@ def _sorted_in(paths: list[Path], splits: dict[str, str], extensions: Sequence[s
     return files
 
 
-def _modality(folder: Path, media: dict[str, _Files], paths: list[Path], wanted: str | None) -> str:
+def _modality(folder: Path, found: dict[str, _Files], paths: list[Path], wanted: str | None) -> str:
     """The kind of file that the examples are.
 
     Raises:
         DataError: There are none, or pictures and recordings.
     """
     if wanted is not None:
-        if not (media[wanted].num_files or media[wanted].loose):
-            why = f"holds no {MEDIA[wanted].noun}s ({', '.join(MEDIA[wanted].extensions)})"
+        if not (found[wanted].num_files or found[wanted].loose):
+            why = f"holds no {media()[wanted].noun}s ({', '.join(media()[wanted].extensions)})"
             raise DataError(folder, None, why, mend="say another --modality, or none")
         return wanted
-    numbers = {name: files.num_files + len(files.loose) for name, files in media.items()}
-    if numbers["image"] and numbers["audio"]:
-        both = f"{counted(numbers['image'], 'picture')} and {counted(numbers['audio'], 'recording')}"
-        mend = "part them into two folders, or say --modality image or audio to leave the others out"
-        raise DataError(folder, None, f"mixes {both}", mend=mend)
-    for name in ("image", "audio", "text"):
-        if numbers[name]:
-            return name
+    numbers = {name: files.num_files + len(files.loose) for name, files in found.items()}
+    held = sorted((name for name, number in numbers.items() if number), key=lambda name: media()[name].lies_beside)
+    mixed = [name for name in held if not media()[name].lies_beside]
+    if len(mixed) > 1:
+        all_of_them = " and ".join(counted(numbers[name], media()[name].noun) for name in mixed)
+        mend = f"part them into folders, or say --modality {' or '.join(mixed)} to leave the others out"
+        raise DataError(folder, None, f"mixes {all_of_them}", mend=mend)
+    if held:
+        return held[0]
     if any(path.suffix.lower() in TABLES for path in paths):
         example = next(path for path in paths if path.suffix.lower() in TABLES)
         raise DataError(folder, None, "is a folder of tables", mend=f"name one of them: --from {folder / example}")

@@ -26,7 +26,7 @@ from flywheel.init_task.functions import (
     ranges_decide,
 )
 from flywheel.init_task.notation import read_numbers
-from flywheel.preprocessor.tabular_values import ValueRules, days_of
+from flywheel.preprocessor.values import ValueRules, days_of
 
 MAX_ROWS = 5000
 MAX_COLUMNS = 200

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from flywheel.init_task.guess import Node
-from flywheel.preprocessor.tabular_values import DATE_FORMATS, ValueRules, numbers_of
+from flywheel.preprocessor.values import DATE_FORMATS, ValueRules, numbers_of
 
 LOOKED_AT = 2000
 MEANT = 0.95

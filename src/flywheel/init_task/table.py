@@ -10,14 +10,14 @@ from flywheel.init_task import offers
 from flywheel.init_task.classes import check_classes, check_rows
 from flywheel.init_task.columns import Column, given, given_labels, look_at
 from flywheel.init_task.guess import CLASS, DRAWN_SHARES, IGNORED, Guess, Node, Wanted, counted, listed
-from flywheel.init_task.interactions import guess_interactions
 from flywheel.init_task.leaks import find_leaks
-from flywheel.init_task.media import choose_length
+from flywheel.init_task.medium import choose_length
 from flywheel.init_task.notation import notation_of, read_numbers, settings_of
 from flywheel.init_task.roles import check_roles, group_of, interactions, split_of
 from flywheel.init_task.sample import TableSample
 from flywheel.init_task.target import RULE, Target, choose, class_counts, named
-from flywheel.preprocessor.tabular_values import MISSING, ValueRules
+from flywheel.preprocessor.values import MISSING, ValueRules
+from flywheel.project.companion import modules_of
 from flywheel.project.errors import DataError
 from flywheel.reader.table import NO_LABEL, RESERVED
 
@@ -74,7 +74,9 @@ def guess_table(sample: TableSample, wanted: Wanted) -> Guess:
     if found and (recommends or (modality is None and wanted.target is None)):
         if wanted.weight is not None:
             raise DataError(sample.path, None, "interactions have no weights", mend="leave out --weight")
-        return guess_interactions(sample, columns, found)
+        (room,) = (module for module in modules_of("guess").values() if hasattr(module, "guess_interactions"))
+        guess: Guess = room.guess_interactions(sample, columns, found)
+        return guess
     special = {name for name in (wanted.group, wanted.time, wanted.weight) if name}
     target = choose(sample, columns, rules, wanted, special)
     table = _Table(sample, columns, rules, target, time=wanted.time, weight=wanted.weight)

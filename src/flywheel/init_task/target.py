@@ -12,7 +12,7 @@ from flywheel.init_task.columns import Column, given_labels, look_at
 from flywheel.init_task.guess import CLASS, NUMBER, Wanted, counted, listed
 from flywheel.init_task.notation import read_numbers
 from flywheel.init_task.sample import TableSample
-from flywheel.preprocessor.tabular_values import ValueRules
+from flywheel.preprocessor.values import ValueRules
 from flywheel.project.errors import DataError, nearest
 
 MAX_NUMBER_CLASSES = 20

@@ -18,6 +18,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from flywheel.project.config import TaskConfig
 from flywheel.project.errors import ConfigError
 from flywheel.project.instantiate import check_targets
+from flywheel.project.moved import present_name
 from flywheel.project.params import load_yaml, task_from
 
 _NUMBERS = (int, float, complex, bool)
@@ -102,7 +103,7 @@ def _names(node: Mapping[str, Any]) -> set[str]:
 
 
 def _target(node: Mapping[str, Any]) -> Any:
-    module, _, name = str(node["_target_"]).rpartition(".")
+    module, _, name = present_name(str(node["_target_"])).rpartition(".")
     return getattr(importlib.import_module(module), name)
 
 

@@ -16,9 +16,8 @@ class Joint(nn.Module):
     """Late fusion: the outputs of all parts side by side, then a fully connected head.
 
     An input belongs to the part whose name it begins with: `title_tokens` is `tokens` to the net `title`, as
-    `flywheel.preprocessor.joint.JointPreprocessor` names them. Concatenating what each modality's own net found, and
-    training all of it at once, is the scheme of Ngiam et al. 2011 ("Multimodal Deep Learning", ICML).
-
+    `JointPreprocessor` names them. Concatenating what each modality's own net found, and training all of it at once,
+    is the scheme of Ngiam et al. 2011 ("Multimodal Deep Learning", ICML).
     Args:
         parts: Any nets of this package, by name, each with `width` outputs.
         width: Outputs of every part, two or more.

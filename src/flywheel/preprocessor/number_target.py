@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from flywheel.preprocessor.base import target_name
-from flywheel.preprocessor.tabular_values import ValueRules, numbers_of, texts_of
 from flywheel.preprocessor.target import MISSING, Target
+from flywheel.preprocessor.values import ValueRules, numbers_of, texts_of
 from flywheel.project.errors import DataError
 from flywheel.project.types import Json
-from flywheel.reader.format.image_frame import object_column
+from flywheel.reader.format.value import object_column
 
 Array = np.ndarray[Any, Any]
 

@@ -13,9 +13,9 @@ import pandas as pd
 
 from flywheel.project.errors import DataError, nearest
 from flywheel.reader.format.folder import list_files
-from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.raw_file import open_raw
 from flywheel.reader.format.table_file import LOOSE_KINDS, TableFile, TableFormat, is_table, separator_of
+from flywheel.reader.format.value import object_column
 
 ROWS = 16384
 MAX_HEADER = 1 << 20  # bytes of a first line that are looked at

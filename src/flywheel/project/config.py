@@ -19,11 +19,26 @@ from flywheel.project.config_feedback import FeedbackConfig
 
 
 @dataclass
+class CodeConfig:
+    """The code that DVC watches for a task's kind of data; composition fills it in, from the classes that are named.
+
+    Attributes:
+        data: What reads and encodes rows.
+        room: All that is of this kind of data.
+        augment: What is done to a batch in training; some other file where that is nothing of its own.
+    """
+
+    data: str = "src/flywheel/modality"
+    room: str = "src/flywheel/modality"
+    augment: str = "src/flywheel/modality/__init__.py"
+
+
+@dataclass
 class PreprocessConfig:
     """How raw rows become arrays.
 
     Attributes:
-        name: The module under `flywheel/preprocessor/` (a DVC dependency).
+        name: Of the kind of data, for people.
         inputs: Builds the Preprocessor.
         target: Builds the Target (label encoding).
         seed: Of the split, and of nothing else.
@@ -42,6 +57,7 @@ class PreprocessConfig:
             cluster or of this machine). The processed data are the same, byte for byte.
         ray_address: Of the cluster, `host:6379` or `auto`; None: what `RAY_ADDRESS` says, or else a cluster on this
             machine that is started for the occasion.
+        code: What DVC watches.
     """
 
     name: str
@@ -58,9 +74,10 @@ class PreprocessConfig:
     num_folds: int = 5
     engine: str = "local"
     ray_address: str | None = None
+    code: CodeConfig = field(default_factory=CodeConfig)
 
 
-SAME_DATA = ("chunk_rows", "engine", "ray_address")
+SAME_DATA = ("chunk_rows", "engine", "ray_address", "code")
 """Keys of `preprocess` that change no byte of what it makes, and so make nothing run again."""
 
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from flywheel.project.errors import ConfigError, nearest
 from flywheel.project.kind import Kind, is_in, name_of
+from flywheel.project.moved import present_name
 
 
 def locate(node: Mapping[str, Any], *kinds: Kind, where: str, stored: bool = False) -> Any:
@@ -35,6 +36,7 @@ def locate(node: Mapping[str, Any], *kinds: Kind, where: str, stored: bool = Fal
     target = node.get("_target_")
     if not isinstance(target, str):
         raise ConfigError("has no _target_", where=where, mend="name the class to build")
+    target = present_name(target)
     mend = " or ".join(f"name {kind.described}" for kind in kinds)
     homes = [home for kind in kinds for home in (*kind.homes, *(name.rpartition(".")[0] for name in kind.functions))]
     module_name, _, attribute = target.rpartition(".")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import importlib
 import inspect
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ class Kind:
     Attributes:
         base: The class that everything here is a subclass of, by its full name, so that nothing is imported early.
         homes: Modules and packages whose classes are taken; a class belongs to the module that defines it.
-        functions: Functions that are taken besides, by full name.
+        functions: Functions that are taken besides, by full name, or a pattern of names.
         parts: Kinds that may stand in an argument.
         nests: Whether its own kind may.
     """
@@ -43,22 +44,28 @@ class Kind:
     def takes(self, found: Any) -> bool:
         """Whether an object found in a module may be built here."""
         if inspect.isfunction(found):
-            return name_of(found) in self.functions
+            return any(fnmatch.fnmatchcase(name_of(found), known) for known in self.functions)
         if not isinstance(found, type) or not any(is_in(found.__module__, home) for home in self.homes):
             return False
         module, _, name = self.base.rpartition(".")
         return issubclass(found, getattr(importlib.import_module(module), name))
 
 
-READER = Kind("flywheel.project.types.Reader", ("flywheel.reader",))
-TOKENISER = Kind("flywheel.preprocessor.tokeniser.base.Tokeniser", ("flywheel.preprocessor.tokeniser",))
-PREPROCESSOR = Kind("flywheel.preprocessor.base.Preprocessor", ("flywheel.preprocessor",), (), (TOKENISER,), nests=True)
-TARGET = Kind("flywheel.preprocessor.target.Target", ("flywheel.preprocessor",))
+READER = Kind("flywheel.project.types.Reader", ("flywheel.reader", "flywheel.modality"))
+TOKENISER = Kind("flywheel.preprocessor.tokeniser.Tokeniser", ("flywheel.modality",))
+PREPROCESSOR = Kind(
+    "flywheel.preprocessor.base.Preprocessor",
+    ("flywheel.preprocessor", "flywheel.modality"),
+    (),
+    (TOKENISER,),
+    nests=True,
+)
+TARGET = Kind("flywheel.preprocessor.target.Target", ("flywheel.preprocessor", "flywheel.modality"))
 # torch.nn.modules and no more of torch.nn: its other packages launch processes, load libraries and hold functions.
 NET = Kind("torch.nn.Module", ("flywheel.model", "torch.nn.modules"), nests=True)
 LINK = Kind("torch.nn.Module", ("flywheel.model.link", "torch.nn.modules.activation", "torch.nn.modules.linear"))
 CRITERION = Kind("torch.nn.Module", ("flywheel.learner.criterion", "flywheel.learner.bpr", "torch.nn.modules.loss"))
-AUGMENTATION = Kind("torch.nn.Module", ("flywheel.learner.augmentation",))
+AUGMENTATION = Kind("torch.nn.Module", ("flywheel.learner.augmentation", "flywheel.modality"))
 OPTIMIZER = Kind("torch.optim.Optimizer", ("torch.optim",))
 SCHEDULER = Kind(
     "torch.optim.lr_scheduler.LRScheduler",
@@ -70,15 +77,13 @@ METRIC = Kind(
     "torchmetrics.Metric",
     ("flywheel.learner.metric", "torchmetrics.classification", "torchmetrics.regression"),
 )
-REPORT = Kind("flywheel.report.base.Report", ("flywheel.report",))
+REPORT = Kind("flywheel.report.base.Report", ("flywheel.report", "flywheel.modality"))
 BASELINE = Kind(
     "flywheel.report.baseline.Baseline",
-    ("flywheel.report",),
+    ("flywheel.report", "flywheel.modality"),
     (
         "flywheel.report.baseline.logistic_regression",
-        "flywheel.report.item_knn.item_knn",
-        "flywheel.report.text_baseline.tfidf_logistic_regression",
-        "flywheel.report.tree_baseline.gradient_boosting",
+        "flywheel.modality.*.baseline.[a-z]*",
     ),
 )
 VARIANT = Kind("flywheel.registry.variant.base.Maker", ("flywheel.registry.variant",))

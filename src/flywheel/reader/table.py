@@ -12,11 +12,10 @@ import pandas as pd
 
 from flywheel.project.errors import ConfigError, DataError, nearest
 from flywheel.project.types import SPLITS, Reader, Split, Splits
-from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.table_file import TableFile, TableFormat
 from flywheel.reader.format.table_join import Join, JoinSettings
 from flywheel.reader.format.time_column import in_seconds, read_times
-from flywheel.reader.format.value import factorised, name_of
+from flywheel.reader.format.value import factorised, name_of, object_column
 
 WHERE = "data.reader.read"
 RESERVED = ("label", "group", "error", "file", "row", "sample_weight")

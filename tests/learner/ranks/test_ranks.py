@@ -22,11 +22,11 @@ from torch import nn
 
 from flywheel.learner.fit import Fitted
 from flywheel.learner.ranks.ranks import must_be_a_mean
+from flywheel.learner.tracked import train
 from flywheel.project.compose import compose_task
 from flywheel.project.errors import ConfigError
 from flywheel.project.params import task_from
 from flywheel.project.tracking import prepare
-from flywheel.train import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ranks")]
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from flywheel.modality.image.data.preprocessor import ImagePreprocessor
+from flywheel.modality.joint.data.preprocessor import JointPreprocessor
 from flywheel.monitor.trait.base import answer_traits, categories, module_of, row_traits, same_label
-from flywheel.preprocessor.image import ImagePreprocessor
-from flywheel.preprocessor.joint import JointPreprocessor
 from flywheel.preprocessor.target import ClassTarget
 
 KINDS = ("image", "text", "audio", "tabular", "interactions")
@@ -38,7 +38,7 @@ def test_a_kind_without_traits_of_its_own_has_those_of_its_parent_or_of_its_arra
         def transform(self, frame: pd.DataFrame) -> Any:
             return {"wave": np.arange(len(frame) * 4, dtype=np.float32).reshape(len(frame), 4)}
 
-    assert module_of(Subclass).__name__ == "flywheel.monitor.trait.image"
+    assert module_of(Subclass).__name__ == "flywheel.modality.image.traits"
     found = row_traits(Stranger(), pd.DataFrame({"x": range(3)}))  # type: ignore[arg-type]
     assert found["wave: mean"].tolist() == [1.5, 5.5, 9.5]
     assert "wave: pattern 1" in found

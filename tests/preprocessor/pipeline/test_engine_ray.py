@@ -102,7 +102,7 @@ def task_of(root: Path, name: str, overrides: list[str], **settings: Any) -> Tas
 
 def pets(root: Path) -> TaskConfig:
     task = task_of(root, "fashion", TASKS["pets"][1])
-    read = {"_target_": "flywheel.reader.image_folder.ImageFolderReader"}
+    read = {"_target_": "flywheel.modality.image.data.folder.ImageFolderReader"}
     target = {"_target_": "flywheel.preprocessor.target.ClassTarget"}
     reader = replace(task.data.reader, name="image_folder", read=read)
     return replace(task, data=replace(task.data, reader=reader), preprocess=replace(task.preprocess, target=target))
@@ -112,12 +112,19 @@ def joint(root: Path) -> TaskConfig:
     """A text and a table side by side, with a number to learn."""
     task = task_of(root, "breast_cancer", ["preprocess=tabular_number"])
     read = {"_target_": "flywheel.reader.table.TableReader", "path": "rooms.csv", "label_column": "price"}
-    word = {"_target_": "flywheel.preprocessor.tokeniser.word.WordTokeniser"}
+    word = {"_target_": "flywheel.modality.text.data.tokeniser.word.WordTokeniser"}
     parts = {
-        "about": {"_target_": "flywheel.preprocessor.text.TextPreprocessor", "column": "about", "tokeniser": word},
-        "table": {"_target_": "flywheel.preprocessor.tabular.TabularPreprocessor", "types": {"size": "number"}},
+        "about": {
+            "_target_": "flywheel.modality.text.data.preprocessor.TextPreprocessor",
+            "column": "about",
+            "tokeniser": word,
+        },
+        "table": {
+            "_target_": "flywheel.modality.tabular.data.preprocessor.TabularPreprocessor",
+            "types": {"size": "number"},
+        },
     }
-    inputs = {"_target_": "flywheel.preprocessor.joint.JointPreprocessor", "parts": parts}
+    inputs = {"_target_": "flywheel.modality.joint.data.preprocessor.JointPreprocessor", "parts": parts}
     inputs["columns"] = {"about": ["about"], "table": ["size", "side"]}
     data = replace(task.data, reader=replace(task.data.reader, read=read))
     return replace(task, data=data, preprocess=replace(task.preprocess, inputs=inputs))

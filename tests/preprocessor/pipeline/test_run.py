@@ -222,7 +222,7 @@ def test_bad_rows_are_counted_and_named(tmp_path: Path, make_task: Make, run: Ma
     (tmp_path / "a.csv").write_text("\n".join(lines))
     reader = {"path": "a.csv", "label_column": -1, "image_size": [2, 2], "header": False}
     task = make_task(reader={})
-    task.data.reader.read = {"_target_": "flywheel.reader.csv_images.CsvImageReader", **reader}
+    task.data.reader.read = {"_target_": "flywheel.modality.image.data.csv_images.CsvImageReader", **reader}
     arrays, profile, _ = run(task, tmp_path)
     held = np.concatenate([arrays[part]["row"] for part in SPLITS])
     assert set(range(100)) - {*map(int, held)} == {7, 20, 33}
@@ -247,7 +247,7 @@ def test_folder_of_pictures_with_corrupt_ones(
                 (raw / split / kind / f"{number:02}.png").write_bytes(png(image))
     (raw / "train/cat/03.png").write_bytes(png(pictures(1)[0])[:40])
     task = make_task(inputs={"image_size": [6, 6], "channels": 3})
-    task.data.reader.read = {"_target_": "flywheel.reader.image_folder.ImageFolderReader"}
+    task.data.reader.read = {"_target_": "flywheel.modality.image.data.folder.ImageFolderReader"}
     arrays, profile, meta = run(task, raw)
     assert meta["num_rows"] == {"train": 31, "validation": 8, "test": 8}
     assert arrays["train"]["image"].shape == (31, 3, 6, 6)
@@ -344,7 +344,7 @@ def test_train_that_is_wholly_in_test_leaves_nothing(
 
 def test_pictures_of_many_sizes_need_a_size(tmp_path: Path, fixtures: Path, make_task: Make, run: Make) -> None:
     task = make_task(max_dropped=0.3)
-    task.data.reader.read = {"_target_": "flywheel.reader.image_folder.ImageFolderReader"}
+    task.data.reader.read = {"_target_": "flywheel.modality.image.data.folder.ImageFolderReader"}
     with pytest.raises(DataError, match=r"cat/1\.jpg, row 1: 6 of 10 train rows .*is 10x8, not 8x8 .*image_size"):
         run(task, fixtures / "pets")
     sized = make_task(inputs={"image_size": [8, 8]})

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flywheel.preprocessor.image import ImagePreprocessor
+from flywheel.modality.image.data.preprocessor import ImagePreprocessor
 from flywheel.preprocessor.pipeline.engine import LocalEngine
 from flywheel.preprocessor.pipeline.survey import DroppedRows, Survey, Vocabulary, check_dropped, survey
 from flywheel.preprocessor.target import ClassTarget

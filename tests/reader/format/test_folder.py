@@ -16,14 +16,14 @@ import soundfile
 from PIL import Image
 
 from flywheel.init_task.folder import guess_folder
-from flywheel.preprocessor.audio_requests import read_audio_requests
-from flywheel.preprocessor.image_requests import read_image_requests
+from flywheel.modality.audio.data.folder import AudioFolderReader
+from flywheel.modality.audio.data.requests import read_audio_requests
+from flywheel.modality.image.data.folder import ImageFolderReader
+from flywheel.modality.image.data.requests import read_image_requests
+from flywheel.modality.text.data.folder import TextFolderReader
 from flywheel.preprocessor.table_requests import read_table_requests
 from flywheel.project.errors import DataError
-from flywheel.reader.audio_folder import AudioFolderReader
 from flywheel.reader.format.folder import list_files
-from flywheel.reader.image_folder import ImageFolderReader
-from flywheel.reader.text_folder import TextFolderReader
 
 COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
 

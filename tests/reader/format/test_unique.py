@@ -12,11 +12,11 @@ import pytest
 
 from flywheel.feedback.outcomes import add_outcomes
 from flywheel.init_task.sample import read_sample
+from flywheel.modality.image.data.csv_images import CsvImageReader
+from flywheel.modality.interactions.data.reader import InteractionsReader
 from flywheel.preprocessor.table_requests import read_table_requests
 from flywheel.project.errors import DataError
-from flywheel.reader.csv_images import CsvImageReader
 from flywheel.reader.format.unique import num_keys
-from flywheel.reader.interactions import InteractionsReader
 from flywheel.reader.table import TableReader
 
 TEXTS = {

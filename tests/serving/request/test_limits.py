@@ -17,17 +17,17 @@ import soundfile
 from PIL import Image
 from starlette.testclient import TestClient
 
-from flywheel.preprocessor.audio import AudioPreprocessor
+from flywheel.modality.audio.data.preprocessor import AudioPreprocessor
+from flywheel.modality.image.data.preprocessor import ImagePreprocessor
+from flywheel.modality.interactions.data.preprocessor import InteractionsPreprocessor
+from flywheel.modality.interactions.data.target import ItemTarget
+from flywheel.modality.joint.data.preprocessor import JointPreprocessor
+from flywheel.modality.tabular.data.preprocessor import TabularPreprocessor
+from flywheel.modality.text.data.preprocessor import TextPreprocessor
+from flywheel.modality.text.data.tokeniser.word import WordTokeniser
 from flywheel.preprocessor.base import Preprocessor
-from flywheel.preprocessor.image import ImagePreprocessor
-from flywheel.preprocessor.interactions import InteractionsPreprocessor
-from flywheel.preprocessor.item_target import ItemTarget
-from flywheel.preprocessor.joint import JointPreprocessor
-from flywheel.preprocessor.tabular import TabularPreprocessor
 from flywheel.preprocessor.target import ClassTarget
 from flywheel.preprocessor.task import TaskPreprocessor
-from flywheel.preprocessor.text import TextPreprocessor
-from flywheel.preprocessor.tokeniser.word import WordTokeniser
 from flywheel.serving.problem import RequestError
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.explain import explain

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from flywheel.preprocessor.interactions import InteractionsPreprocessor
-from flywheel.preprocessor.tabular import TabularPreprocessor
-from flywheel.preprocessor.text import TextPreprocessor
-from flywheel.preprocessor.tokeniser.word import WordTokeniser
+from flywheel.modality.interactions.data.preprocessor import InteractionsPreprocessor
+from flywheel.modality.tabular.data.preprocessor import TabularPreprocessor
+from flywheel.modality.text.data.preprocessor import TextPreprocessor
+from flywheel.modality.text.data.tokeniser.word import WordTokeniser
 from flywheel.project.errors import DataError
 from flywheel.serving.request.rows import RowReader
 

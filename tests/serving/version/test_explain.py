@@ -13,16 +13,16 @@ import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
-from flywheel.preprocessor.audio import AudioPreprocessor
-from flywheel.preprocessor.audio_clip import Clip
+from flywheel.modality.audio.data.clip import Clip
+from flywheel.modality.audio.data.preprocessor import AudioPreprocessor
+from flywheel.modality.image.data.preprocessor import ImagePreprocessor
+from flywheel.modality.interactions.data.preprocessor import InteractionsPreprocessor
+from flywheel.modality.joint.data.preprocessor import JointPreprocessor
+from flywheel.modality.tabular.data.preprocessor import TabularPreprocessor
+from flywheel.modality.text.data.preprocessor import TextPreprocessor
+from flywheel.modality.text.data.tokeniser.word import WordTokeniser
 from flywheel.preprocessor.base import Preprocessor
-from flywheel.preprocessor.image import ImagePreprocessor
-from flywheel.preprocessor.interactions import InteractionsPreprocessor
-from flywheel.preprocessor.joint import JointPreprocessor
-from flywheel.preprocessor.tabular import TabularPreprocessor
-from flywheel.preprocessor.text import TextPreprocessor
-from flywheel.preprocessor.tokeniser.word import WordTokeniser
-from flywheel.serving.row.base import choices_of
+from flywheel.serving.row import choices_of
 from flywheel.serving.version.explain import Explained, explain
 
 Array = np.ndarray[Any, Any]

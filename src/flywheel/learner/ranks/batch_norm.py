@@ -5,19 +5,25 @@ torch's own `SyncBatchNorm` works on GPUs only, and cannot leave out a rank that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from flywheel.learner.ranks.ranks import Ranks
+
+class Sharing(Protocol):
+    """What it needs to know of the ranks."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether this rank has no row of its own in the present batch."""
+
 
 _KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def share_batch_norm(net: nn.Module, ranks: Ranks) -> None:
+def share_batch_norm(net: nn.Module, ranks: Sharing) -> None:
     """Replace every batch normalisation of a net by one over all ranks, with the same parameters and buffers."""
     for name, child in list(net.named_children()):
         if isinstance(child, _KINDS):
@@ -38,7 +44,7 @@ class SharedBatchNorm(nn.Module):
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
 
-    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d, ranks: Ranks) -> None:
+    def __init__(self, norm: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d, ranks: Sharing) -> None:
         super().__init__()
         self.weight, self.bias = norm.weight, norm.bias
         for name in ("running_mean", "running_var", "num_batches_tracked"):

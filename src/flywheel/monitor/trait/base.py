@@ -53,7 +53,7 @@ def module_of(kind: type, fallback: str = FALLBACK) -> Any:
         kind: A Preprocessor or a Target.
         fallback: The module where there is none; empty: None is given then.
     """
-    return companion_of(kind, str(__package__), fallback)
+    return companion_of(kind, "traits", str(__package__), fallback)
 
 
 def numbers(values: Any) -> Array:

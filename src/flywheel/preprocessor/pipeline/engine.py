@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,8 +18,7 @@ from tqdm import tqdm
 
 from flywheel.preprocessor.chunks import Chunks
 from flywheel.preprocessor.pipeline.feedback import appended, read_feedback
-from flywheel.project.config import PreprocessConfig
-from flywheel.project.errors import ConfigError, DataError, nearest
+from flywheel.project.errors import DataError
 from flywheel.project.types import Split
 
 T = TypeVar("T")
@@ -131,22 +129,6 @@ class Frames(Chunks[pd.DataFrame]):
     def map(self, work: Callable[[pd.DataFrame], T]) -> Iterator[T]:
         """Let the engine do it."""
         return self._engine.each(self._pass, lambda frame, _: work(frame))
-
-
-def engine_for(settings: PreprocessConfig, raw: RawData, splits: dict[str, Split]) -> AbstractContextManager[Engine]:
-    """Give the engine that the settings name; what it starts ends with the block.
-
-    Raises:
-        ConfigError: There is no such engine, or it cannot be had.
-    """
-    if settings.engine == "local":
-        return nullcontext(LocalEngine(splits))
-    if settings.engine != "ray":
-        where = "preprocess.engine"
-        raise ConfigError(f"'{settings.engine}' is no engine", where=where, mend=nearest(settings.engine, ENGINES))
-    from flywheel.preprocessor.pipeline.engine_ray import ray_engine
-
-    return ray_engine(settings.ray_address, raw, splits)
 
 
 def progress(num_rows: int, what: str) -> tqdm[Any]:

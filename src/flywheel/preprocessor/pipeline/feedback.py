@@ -13,8 +13,8 @@ from flywheel.project.digest import sha256_of, sha256_of_json
 from flywheel.project.errors import DataError
 from flywheel.project.types import Json, Split
 from flywheel.project.whole import read_json
-from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.table import parquet_chunks, parquet_metadata, parquet_shape
+from flywheel.reader.format.value import object_column
 
 log = logging.getLogger("flywheel")
 

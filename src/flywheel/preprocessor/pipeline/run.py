@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from flywheel.preprocessor.base import GROUP, WEIGHT, Preprocessor
-from flywheel.preprocessor.pipeline.engine import Engine, Frames, Pass, RawData, engine_for
+from flywheel.preprocessor.pipeline.engine import ENGINES, Engine, Frames, LocalEngine, Pass, RawData
 from flywheel.preprocessor.pipeline.feedback import check_manifest, feedback_record
 from flywheel.preprocessor.pipeline.pictures import SAMPLES_PER_CLASS, draw_classes, draw_samples
 from flywheel.preprocessor.pipeline.profile import Ranges, class_counts, make_profile, remarks, summary
@@ -34,7 +34,7 @@ from flywheel.project.digest import sha256_of
 from flywheel.project.errors import ConfigError, nearest
 from flywheel.project.instantiate import build
 from flywheel.project.kind import PREPROCESSOR, READER, TARGET
-from flywheel.project.types import SPLITS, Json, Preview
+from flywheel.project.types import SPLITS, Json, Preview, Split
 from flywheel.project.whole import whole_folder
 
 log = logging.getLogger("flywheel")
@@ -70,7 +70,7 @@ def preprocess(task: TaskConfig, raw_dir: Path, feedback_dir: Path, target: Path
     splits = raw.with_feedback(own)
     num_own = own["train"].num_rows
 
-    with engine_for(settings, raw, splits) as engine:
+    with _engine_for(settings, raw, splits) as engine:
         run = _Run(settings, TaskPreprocessor(inputs, labels, getattr(reader, "format", None)), engine)
         run.decide(num_own)
         run.fit()
@@ -264,3 +264,19 @@ def _plain(value: Any) -> Any:
 
 def _write_json(path: Path, value: Json) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _engine_for(settings: PreprocessConfig, raw: RawData, splits: dict[str, Split]) -> AbstractContextManager[Engine]:
+    """Give the engine that the settings name; what it starts ends with the block.
+
+    Raises:
+        ConfigError: There is no such engine, or it cannot be had.
+    """
+    if settings.engine == "local":
+        return nullcontext(LocalEngine(splits))
+    if settings.engine != "ray":
+        where = "preprocess.engine"
+        raise ConfigError(f"'{settings.engine}' is no engine", where=where, mend=nearest(settings.engine, ENGINES))
+    from flywheel.preprocessor.pipeline.engine_ray import ray_engine
+
+    return ray_engine(settings.ray_address, raw, splits)

@@ -15,8 +15,8 @@ import pandas as pd
 
 from flywheel.preprocessor.base import SAMPLE_WEIGHT, Preprocessor
 from flywheel.preprocessor.pipeline.engine import Engine, Pass, checked
-from flywheel.preprocessor.tabular_values import ValueRules, numbers_of
 from flywheel.preprocessor.target import Target
+from flywheel.preprocessor.values import ValueRules, numbers_of
 from flywheel.project.errors import DataError
 from flywheel.project.types import Dropped, Json, Split
 from flywheel.reader.format.value import names_of

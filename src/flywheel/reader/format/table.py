@@ -14,9 +14,9 @@ from typing import Any
 import pandas as pd
 
 from flywheel.project.errors import DataError
-from flywheel.reader.format.image_frame import object_column
 from flywheel.reader.format.raw_file import broken_gzip_named, open_raw
 from flywheel.reader.format.unique import RepeatedKeyError, check_columns, parse_json
+from flywheel.reader.format.value import object_column
 
 
 def csv_chunks(path: Path, rows: int, **options: Any) -> Iterator[pd.DataFrame]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -78,3 +79,8 @@ def names_of(values: Any) -> Array:
     codes, distinct = factorised(values)
     names: Array = np.array([*map(name_of, distinct), None], dtype=object)[codes]
     return names
+
+
+def object_column(values: Iterable[Any]) -> np.ndarray[Any, Any]:
+    """Hold values as they are, one a row, where numpy would make one large array of them."""
+    return np.fromiter(values, dtype=object)

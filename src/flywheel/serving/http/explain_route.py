@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request
 from flywheel.project.types import Json
 from flywheel.serving.http import messages
 from flywheel.serving.problem import RequestError
-from flywheel.serving.row.base import choices_of
+from flywheel.serving.row import choices_of
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.answering import rows_of
 from flywheel.serving.version.explain import explain

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flywheel.serving.problem import RequestError
-from flywheel.serving.row.base import MAX_PARTS, Load
+from flywheel.serving.row import MAX_PARTS, Load
 from flywheel.serving.settings import ServingSettings
 
 BATCHES = 16

@@ -17,7 +17,7 @@ import pandas as pd
 
 from flywheel.project.types import Json
 from flywheel.registry.predictor import Predictor
-from flywheel.serving.row.base import Array, parts_of
+from flywheel.serving.row import Array, parts_of
 
 TINY = 1e-12
 ROWS = 16

@@ -19,7 +19,7 @@ from flywheel.registry.predictor import Predictor
 from flywheel.serving.request.limits import RequestLimits
 from flywheel.serving.request.rows import RowReader
 from flywheel.serving.request.tensors import datatype_of
-from flywheel.serving.row.base import Load, load_of, num_answers, sizes_of
+from flywheel.serving.row import Load, load_of, num_answers, sizes_of
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.batcher import Batcher, Rows, Slice
 

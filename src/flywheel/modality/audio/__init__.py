@@ -1,0 +1,1 @@
+"""Recordings: all that is of this kind of data alone."""

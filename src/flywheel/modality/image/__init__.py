@@ -1,0 +1,1 @@
+"""Pictures: all that is of this kind of data alone."""

@@ -1,0 +1,1 @@
+"""Interactions of users with items: all that is of this kind of data alone."""

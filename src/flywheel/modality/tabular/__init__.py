@@ -1,0 +1,1 @@
+"""Tables: all that is of this kind of data alone."""

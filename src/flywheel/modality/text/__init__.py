@@ -1,0 +1,1 @@
+"""Texts: all that is of this kind of data alone."""

@@ -1,0 +1,38 @@
+"""What `init-task` sees in a folder of texts: how many tokens of each are to be kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flywheel.init_task.guess import Guess
+from flywheel.init_task.medium import Medium, choose_length, of_folders, say_bad
+from flywheel.modality.text.data.cleaning import TextCleaning
+
+
+def look_at_texts(guess: Guess, files: list[Path]) -> set[Path]:
+    """Read texts, choose how many tokens of each are kept, and give those that are no UTF-8 text, or empty.
+
+    Raises:
+        DataError: None of the files is UTF-8 text.
+    """
+    texts: list[str] = []
+    bad: dict[Path, str] = {}
+    for file in files:
+        try:
+            text = file.read_bytes().decode("utf-8")
+        except UnicodeDecodeError as error:
+            bad[file] = f"is not utf-8 text (byte {error.start})"
+            continue
+        if TextCleaning().clean(text).strip():
+            texts.append(text)
+        else:
+            bad[file] = "text is empty"
+    say_bad(guess, files, bad, "UTF-8 text")
+    choose_length(guess, texts)
+    return set(bad)
+
+
+MEDIUM = Medium(
+    "text", (".txt",), "text_folder", of_folders("flywheel.modality.text.data.folder.TextFolderReader"),
+    False, look_at_texts, lies_beside=True,
+)  # fmt: skip

@@ -1,0 +1,48 @@
+"""Where classes have gone that older results and settings name by the module that they were in then."""
+
+from __future__ import annotations
+
+_MODALITY = {
+    "image": {
+        "preprocessor.image": "data.preprocessor",
+        "reader.idx": "data.idx",
+        "reader.csv_images": "data.csv_images",
+        "reader.image_folder": "data.folder",
+        "learner.augmentation.image": "augment",
+    },
+    "audio": {
+        "preprocessor.audio": "data.preprocessor",
+        "reader.audio_folder": "data.folder",
+        "learner.augmentation.audio": "augment",
+    },
+    "text": {
+        "preprocessor.text": "data.preprocessor",
+        "preprocessor.tokeniser.word": "data.tokeniser.word",
+        "preprocessor.tokeniser.bpe": "data.tokeniser.bpe",
+        "preprocessor.tokeniser.pretrained": "data.tokeniser.pretrained",
+        "reader.text_folder": "data.folder",
+        "report.text_baseline": "baseline",
+    },
+    "tabular": {"preprocessor.tabular": "data.preprocessor", "report.tree_baseline": "baseline"},
+    "interactions": {
+        "preprocessor.interactions": "data.preprocessor",
+        "preprocessor.item_target": "data.target",
+        "reader.interactions": "data.reader",
+        "learner.augmentation.candidates": "augment",
+        "report.ranking": "report",
+        "report.item_knn": "baseline",
+    },
+    "joint": {"preprocessor.joint": "data.preprocessor"},
+}
+MOVED = {
+    f"flywheel.{old}": f"flywheel.modality.{room}.{new}"
+    for room, modules in _MODALITY.items()
+    for old, new in modules.items()
+}
+"""Module by the name that it had up to 0.1; a registered version and a user's own conf/ may have it."""
+
+
+def present_name(target: str) -> str:
+    """The name that a class has now, by the one that it had when a file was written."""
+    module, _, name = target.rpartition(".")
+    return f"{MOVED[module]}.{name}" if module in MOVED else target

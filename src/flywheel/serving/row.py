@@ -1,0 +1,136 @@
+"""What a row consists of: parts that can be hidden, and values that can be chosen, whatever kind it is of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+
+from flywheel.preprocessor.base import Preprocessor
+from flywheel.preprocessor.target import Target
+from flywheel.project.companion import companion_of
+from flywheel.project.types import Json
+
+Array = np.ndarray[Any, Any]
+
+MAX_PARTS = 64
+"""Of one input; more of them are hidden several at a time."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one input of a row consists of.
+
+    Attributes:
+        kind: How it is drawn: `grid` (of a picture), `words`, `spans` (of a recording), `columns`, or `items`.
+        frame: Raw rows as `Predictor.scores` takes them, each with something hidden.
+        hides: bool [rows of `frame`, parts]: what each row hides.
+        about: Of the parts, for who draws them: names, places, sizes.
+        input: Its name; filled in where there are several.
+    """
+
+    kind: str
+    frame: pd.DataFrame
+    hides: Array
+    about: Json = field(default_factory=dict)
+    input: str = ""
+
+
+class Load(NamedTuple):
+    """What a row asks for, as it stands: nothing has been decoded yet.
+
+    Attributes:
+        pixels: Of pictures, once they are decoded.
+        samples: Of recordings, over all channels.
+        characters: Of texts, and values in lists.
+        answers: Values that its answer holds.
+    """
+
+    pixels: int = 0
+    samples: int = 0
+    characters: int = 0
+    answers: int = 0
+
+
+def _of(made: Preprocessor | Target) -> Any:
+    """The module that knows the rows, or the answers, of this kind; None where there is none."""
+    return companion_of(type(made), "row")
+
+
+def load_of(inputs: Preprocessor, row: Json) -> Load:
+    """Tell how much a row holds, by the headers of its files; of what cannot be read, nothing."""
+    found = _of(inputs)
+    load = getattr(found, "load_of", None)
+    return cast(Load, load(inputs, row)) if load is not None else Load(characters=characters_of(row))
+
+
+def num_answers(target: Target, row: Json) -> int | None:
+    """Tell how many values the answer to a row holds; None: as many as that to any other."""
+    found = _of(target)
+    number = getattr(found, "num_answers", None)
+    return cast(int, number(target, row)) if number is not None else None
+
+
+def characters_of(value: Any) -> int:
+    """Count the characters of a text, or of everything in a list or mapping; each other value is one."""
+    if value is None or isinstance(value, int | float):  # most values of tables: the rest of the questions cost more
+        return 1
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return 1
+    number, pending = 0, [value]
+    while pending:
+        for item in pending.pop():
+            if isinstance(item, str | bytes):
+                number += len(item)
+            elif isinstance(item, list | tuple):
+                pending.append(item)
+            elif isinstance(item, dict):
+                pending.append(item.values())
+            number += 1
+    return number
+
+
+def parts_of(inputs: Preprocessor, frame: pd.DataFrame) -> list[Parts]:
+    """Give the parts of one raw row; none where its kind of preprocessor has no way to hide any."""
+    found = _of(inputs)
+    return cast("list[Parts]", found.parts_of(inputs, frame)) if found is not None else []
+
+
+def choices_of(inputs: Preprocessor) -> dict[str, list[Json]]:
+    """Give values that a person may choose from, by input: `value`, and `title` where it has one."""
+    found = _of(inputs)
+    choices = getattr(found, "choices_of", None)
+    return cast("dict[str, list[Json]]", choices(inputs)) if choices is not None else {}
+
+
+def sizes_of(inputs: Preprocessor) -> dict[str, Json]:
+    """Give the size of each input that is a picture: `height`, `width`, `channels`, and whether it must be `exact`."""
+    found = _of(inputs)
+    sizes = getattr(found, "sizes_of", None)
+    return cast("dict[str, Json]", sizes(inputs)) if sizes is not None else {}
+
+
+def hidden_rows(frame: pd.DataFrame, column: str, values: Sequence[Any]) -> pd.DataFrame:
+    """Repeat a row with other values in one column."""
+    repeated = frame.iloc[[0] * len(values)].reset_index(drop=True)
+    return repeated.assign(**{column: objects(values)})
+
+
+def objects(values: Sequence[Any]) -> Array:
+    """Make an array of objects, which numpy must not take apart."""
+    column = np.empty(len(values), dtype=object)
+    for place, value in enumerate(values):
+        column[place] = value
+    return column
+
+
+def one_each(number: int) -> Array:
+    """`Parts.hides` where each row hides one part."""
+    return np.eye(number, dtype=bool)
