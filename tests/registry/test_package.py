@@ -65,6 +65,14 @@ def test_a_version_holds_model_preprocessor_signature_example_code_and_evidence(
     assert len(json.loads((version / "input_example.json").read_text())["data"][0][0]) == 8  # an 8x8 picture
 
 
+def test_a_version_carries_the_code_of_prediction_and_no_more(version: Path) -> None:
+    code = {file.relative_to(version / "code").as_posix() for file in (version / "code").rglob("*") if file.is_file()}
+    assert "flywheel/modality/image/data/preprocessor.py" in code
+    rooms = {name.split("/")[1] for name in code}
+    assert rooms == {"__init__.py", "modality", "preprocessor", "project", "reader", "registry", "source"}
+    assert len([file for file in version.rglob("*") if file.is_file()]) <= 90
+
+
 def test_there_is_no_pickle_in_a_version(version: Path) -> None:
     forbidden = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".bin", ".cloudpickle", ".pyc"}
     files = [file for file in version.rglob("*") if file.is_file()]
@@ -134,6 +142,7 @@ def test_a_version_requires_every_library_that_a_preprocessor_or_a_reader_of_req
     only_in_fit = {"matplotlib", "tqdm", "sklearn", "threadpoolctl", "ray"}
     known = metadata.packages_distributions()
     files = [*(source / "preprocessor").rglob("*.py"), *(source / "reader/format").glob("*.py")]
+    files += (source / "modality").glob("*/data/**/*.py")
     nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}

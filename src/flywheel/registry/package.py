@@ -20,6 +20,7 @@ import pandas as pd
 import flywheel
 from flywheel.project.digest import sha256_of
 from flywheel.project.errors import RegistryError
+from flywheel.registry.code import code_of
 from flywheel.registry.predictor import MODEL_FILE, PREPROCESSOR_FILE, Predictor
 from flywheel.registry.request import plain
 from flywheel.registry.signature import signature_of
@@ -58,8 +59,9 @@ class Contents:
 def write_package(folder: Path, contents: Contents, described: Model) -> dict[str, str]:
     """Write a version's files into `folder`, which does not exist yet.
 
-    The package's code goes in as well: a version runs with the code it was judged with, also on a machine where
-    Flywheel is not installed or has moved on. Requirements are listed: MLflow would need ten seconds to find them.
+    The code that prediction needs goes in as well: a version runs with the code it was judged with, also on a machine
+    where Flywheel is not installed or has moved on. Requirements are listed: MLflow would take ten seconds to find
+    them.
 
     Returns:
         The sha256 of the files that the registry is to keep.
@@ -75,6 +77,9 @@ def write_package(folder: Path, contents: Contents, described: Model) -> dict[st
         staged = Path(temporary)
         shutil.copyfile(contents.model, staged / MODEL_FILE)
         shutil.copyfile(contents.preprocessor, staged / PREPROCESSOR_FILE)
+        for file in code_of(contents.preprocessor):
+            (staged / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(code.parent / file, staged / file)
         pyfunc.save_model(
             folder,
             mlflow_model=described,
@@ -83,7 +88,7 @@ def write_package(folder: Path, contents: Contents, described: Model) -> dict[st
             signature=signature_of(schema, predictor.predict(example)),
             input_example=example,
             pip_requirements=requirements(),
-            code_paths=[str(code)],
+            code_paths=[str(staged / code.name)],
         )
     for leftover in folder.rglob("__pycache__"):
         shutil.rmtree(leftover)
