@@ -218,8 +218,8 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def test_the_tree_of_the_readme_exists() -> None:
-    tree = next(block.text for block in blocks(ROOT / "README.md") if block.kind == "tree")
+def test_the_tree_of_the_architecture_exists() -> None:
+    tree = next(block.text for block in blocks(ROOT / "ARCHITECTURE.md") if block.kind == "tree")
     parents: list[str] = []
     num_found = 0
     for line in tree.splitlines():
@@ -233,8 +233,8 @@ def test_the_tree_of_the_readme_exists() -> None:
     assert num_found > 50
 
 
-def test_the_tree_of_the_readme_is_complete() -> None:
-    tree = next(block.text for block in blocks(ROOT / "README.md") if block.kind == "tree")
+def test_the_tree_of_the_architecture_is_complete() -> None:
+    tree = next(block.text for block in blocks(ROOT / "ARCHITECTURE.md") if block.kind == "tree")
     modules = sorted((ROOT / "src/flywheel").glob("*"))
     for path in modules:
         if path.suffix == ".py" and path.stem != "__init__":
