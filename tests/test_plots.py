@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,42 @@ import pytest
 import yaml
 from tests.serving.site import chromium  # noqa: F401 - a fixture
 
+from flywheel.project.compose import plots_of as plots_of_params
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
 DIAGONAL = {"values": [{"x": 0, "y": 0}, {"x": 1, "y": 1}]}
 
 
 def plots_of(root: Path) -> dict[str, dict[str, Any]]:
     return {
-        name: plot for one in yaml.safe_load((root / "dvc.yaml").read_text())["plots"] for name, plot in one.items()
+        name: plot
+        for one in yaml.safe_load((root / "artifacts/dvc.yaml").read_text())["plots"]
+        for name, plot in one.items()
     }
 
 
-def test_the_default_tasks_have_plots_and_each_is_of_one_task(root: Path) -> None:
+def test_every_task_has_plots_and_each_is_of_one_task(root: Path) -> None:
     tasks = set(yaml.safe_load((root / "params.yaml").read_text())["tasks"])
     plots = plots_of(root)
     for name, plot in plots.items():
-        of = {Path(file).parts[1] for file in plot["y"]}
+        of = {Path(file).parts[0] for file in plot["y"]}
         assert len(of) == 1, name
         assert name.startswith(f"{of.pop()}, ")
     drawn = {name.partition(",")[0] for name in plots}
-    assert drawn <= tasks, "a task that is gone"
-    assert drawn >= {"fashion", "tweets", "spoken_digits", "breast_cancer", "movielens"}
+    assert drawn == tasks
+    assert (root / "artifacts/dvc.yaml").read_text() == plots_of_params((root / "params.yaml").read_text())
+
+
+def test_a_new_task_has_its_plots_without_a_line(project: Path, run_flywheel: Run) -> None:
+    config = project / "conf/config.yaml"
+    config.write_text(config.read_text().replace("  - _self_", "  - task@tasks.diabetes: diabetes\n  - _self_"))
+    assert run_flywheel("command.cli", "params").returncode == 0
+    names = [name for name in plots_of(project) if name.startswith("diabetes, ")]
+    assert names == ["diabetes, loss", "diabetes, mean absolute error"]
+    (project / "artifacts/dvc.yaml").write_text("plots: []\n")
+    done = run_flywheel("command.cli", "params", "--check")
+    assert (done.returncode, "artifacts/dvc.yaml differs" in done.stderr) == (1, True)
 
 
 def test_templates_have_the_axes_of_the_report(root: Path) -> None:
@@ -62,7 +80,7 @@ def test_plots_show_without_a_network(root: Path, tmp_path: Path, chromium: Any)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     plots = [{name: plot} for name, plot in plots_of(root).items() if name.startswith("fashion, ")]
-    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"plots": plots}))
+    (tmp_path / "artifacts/dvc.yaml").write_text(yaml.safe_dump({"plots": plots}))
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     subprocess.run([sys.executable, "-m", "dvc", "plots", "show"], cwd=tmp_path, check=True, capture_output=True)
 

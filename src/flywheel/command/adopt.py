@@ -149,9 +149,9 @@ def _stopped_after(winner: Winner, target: Json) -> int:
 def _write(root: Path, file: Path, before: str, after: str) -> None:
     """Write the task's file and compose `params.yaml`; an error takes both back."""
     from flywheel.learner.task_check import check_task
-    from flywheel.project.compose import write_params
+    from flywheel.project.compose import PLOTS, write_params
 
-    with all_or_nothing([file, root / "params.yaml"]):
+    with all_or_nothing([file, root / "params.yaml", root / PLOTS]):
         if after != before:
             with whole_file(file) as part:
                 part.write_bytes(after.encode())

@@ -57,7 +57,7 @@ def params(
 ) -> None:
     """Compose params.yaml from conf/; put dvc.lock back where a kill has left half of it."""
     from flywheel.learner.task_check import check_task
-    from flywheel.project.compose import compose_params, is_stale, write_params
+    from flywheel.project.compose import PLOTS, compose_params, is_stale, plots_of, write_params
     from flywheel.project.dvc_lock import keep_or_restore, refuse_while_dvc_works
     from flywheel.project.params import project_root
 
@@ -65,8 +65,11 @@ def params(
     if check:
         # Keys, types and targets, also where params.yaml agrees with a conf/ that is wrong.
         compose_params(root, check=check_task)
-        if is_stale(root):
-            typer.echo("params.yaml differs from what conf/ composes to; run `make params`", err=True)
+        stale = "params.yaml" if is_stale(root) else ""
+        if not stale and (root / PLOTS).read_text() != plots_of((root / "params.yaml").read_text()):
+            stale = PLOTS
+        if stale:
+            typer.echo(f"{stale} differs from what conf/ composes to; run `make params`", err=True)
             raise typer.Exit(1)
         return
     refuse_while_dvc_works(root)

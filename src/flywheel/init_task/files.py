@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from flywheel.learner.task_check import check_task
-from flywheel.project.compose import write_params
+from flywheel.project.compose import PLOTS, write_params
 from flywheel.project.errors import ConfigError, FlywheelError
 from flywheel.project.whole import all_or_nothing, whole_file
 
@@ -116,7 +116,7 @@ def write_task(root: Path, name: str, task: str, data: str) -> None:
     """
     config, feedback = root / "conf/config.yaml", root / "data/feedback" / name
     files = {data_file(root, name): data, task_file(root, name): task, config: with_line(config.read_text(), name)}
-    with all_or_nothing([*files, root / "params.yaml", feedback / ".gitkeep"]):
+    with all_or_nothing([*files, root / "params.yaml", root / PLOTS, feedback / ".gitkeep"]):
         for file, text in files.items():
             with whole_file(file) as part:
                 part.write_text(text, encoding="utf-8")

@@ -122,10 +122,11 @@ def _modality(folder: Path, found: dict[str, _Files], paths: list[Path], wanted:
         return wanted
     numbers = {name: files.num_files + len(files.loose) for name, files in found.items()}
     held = sorted((name for name, number in numbers.items() if number), key=lambda name: media()[name].lies_beside)
-    mixed = [name for name in held if not media()[name].lies_beside]
+    mixed = sorted((name for name in held if not media()[name].lies_beside), key=lambda name: -numbers[name])
     if len(mixed) > 1:
         all_of_them = " and ".join(counted(numbers[name], media()[name].noun) for name in mixed)
-        mend = f"part them into folders, or say --modality {' or '.join(mixed)} to leave the others out"
+        folders = "two folders" if len(mixed) == 2 else "folders"
+        mend = f"part them into {folders}, or say --modality {' or '.join(mixed)} to leave the others out"
         raise DataError(folder, None, f"mixes {all_of_them}", mend=mend)
     if held:
         return held[0]

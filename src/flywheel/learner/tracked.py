@@ -112,6 +112,7 @@ def _parent_weights(task: TaskConfig) -> list[str]:
 def logged_settings(task: TaskConfig) -> Json:
     """The settings that become parameters of the run."""
     everything = asdict(task)
+    del everything["metric"]["plots"]  # they are of the report, and no setting of a training
     return {**{key: everything[key] for key in (*SETTINGS, "preprocess")}, "data": task.data.name}
 
 

@@ -22,6 +22,7 @@ from flywheel.project.whole import whole_file
 Check = Callable[[Any, str, Path], None]
 """Checks a composed task (its settings, its dotted key, the project), and raises ConfigError."""
 HYDRA_VERSION_BASE = "1.3"
+PLOTS = "artifacts/dvc.yaml"
 _STARTS_FROM = "name its place where it starts from another: `- digits@_here_` in its defaults, not `- digits`"
 
 
@@ -85,30 +86,54 @@ def compose_task(
 
 
 def write_params(root: Path, check: Check) -> bool:
-    """Write `params.yaml` from `conf/`, if it differs.
+    """Write `params.yaml`, and the plots of its tasks, from `conf/`, if they differ.
 
     Args:
         root: The project.
         check: Checks each task.
 
     Returns:
-        Whether it was rewritten.
+        Whether `params.yaml` was rewritten.
 
     Raises:
         ConfigError: `conf/` does not compose.
     """
     record = {"conf": conf_state(root), "code": code_state(root)}
-    if _record() == record:
+    if _record() == record and (root / PLOTS).is_file():
         return False
     text = compose_params(root, check=check)
     make_feedback_folders(root, text)
-    file = root / "params.yaml"
-    changed = not file.is_file() or file.read_text() != text
-    if changed:
-        with whole_file(file) as part:
-            part.write_text(text)
+    changed = _write_if_other(root / "params.yaml", text)
+    _write_if_other(root / PLOTS, plots_of(text))
     _remember({"conf": conf_state(root), "code": code_state(root)})
     return changed
+
+
+def _write_if_other(file: Path, text: str) -> bool:
+    if file.is_file() and file.read_text() == text:
+        return False
+    with whole_file(file) as part:
+        part.write_text(text)
+    return True
+
+
+def plots_of(params: str) -> str:
+    """Write the `plots:` of all tasks, as a dvc.yaml has them: DVC knows no `foreach` there.
+
+    Args:
+        params: The text of `params.yaml`.
+
+    Returns:
+        The text of `artifacts/dvc.yaml`, whose paths are relative to its folder. A plot is of one task.
+    """
+    plots = []
+    for task, settings in yaml.safe_load(params)["tasks"].items():
+        for name, plot in settings["metric"].get("plots", {}).items():
+            files = {f"{task}/{file}": columns for file, columns in plot["y"].items()}
+            plots.append({f"{task}, {name}": plot | {"title": f"{task}, {plot.get('title', name)}", "y": files}})
+    head = "# `dvc plots show` draws these by the templates in .dvc/plots; "
+    head += "`flywheel params` writes them from metric.plots.\n"
+    return head + yaml.safe_dump({"plots": plots}, sort_keys=False, width=120)
 
 
 def make_feedback_folders(root: Path, text: str) -> None:

@@ -189,11 +189,20 @@ class MonitorConfig:
 
 @dataclass
 class MetricConfig:
-    """`train` are torchmetrics logged per epoch; `report` builds what evaluate does for this kind of target."""
+    """What a training is watched by, and what its report says.
+
+    Attributes:
+        monitor: The figure that chooses the epoch to keep.
+        train: torchmetrics logged each epoch, by name.
+        report: Builds what evaluate does for this kind of target.
+        plots: What `dvc plots show` draws, by name, as `plots:` of a dvc.yaml has it; files are below the task's folder
+            in `artifacts/`.
+    """
 
     monitor: MonitorConfig
     train: dict[str, Annotated[Node, kind.METRIC]]
     report: Annotated[Node, kind.REPORT]
+    plots: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
