@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from flywheel.init_task.guess import CLASS, ITEM, NUMBER, Guess
-from flywheel.init_task.recipe import RECIPES, check, groups, settings, undecided
+from flywheel.init_task.recipe import check, groups, recipes, settings, undecided
 from flywheel.project.errors import DataError
 
 
 def test_every_recipe_has_its_parts(root: Path) -> None:
-    assert {target for _, target in RECIPES} == {CLASS, NUMBER, ITEM}
-    for modality, target in RECIPES:
+    assert {target for _, target in recipes()} == {CLASS, NUMBER, ITEM}
+    for modality, target in recipes():
         for group, option in groups(Guess(modality, target, {})).items():
             assert (root / "conf" / group / f"{option}.yaml").is_file(), (group, option)
 

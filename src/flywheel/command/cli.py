@@ -88,7 +88,8 @@ def init_task(
     ],
     target: Annotated[str | None, typer.Option(metavar="COLUMN", help="What is to be predicted.")] = None,
     modality: Annotated[
-        str | None, typer.Option(help="tabular, text, image, audio or interactions, instead of the guess.")
+        str | None,
+        typer.Option(help="Kind of data, such as tabular, text, image, audio or interactions; instead of the guess."),
     ] = None,
     kind: Annotated[str | None, typer.Option(help="Of the target: class or number, instead of the guess.")] = None,
     user: Annotated[str | None, typer.Option(metavar="COLUMN", help="Who, in a table of interactions.")] = None,

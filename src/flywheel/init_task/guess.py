@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,25 @@ IGNORED = "ignored"
 
 DRAWN_SHARES = "64% / 16% / 20%"
 """Train, validation and test, as the defaults of `conf/preprocess/` draw them."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Options for one kind of data and one kind of target.
+
+    Attributes:
+        preprocess: Option of that group.
+        model: The network that is taken first: small, and good on little data.
+        evaluate: Option of that group; it names the baseline.
+        augment: Option of that group.
+        optimizer: What differs from the settings of AdamW.
+    """
+
+    preprocess: str
+    model: str
+    evaluate: str
+    augment: str = "none"
+    optimizer: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,7 +84,7 @@ class Guess:
     """A task in the making.
 
     Attributes:
-        modality: What kind of data it is, a key of `recipe.RECIPES`.
+        modality: What kind of data it is, the name of its room in `flywheel.modality`.
         target: What is to be told: `CLASS`, `NUMBER` or `ITEM`.
         reader: `name` and `read` of the data set's reader.
         inputs: Arguments of the preprocessor that differ from its defaults.

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from flywheel.init_task.guess import CLASS, ITEM, NUMBER, Guess, Node
+from flywheel.init_task.guess import CLASS, ITEM, NUMBER, Guess, Node, Recipe
+from flywheel.project.companion import modules_of
 from flywheel.project.errors import DataError
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Options for one kind of data and one kind of target.
-
-    Attributes:
-        preprocess: Option of that group.
-        model: The network that is taken first: small, and good on little data.
-        evaluate: Option of that group; it names the baseline.
-        augment: Option of that group.
-        optimizer: What differs from the settings of AdamW.
-    """
-
-    preprocess: str
-    model: str
-    evaluate: str
-    augment: str = "none"
-    optimizer: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -50,15 +32,6 @@ class Goal:
     largest_margin: float
 
 
-RECIPES = {
-    ("tabular", CLASS): Recipe("tabular", "mlp_tabular", "tabular", optimizer={"lr": 5e-3}),
-    ("tabular", NUMBER): Recipe("tabular_number", "mlp_tabular", "regression", optimizer={"lr": 5e-3}),
-    ("text", CLASS): Recipe("text", "ngram_linear", "text", optimizer={"lr": 5e-3}),
-    ("image", CLASS): Recipe("image", "cnn", "classification", "image", {"lr": 3e-3}),
-    ("audio", CLASS): Recipe("audio", "speech_cnn", "audio", "audio", {"lr": 5e-3}),
-    ("interactions", ITEM): Recipe("interactions", "two_tower", "ranking", optimizer={"lr": 5e-3, "weight_decay": 0.1}),
-}
-MODALITIES = tuple(dict.fromkeys(modality for modality, _ in RECIPES))
 GOALS = {
     CLASS: Goal("cross_entropy", "classification", "accuracy", 0.63, 0.03),
     NUMBER: Goal("mean_squared_error", "regression", "rmse", 0.4, 0.05),
@@ -77,13 +50,23 @@ TEST_SHARE = 0.2
 USUAL_MARGIN = 0.01
 
 
+@functools.cache
+def recipes() -> dict[tuple[str, str], Recipe]:
+    """The options for each kind of data and of target, as the rooms of the modalities have them."""
+    return {
+        (name, target): recipe
+        for name, module in modules_of("guess").items()
+        for target, recipe in getattr(module, "RECIPES", {}).items()
+    }
+
+
 def check(guess: Guess, path: Path) -> None:
     """Refuse a kind of target that no preprocessor of this kind of data gives.
 
     Raises:
         DataError: There is no recipe.
     """
-    if (guess.modality, guess.target) not in RECIPES:
+    if (guess.modality, guess.target) not in recipes():
         name = next((f" '{note.guess}'" for note in guess.notes if note.what == "target"), "")
         why = f"{guess.modality} is learnt with classes, and the target{name} is a {guess.target}"
         raise DataError(path, None, why, mend="say --kind class, or --modality tabular to leave the text out")
@@ -91,7 +74,7 @@ def check(guess: Guess, path: Path) -> None:
 
 def groups(guess: Guess) -> dict[str, str]:
     """The option of each group, in the order of the files in `conf/task/`."""
-    recipe, goal = RECIPES[guess.modality, guess.target], GOALS[guess.target]
+    recipe, goal = recipes()[guess.modality, guess.target], GOALS[guess.target]
     return {
         "preprocess": recipe.preprocess,
         "model": guess.model or recipe.model,
@@ -125,7 +108,7 @@ def settings(guess: Guess) -> Node:
         "batch_size": _by_rows(guess.num_rows, BATCHES, LARGEST_BATCH),
         "early_stopping": {"patience": patience},
     }
-    optimizer = dict(RECIPES[guess.modality, guess.target].optimizer)
+    optimizer = dict(recipes()[guess.modality, guess.target].optimizer)
     allowed = margin(guess.target, _num_test(guess), guess.spread)
     usual = guess.target != NUMBER and allowed == USUAL_MARGIN
     if guess.target == CLASS and guess.num_rows < FEW_ROWS:

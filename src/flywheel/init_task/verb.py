@@ -8,14 +8,13 @@ from pathlib import Path
 
 from flywheel.init_task.files import check_free, check_name, place_of, write_task
 from flywheel.init_task.guess import CLASS, NUMBER, Guess, Wanted
-from flywheel.init_task.recipe import MODALITIES, check, undecided
+from flywheel.init_task.recipe import check, undecided
 from flywheel.init_task.text_of import data_text, task_text
+from flywheel.project.companion import modules_of
 from flywheel.project.errors import DataError, FlywheelError, nearest
 from flywheel.project.params import project_root
 
 NOTHING_SAID = Wanted()
-FOLDER_MODALITIES = ("image", "audio", "text")
-TABLE_MODALITIES = ("tabular", "text", "interactions")
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def init_task(
     root = project_root()
     check_name(name)
     check_free(root, name, force=force)
-    _check_words(wanted.modality, MODALITIES, "--modality")
+    _check_words(wanted.modality, tuple(modules_of("guess")), "--modality")
     _check_words(wanted.kind, (CLASS, NUMBER), "--kind")
     path = _readable(source)
     path, test = train_and_test(path) or (path, None)
@@ -93,12 +92,12 @@ def _guess(path: Path, wanted: Wanted, test: Path | None) -> Guess:
         if about_columns:
             mend = f"leave out {' and '.join(about_columns)}"
             raise FlywheelError("is a folder: its classes are the folders in it", where=path, mend=mend)
-        if wanted.modality is not None and wanted.modality not in FOLDER_MODALITIES:
+        if wanted.modality is not None and not hasattr(modules_of("guess")[wanted.modality], "MEDIUM"):
             raise FlywheelError(f"is a folder, not {wanted.modality}", where=path, mend="name a table")
         from flywheel.init_task.folder import guess_folder
 
         return guess_folder(path, wanted.modality)
-    if wanted.modality is not None and wanted.modality not in TABLE_MODALITIES:
+    if wanted.modality is not None and not getattr(modules_of("guess")[wanted.modality], "IN_TABLES", False):
         raise FlywheelError(f"is a file, not a folder of class-named folders ({wanted.modality})", where=path)
     _check_ending(path)
     from flywheel.init_task.sample import read_sample

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flywheel.init_task.guess import Guess, Node
+from flywheel.init_task.guess import CLASS, Guess, Node, Recipe
 from flywheel.init_task.medium import Medium, say_bad
 from flywheel.modality.audio.data.archive import read_file
 from flywheel.modality.audio.data.clip import ClipSettings
@@ -16,6 +16,8 @@ from flywheel.project.errors import DataError
 
 MAX_RATE_HZ = 16_000
 MAX_SECONDS = 10.0
+
+RECIPES = {CLASS: Recipe("audio", "speech_cnn", "audio", "audio", {"lr": 5e-3})}
 
 
 def look_at_recordings(guess: Guess, files: list[Path]) -> set[Path]:

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from flywheel.init_task.guess import Guess, counted
+from flywheel.init_task.guess import CLASS, Guess, Recipe, counted
 from flywheel.init_task.medium import Medium, of_folders, say_bad
 from flywheel.modality.image.data.file import IMAGE_EXTENSIONS, ImageError, decode_image
 
 SMALL_PX, LARGE_PX = 32, 64
 """Sides that pictures are brought to: what a small network on a CPU learns from in minutes."""
 MIN_CNN_PX = 8
+
+RECIPES = {CLASS: Recipe("image", "cnn", "classification", "image", {"lr": 3e-3})}
 
 
 def look_at_pictures(guess: Guess, files: list[Path]) -> set[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flywheel.init_task.columns import Column, given
-from flywheel.init_task.guess import ITEM, Guess, Node, counted, listed
+from flywheel.init_task.guess import ITEM, Guess, Node, Recipe, counted, listed
 from flywheel.init_task.roles import Interactions
 from flywheel.init_task.sample import TableSample
 from flywheel.project.errors import DataError
@@ -14,6 +14,9 @@ MIN_USERS = MIN_ITEMS = 10
 MIN_INTERACTIONS = 3
 MAX_UNKNOWN = 0.5
 """Share of test or validation rows that may ask for an item of no train row: in sparse data they are many."""
+
+IN_TABLES = True
+RECIPES = {ITEM: Recipe("interactions", "two_tower", "ranking", optimizer={"lr": 5e-3, "weight_decay": 0.1})}
 
 
 def guess_interactions(sample: TableSample, columns: Sequence[Column], found: Interactions) -> Guess:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flywheel.init_task.guess import Guess
+from flywheel.init_task.guess import CLASS, Guess, Recipe
 from flywheel.init_task.medium import Medium, choose_length, of_folders, say_bad
 from flywheel.modality.text.data.cleaning import TextCleaning
+
+IN_TABLES = True
+RECIPES = {CLASS: Recipe("text", "ngram_linear", "text", optimizer={"lr": 5e-3})}
 
 
 def look_at_texts(guess: Guess, files: list[Path]) -> set[Path]:
