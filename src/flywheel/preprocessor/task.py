@@ -14,6 +14,7 @@ from flywheel.preprocessor.base import Preprocessor, rebuild
 from flywheel.preprocessor.target import Target
 from flywheel.project import kind
 from flywheel.project.errors import ConfigError, DataError
+from flywheel.project.moved import with_present_names
 from flywheel.project.types import Json
 from flywheel.reader.format.table_file import TableFormat
 
@@ -85,7 +86,7 @@ def load_preprocessor(path: Path) -> TaskPreprocessor:
         ConfigError: It names a class that may not stand there.
     """
     try:
-        state = json.loads(path.read_text(encoding="utf-8"))
+        state = with_present_names(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise DataError(path, None, "missing", mend="run the preprocess stage") from None
     except (ValueError, RecursionError) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 _MODALITY = {
     "image": {
         "preprocessor.image": "data.preprocessor",
@@ -46,3 +48,12 @@ def present_name(target: str) -> str:
     """The name that a class has now, by the one that it had when a file was written."""
     module, _, name = target.rpartition(".")
     return f"{MOVED[module]}.{name}" if module in MOVED else target
+
+
+def with_present_names(state: Any) -> Any:
+    """A stored state, with the names that its classes have now."""
+    if isinstance(state, dict):
+        named = {key: with_present_names(value) for key, value in state.items()}
+        target = named.get("_target_")
+        return named | {"_target_": present_name(target)} if isinstance(target, str) else named
+    return [with_present_names(value) for value in state] if isinstance(state, list) else state
