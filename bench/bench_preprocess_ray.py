@@ -74,8 +74,8 @@ def run(engine: str, folder: Path) -> dict[str, float]:
 
 def child(engine: str, folder: str) -> None:
     """Preprocess here, and print the seconds."""
-    from flywheel.preprocessor import ray_cluster
     from flywheel.preprocessor.pipeline import run as pipeline
+    from flywheel.project import ray_cluster
     from flywheel.project.params import task_from
 
     started = time.perf_counter()

@@ -23,7 +23,7 @@ from bench.bench_serving import CLIENTS, TITLES, measure, megabytes, serving, wa
 from bench.record import FOLDER, Table
 from flywheel.project.tracking import open_to_read
 from flywheel.serving.version.champions import Champions
-from flywheel.serving.version.served import EXAMPLE, Champion
+from flywheel.serving.version.served import EXAMPLE, ChampionVersion
 
 TASKS = ("fashion", "tweets", "spoken_digits", "breast_cancer", "movielens")
 SERVERS = {"mlflow": "mlflow", "task_torch": "torch", "task_onnx": "onnx", "flywheel": "flywheel"}
@@ -32,7 +32,7 @@ Figures = dict[tuple[str, int], list[dict[str, float]]]
 Job = tuple[str, bytes]
 
 
-def prepare(champion: Champion, folder: Path) -> dict[str, Job]:
+def prepare(champion: ChampionVersion, folder: Path) -> dict[str, Job]:
     """Lay out a version for all servers; give the head and the body of each one's request."""
     version = Path(champion.folder)
     held = json.loads((version / EXAMPLE).read_text())
@@ -53,7 +53,7 @@ def prepare(champion: Champion, folder: Path) -> dict[str, Job]:
     }
 
 
-def measure_task(champion: Champion) -> tuple[Figures, dict[str, float]]:
+def measure_task(champion: ChampionVersion) -> tuple[Figures, dict[str, float]]:
     """Measure all servers of a task side by side: figures by server and clients, and megabytes by server."""
     found: Figures = {}
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:

@@ -124,19 +124,19 @@ def with_flywheel(folder: Path, port: int) -> None:
     from flywheel.serve import WORKER
     from flywheel.serving.process.supervisor import Supervisor
     from flywheel.serving.settings import ServingSettings
-    from flywheel.serving.version.served import Champion
+    from flywheel.serving.version.served import ChampionVersion
 
     file = folder / "task"
     task = file.read_text() if file.is_file() else "digits"
     names = ("artifacts/model.onnx", "artifacts/preprocessor.json")
     sums = {name: sha256_of(folder / "version" / name) for name in names}
-    champion = Champion(task, 1, "0" * 64, str(folder / "version"), sums)
+    champion = ChampionVersion(task, 1, "0" * 64, str(folder / "version"), sums)
 
     class Fixed:
-        def first(self) -> list[Champion]:
+        def first(self) -> list[ChampionVersion]:
             return [champion]
 
-        def changed(self) -> list[Champion] | None:
+        def changed(self) -> list[ChampionVersion] | None:
             return None
 
     settings = ServingSettings(port=port, record="off")

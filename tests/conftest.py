@@ -41,7 +41,8 @@ def project(tmp_path: Path, mlflow_store: Path, monkeypatch: pytest.MonkeyPatch)
     for name in ("src", "conf", ".dvc"):
         ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "tmp", "cache", "config.local")
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore"):
+    (folder / "artifacts").mkdir()
+    for name in ("dvc.yaml", "params.yaml", "artifacts/dvc.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "mlflow.db").write_bytes(mlflow_store.read_bytes())
     (folder / ".venv").symlink_to(sys.prefix)

@@ -306,7 +306,7 @@ def test_yaml_blocks_are_yaml(page: Path) -> None:
 
 
 def test_every_page_is_reachable_from_the_readme() -> None:
-    linked = set(re.findall(r"\]\((docs/[^)#\s]+)\)", (ROOT / "README.md").read_text()))
+    linked = set(re.findall(r"\]\((docs/[^)#\s]+\.md)\)", (ROOT / "README.md").read_text()))
     assert linked == {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
 
 

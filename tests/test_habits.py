@@ -159,3 +159,13 @@ def test_no_package_index_is_named(root: Path) -> None:
         content = file.read_bytes()
         assert not any(host.encode() in content for host in INDEX_HOSTS), file
         assert b"--index" + b"-url" not in content, file
+
+
+def test_no_two_public_classes_have_one_name(root: Path) -> None:
+    places: dict[str, list[str]] = {}
+    for file in sorted((root / "src/flywheel").rglob("*.py")):
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(file.name)
+    twice = {name: files for name, files in places.items() if len(files) > 1}
+    assert not twice, twice

@@ -122,6 +122,7 @@ def _evidence(task: TaskConfig, report: Report, network: LoadedNetwork, data: Pa
 def _log_to_mlflow(task: str, model_sha256: str, metrics: Json, folder: Path) -> None:
     """Add the metrics, the pictures and the page to the run that trained these weights."""
     from flywheel.project import tracking
+    from flywheel.project.tracked_run import TrackedRun
 
     client = tracking.prepare()
     from mlflow.exceptions import MlflowException
@@ -131,7 +132,7 @@ def _log_to_mlflow(task: str, model_sha256: str, metrics: Json, folder: Path) ->
         values |= {f"test/{name}/{key}": value for key, value in baseline.items() if value is not None}
     try:
         with tracking.open_run(task, model_sha256, client) as run_id:
-            tracking.TrackedRun(client, run_id).log_metrics(values)
+            TrackedRun(client, run_id).log_metrics(values)
             for file in sorted([*folder.glob("*.png"), *folder.glob("*.html")]):
                 client.log_artifact(run_id, str(file), "report")
     except (MlflowException, OSError) as error:

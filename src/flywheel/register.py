@@ -90,7 +90,7 @@ def _places(task: TaskConfig, meta: Json) -> Places:
 
 def _tell_run(client: MlflowClient, run_id: str, version: Version, decision: Decision) -> None:
     """Let the training's run say what became of it."""
-    from flywheel.project.tracking import TrackedRun
+    from flywheel.project.tracked_run import TrackedRun
 
     run = TrackedRun(client, run_id)
     tags = {"version": version, "promoted": decision.promoted, "decision": decision.why}

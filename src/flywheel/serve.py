@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flywheel.project.types import Json
     from flywheel.serving.process.looks import Look
     from flywheel.serving.version.record import Recorder
-    from flywheel.serving.version.served import Champion
+    from flywheel.serving.version.served import ChampionVersion
 
 WORKER = (sys.executable, "-m", "flywheel.serve")
 LOOK = (*WORKER, "look")
@@ -74,7 +74,7 @@ def look_with(kept: bool) -> Look:
     """
     from flywheel.serving.problem import RequestError
 
-    def look(champion: Champion) -> Json:
+    def look(champion: ChampionVersion) -> Json:
         line = json.dumps({"champion": asdict(champion), "kept": kept})
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PROMETHEUS_")}
         done = subprocess.run(LOOK, input=line, capture_output=True, text=True, env=environment, check=False)
@@ -94,13 +94,13 @@ def look_once() -> None:
         FlywheelError: It cannot be seen.
     """
     from flywheel.monitor.live import look
-    from flywheel.serving.version.served import Champion
+    from flywheel.serving.version.served import ChampionVersion
 
     os.nice(NICE)  # answers come first
     signal.alarm(LOOK_SECONDS)  # also where the worker has gone
     asked = json.loads(sys.stdin.read())
     store = importlib.import_module(STORE).FeedbackStore() if asked["kept"] else None
-    sys.stdout.write(json.dumps(look(Champion(**asked["champion"]), store)))
+    sys.stdout.write(json.dumps(look(ChampionVersion(**asked["champion"]), store)))
 
 
 def main() -> int:

@@ -17,8 +17,9 @@ from flywheel.command.task_file import with_choice, with_value, without
 from flywheel.project.compose import compose_task
 from flywheel.project.errors import ConfigError
 from flywheel.project.params import task_from
-from flywheel.project.tracking import TrackedRun, prepare, start_run
-from flywheel.sweep.search.folder import Plan
+from flywheel.project.tracked_run import TrackedRun
+from flywheel.project.tracking import prepare, start_run
+from flywheel.sweep.search.folder import SweepPlan
 from flywheel.sweep.show.summary import open_parent
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -85,7 +86,7 @@ def swept(
     folder: Path, *trials: tuple[str, ...], best: int | None = None, mean: tuple[str, ...] | None = None
 ) -> list[str]:
     """A sweep's parent run, its folder and its children; their ids, the parent's first."""
-    parent = open_parent(folder, "digits", ["task=digits"], Plan("i", "digits/s", "a command", 1, [], []))
+    parent = open_parent(folder, "digits", ["task=digits"], SweepPlan("i", "digits/s", "a command", 1, [], []))
     ids = [parent]
     for number, overrides in enumerate(trials):
         ids.append(trained(*overrides, name=" ".join(overrides), parent=parent, sha256=f"{number:064x}"))

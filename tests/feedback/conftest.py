@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from flywheel.feedback.pull import Outcome, pull
+from flywheel.feedback.pull import PullOutcome, pull
 from flywheel.feedback.store import FeedbackStore
 from flywheel.preprocessor.pipeline.run import preprocess
 from flywheel.project.compose import compose_task
@@ -82,7 +82,7 @@ class World:
                  for name, label in zip(names, labels, strict=True)]  # fmt: skip
         assert {one.outcome for one in self.store.record_feedback(words)} <= {"stored"}
 
-    def pull(self, **settings: Any) -> Outcome:
+    def pull(self, **settings: Any) -> PullOutcome:
         """Pull with some of the settings changed."""
         task = replace(self.task, feedback=replace(self.task.feedback, **settings))
         return pull(task, self.store, self.raw, self.processed, self.feedback)

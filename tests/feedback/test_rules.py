@@ -7,16 +7,18 @@ from collections import Counter
 
 import pytest
 
-from flywheel.feedback.rules import Candidate, choose
+from flywheel.feedback.rules import RowCandidate, choose
 from flywheel.project.config_feedback import FeedbackConfig
 
 OWN = {"cat": 1000, "dog": 1000, "rare": 10}
 
 
 def said(number: int, label: str = "cat", *, client: str = "ann", about: int | None = None, time: int | None = None,
-         many: bool = False) -> Candidate:  # fmt: skip
+         many: bool = False) -> RowCandidate:  # fmt: skip
     digest = str(number if about is None else about).encode()
-    return Candidate(f"w{number}", f"p{number}", number if time is None else time, client, label, digest, label, many)
+    return RowCandidate(
+        f"w{number}", f"p{number}", number if time is None else time, client, label, digest, label, many
+    )
 
 
 def test_a_client_has_one_word_about_an_input_the_last() -> None:

@@ -58,7 +58,7 @@ def test_a_task_is_written_whole(project: Path, flowers: Path, with_tasks: Calla
 def test_a_failure_leaves_nothing(project: Path, flowers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = contents(project)
 
-    def fail(root: Path) -> bool:
+    def fail(root: Path, check: object) -> bool:
         assert (root / "conf/task/flowers.yaml").is_file()
         (root / "data/feedback/flowers").mkdir(parents=True)
         (root / "data/feedback/flowers/.gitkeep").touch()

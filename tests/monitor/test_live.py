@@ -23,7 +23,7 @@ from flywheel.registry.package import MODEL, PREPROCESSOR
 from flywheel.serve import look_with
 from flywheel.serving.problem import RequestError
 from flywheel.serving.version.record import Feedback, Prediction
-from flywheel.serving.version.served import Champion
+from flywheel.serving.version.served import ChampionVersion
 
 Array = np.ndarray[Any, Any]
 
@@ -44,11 +44,11 @@ def store(here: Path) -> FeedbackStore:
 
 
 @pytest.fixture
-def served(digits_store: Path) -> Champion:
+def served(digits_store: Path) -> ChampionVersion:
     """digits/1 as the registry holds it."""
     folder = next(digits_store.rglob("evidence")).parent
     sha256 = json.loads((folder / "evidence/metrics.json").read_text()).get("model_sha256", "a" * 64)
-    return Champion("digits", 1, sha256, str(folder), sums_of(folder))
+    return ChampionVersion("digits", 1, sha256, str(folder), sums_of(folder))
 
 
 def sums_of(folder: Path) -> dict[str, str]:
@@ -65,7 +65,7 @@ def answer(store: FeedbackStore, number: int, row: Any, *, right: bool | None, h
         store.record_feedback([Feedback(f"f{number}", name, "1" if right else "2", None, made)])
 
 
-def test_a_server_that_keeps_nothing_shows_the_history_alone(here: Path, served: Champion) -> None:
+def test_a_server_that_keeps_nothing_shows_the_history_alone(here: Path, served: ChampionVersion) -> None:
     registry_log.append("digits", registry_log.event("promoted", before=None, after=1, model_sha256="a", why="first"))
     Journal(here / ".flywheel/loop/digits.jsonl").add(Entry("2026-11-26T00:00:00+00:00", "wait", "decided", "too few"))
     found = look(served, None)
@@ -75,7 +75,7 @@ def test_a_server_that_keeps_nothing_shows_the_history_alone(here: Path, served:
     assert [(one["action"], one["why"]) for one in found["loop"]] == [("wait", "too few")]
 
 
-def test_predictions_feedback_drift_and_quality_are_seen(store: FeedbackStore, served: Champion) -> None:
+def test_predictions_feedback_drift_and_quality_are_seen(store: FeedbackStore, served: ChampionVersion) -> None:
     random = np.random.default_rng(0)
     for number in range(120):
         picture = random.integers(200, 255, (8, 8)).tolist()  # nothing like a digit
@@ -96,7 +96,7 @@ def test_predictions_feedback_drift_and_quality_are_seen(store: FeedbackStore, s
 
 @pytest.mark.slow
 def test_a_look_in_a_process_of_its_own_sees_the_same_and_says_what_fails(
-    store: FeedbackStore, served: Champion, here: Path, monkeypatch: pytest.MonkeyPatch
+    store: FeedbackStore, served: ChampionVersion, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(5):
         answer(store, number, {"image": [[0] * 8] * 8}, right=True)
@@ -110,13 +110,13 @@ def test_a_look_in_a_process_of_its_own_sees_the_same_and_says_what_fails(
     assert "\n" not in str(error.value)
 
 
-def test_a_version_without_a_reference_says_so(store: FeedbackStore, served: Champion, tmp_path: Path) -> None:
+def test_a_version_without_a_reference_says_so(store: FeedbackStore, served: ChampionVersion, tmp_path: Path) -> None:
     folder = tmp_path / "version"
     shutil.copytree(served.folder, folder)
     (folder / "evidence/reference.safetensors").unlink()
     listed = json.loads((folder / "checksums.json").read_text())
     del listed["evidence/reference.safetensors"]
     (folder / "checksums.json").write_text(json.dumps(listed))
-    found = look(Champion("digits", 1, "b" * 64, str(folder), served.sums), store)
+    found = look(ChampionVersion("digits", 1, "b" * 64, str(folder), served.sums), store)
     assert found["check"] is None
     assert "missing" in found["why_not"]

@@ -5,14 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from flywheel.preprocessor.column_evidence import SAMPLE_ROWS, Evidence, RowSample, distinct_limit
+from flywheel.preprocessor.column_evidence import SAMPLE_ROWS, ColumnEvidence, RowSample, distinct_limit
 from flywheel.preprocessor.values import ValueRules
 
 WORDS = ["1", "2.5", None, "007", "yes", "2024-01-02", "two words", "1", "9"]
 
 
-def gathered(values: list[str | None], chunk: int) -> Evidence:
-    seen = Evidence(5, ValueRules())
+def gathered(values: list[str | None], chunk: int) -> ColumnEvidence:
+    seen = ColumnEvidence(5, ValueRules())
     for start in range(0, len(values), chunk):
         part = values[start : start + chunk]
         seen.add(np.fromiter(part, dtype=object, count=len(part)), np.arange(start, start + len(part)))

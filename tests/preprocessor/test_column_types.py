@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flywheel.preprocessor.column_evidence import Evidence
-from flywheel.preprocessor.column_types import Decision, check_types, decide
+from flywheel.preprocessor.column_evidence import ColumnEvidence
+from flywheel.preprocessor.column_types import TypeDecision, check_types, decide
 from flywheel.preprocessor.values import ValueRules
 from flywheel.project.errors import DataError
 
 
-def decision(values: list[str | None], name: str = "x", declared: str | None = None, **given: Any) -> Decision:
-    seen = Evidence(given.pop("max_distinct", 1000), given.pop("rules", ValueRules()))
+def decision(values: list[str | None], name: str = "x", declared: str | None = None, **given: Any) -> TypeDecision:
+    seen = ColumnEvidence(given.pop("max_distinct", 1000), given.pop("rules", ValueRules()))
     seen.add(np.fromiter(values, dtype=object, count=len(values)), np.arange(len(values)))
     return decide(name, seen, declared, drop_constant=given.pop("drop_constant", True))
 
@@ -66,7 +66,7 @@ def test_columns_that_are_no_inputs_have_a_reason(values: list[str | None], name
 def test_the_configuration_has_the_last_word() -> None:
     assert decision(SHUFFLED, "user_id", "number").kind == "number"
     assert decision(SHUFFLED, "x", "category").kind == "category"
-    assert decision(["1", "2"], "x", "identifier") == Decision(None, "identifier, as types says")
+    assert decision(["1", "2"], "x", "identifier") == TypeDecision(None, "identifier, as types says")
     assert decision(["7", "7"], "x", "number").kind is None
     assert decision(["7", "7"], "x", "number", drop_constant=False).kind == "number"
 

@@ -44,7 +44,7 @@ def test_builds_nested_nodes_first() -> None:
         "flywheel.learner.tracked.train",
         "flywheel.command.cli.main",
         "flywheel.project.stage.os.system",
-        "flywheel.project.stage.shutil.rmtree",
+        "flywheel.project.whole.shutil.rmtree",
         "torch.nn.modules.module.torch.load",
         "flywheel.project.lineage.subprocess.run",
         "torch.nn.__builtins__",

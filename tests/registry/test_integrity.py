@@ -27,7 +27,7 @@ def test_sound_versions_are_counted(folder: Path) -> None:
 
 
 def test_what_rotted_is_named_and_put_back_from_the_projects_folders(folder: Path) -> None:
-    model, code = folder / "artifacts/model.onnx", folder / "code/flywheel/errors.py"
+    model, code = folder / "artifacts/model.onnx", folder / "code/flywheel/project/errors.py"
     good = model.read_bytes()
     model.write_bytes(good[:-1] + b"?")
     code.unlink()

@@ -97,8 +97,8 @@ def test_a_version_says_which_of_its_files_rotted(version: Path, sums: dict[str,
     content = bytearray(model.read_bytes())
     content[len(content) // 2] ^= 1
     model.write_bytes(content)
-    (version / "code/flywheel/errors.py").unlink()
-    assert set(differing(version, sums)) == {"artifacts/model.onnx", "code/flywheel/errors.py"}
+    (version / "code/flywheel/project/errors.py").unlink()
+    assert set(differing(version, sums)) == {"artifacts/model.onnx", "code/flywheel/project/errors.py"}
     with pytest.raises(RegistryError, match=r"artifacts/model\.onnx is missing or damaged"):
         open_package(version, sums)
     (version / "checksums.json").write_text("{")

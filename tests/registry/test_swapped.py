@@ -30,7 +30,7 @@ from flywheel.registry.integrity import verify_registry
 from flywheel.registry.package import MODEL, PREPROCESSOR
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.champions import Champions
-from flywheel.serving.version.served import Champion, open_served
+from flywheel.serving.version.served import ChampionVersion, open_served
 from flywheel.watch import in_service
 
 
@@ -71,7 +71,7 @@ def test_swapped_weights_are_refused_at_every_door(
     version: versions.Version, folder: Path, older: bool, tmp_path: Path
 ) -> None:
     client = prepare()
-    served = Champion("digits", 1, version.model_sha256, str(folder), version.sums)
+    served = ChampionVersion("digits", 1, version.model_sha256, str(folder), version.sums)
     if older:
         version = forget_tags(version, versions.CHECKSUMS_TAG)
     negate(folder / "artifacts/model.onnx")

@@ -33,8 +33,8 @@ from flywheel.serving.http.app import make_gateway
 from flywheel.serving.http.metrics import Metrics
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.record import Feedback, Prediction, Recorded
-from flywheel.serving.version.recording import Recording
-from flywheel.serving.version.served import Champion
+from flywheel.serving.version.recording import RecordingQueue
+from flywheel.serving.version.served import ChampionVersion
 from flywheel.serving.version.shelf import Shelf
 
 Array = np.ndarray[Any, Any]
@@ -149,7 +149,7 @@ def serve(home: Path) -> Iterator[Callable[..., Running]]:
 
 
 @pytest.fixture(scope="session")
-def champion(digits_store: Path) -> Champion:
+def champion(digits_store: Path) -> ChampionVersion:
     """digits/1, which is `good`."""
     from flywheel.project.tracking import prepare
     from flywheel.registry.versions import files_of, resolve
@@ -160,7 +160,7 @@ def champion(digits_store: Path) -> Champion:
         patch.setenv("DVC_ROOT", str(digits_store))
         client = prepare()
         version = resolve(client, "digits", "1")
-        return Champion("digits", 1, version.model_sha256, str(files_of(client, version)), version.sums)
+        return ChampionVersion("digits", 1, version.model_sha256, str(files_of(client, version)), version.sums)
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def client_of(request: pytest.FixtureRequest) -> Iterator[Callable[..., TestClie
     executor = ThreadPoolExecutor(2)
 
     def make(
-        *champions: Champion,
+        *champions: ChampionVersion,
         recorder: Kept | None = None,
         tokens: dict[str, str] | None = None,
         host: str = "localhost",
@@ -184,7 +184,7 @@ def client_of(request: pytest.FixtureRequest) -> Iterator[Callable[..., TestClie
             shelf.put(one)
         recording = None
         if recorder is not None:
-            recording = Recording(recorder, known.record, known.record_queue_rows, metrics.unrecorded.inc)
+            recording = RecordingQueue(recorder, known.record, known.record_queue_rows, metrics.unrecorded.inc)
         closing = recording.close if recording else lambda: None
         gateway = make_gateway(shelf, known, metrics, tokens=tokens, recording=recording, look=look, closing=closing)
         client = TestClient(gateway, base_url=f"http://{host}", raise_server_exceptions=False)

@@ -18,7 +18,7 @@ from flywheel.serving.http.app import make_gateway
 from flywheel.serving.http.door import read_tokens
 from flywheel.serving.http.metrics import Metrics
 from flywheel.serving.settings import ServingSettings
-from flywheel.serving.version.recording import Recording
+from flywheel.serving.version.recording import RecordingQueue
 from flywheel.serving.version.shelf import Shelf
 
 TASKS = ("tweets", "spoken_digits", "breast_cancer", "movielens")
@@ -36,7 +36,7 @@ class Site:
         for champion in champions:
             shelf.put(champion)
         self.shelf = shelf
-        self._recording = Recording(self.kept, "full", 1000, metrics.unrecorded.inc)
+        self._recording = RecordingQueue(self.kept, "full", 1000, metrics.unrecorded.inc)
         known = read_tokens(None, {"FLYWHEEL_TOKENS": tokens})
         gateway = make_gateway(shelf, settings, metrics, tokens=known, recording=self._recording)
         listener = socket.create_server(("127.0.0.1", 0))

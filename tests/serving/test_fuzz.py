@@ -23,8 +23,8 @@ from flywheel.serving.http.door import read_tokens
 from flywheel.serving.http.metrics import Metrics
 from flywheel.serving.row import parts_of
 from flywheel.serving.settings import ServingSettings
-from flywheel.serving.version.recording import Recording
-from flywheel.serving.version.served import Champion
+from flywheel.serving.version.recording import RecordingQueue
+from flywheel.serving.version.served import ChampionVersion
 from flywheel.serving.version.shelf import Shelf
 
 pytestmark = pytest.mark.xdist_group("serving_fuzz")
@@ -41,12 +41,12 @@ Array = np.ndarray[Any, Any]
 
 
 @pytest.mark.slow
-def test_requests_made_from_the_description_are_answered_as_it_says(champion: Champion, encode: Any) -> None:
+def test_requests_made_from_the_description_are_answered_as_it_says(champion: ChampionVersion, encode: Any) -> None:
     settings, metrics = ServingSettings(record="full"), Metrics()
     with ThreadPoolExecutor(2) as executor:
         shelf = Shelf(settings, executor, metrics)
         shelf.put(champion)
-        recording = Recording(encode.Kept(), "full", 100, metrics.unrecorded.inc)
+        recording = RecordingQueue(encode.Kept(), "full", 100, metrics.unrecorded.inc)
         gateway = make_gateway(
             shelf, settings, metrics, tokens=read_tokens(None, TOKENS), recording=recording, look=lambda _: SEEN
         )

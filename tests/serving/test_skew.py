@@ -19,14 +19,14 @@ import pytest
 from safetensors.numpy import load_file
 from starlette.testclient import TestClient
 
-from flywheel.serving.version.served import Champion
+from flywheel.serving.version.served import ChampionVersion
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("skew")]
 SMALLER = {"tweets": {"buckets": 1024, "character_buckets": 1024}}
 Array = np.ndarray[Any, Any]
 
 
-def build_champion(task_name: str, root: Path) -> tuple[Champion, pd.DataFrame, Array]:
+def build_champion(task_name: str, root: Path) -> tuple[ChampionVersion, pd.DataFrame, Array]:
     """Preprocess a task's fixture and export an untrained network of it, in the current folder.
 
     Returns:
@@ -70,14 +70,14 @@ def build_champion(task_name: str, root: Path) -> tuple[Champion, pd.DataFrame, 
     return registered(task_name, sha256, folder), frame, stored["scores"]
 
 
-def registered(task: str, model_sha256: str, folder: Path) -> Champion:
+def registered(task: str, model_sha256: str, folder: Path) -> ChampionVersion:
     """A version whose list of files and sums are those of its folder, as it stands."""
     from flywheel.project.digest import sha256_of
     from flywheel.registry.package import CHECKSUMS, MODEL, PREPROCESSOR, checksums
 
     (folder / CHECKSUMS).write_text(checksums(folder))
     sums = {name: sha256_of(folder / name) for name in (CHECKSUMS, MODEL, PREPROCESSOR)}
-    return Champion(task, 1, model_sha256, str(folder), sums)
+    return ChampionVersion(task, 1, model_sha256, str(folder), sums)
 
 
 def as_json(value: Any) -> Any:

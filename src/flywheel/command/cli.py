@@ -66,7 +66,8 @@ def params(
         # Keys, types and targets, also where params.yaml agrees with a conf/ that is wrong.
         compose_params(root, check=check_task)
         stale = "params.yaml" if is_stale(root) else ""
-        if not stale and (root / PLOTS).read_text() != plots_of((root / "params.yaml").read_text()):
+        plots = (root / PLOTS).read_text() if (root / PLOTS).is_file() else ""
+        if not stale and plots != plots_of((root / "params.yaml").read_text()):
             stale = PLOTS
         if stale:
             typer.echo(f"{stale} differs from what conf/ composes to; run `make params`", err=True)

@@ -19,7 +19,7 @@ import pandas as pd
 from flywheel.feedback.frozen import ITEM, Frozen, Own, network_digests, pairs_of, read_frozen, read_own, row_digests
 from flywheel.feedback.pulled import Pulled, write_pulled
 from flywheel.feedback.rows import frame_of, is_unicode, missing_column
-from flywheel.feedback.rules import Candidate, Refused, choose
+from flywheel.feedback.rules import Refused, RowCandidate, choose
 from flywheel.feedback.settings import check_settings
 from flywheel.feedback.store import Answered, FeedbackStore
 from flywheel.feedback.words import microseconds
@@ -37,7 +37,7 @@ NUM_REASONS = 20
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PullOutcome:
     """What a pull came to.
 
     Attributes:
@@ -60,7 +60,7 @@ class Outcome:
         return sum(self.classes.values())
 
 
-def pull(task: TaskConfig, store: FeedbackStore, raw: Path, processed: Path, folder: Path) -> Outcome:
+def pull(task: TaskConfig, store: FeedbackStore, raw: Path, processed: Path, folder: Path) -> PullOutcome:
     """Make `data/feedback/<task>/` of what the store holds.
 
     Args:
@@ -86,7 +86,7 @@ def pull(task: TaskConfig, store: FeedbackStore, raw: Path, processed: Path, fol
         return _pull(task, store, sieve, folder)
 
 
-def _pull(task: TaskConfig, store: FeedbackStore, sieve: _Sieve, folder: Path) -> Outcome:
+def _pull(task: TaskConfig, store: FeedbackStore, sieve: _Sieve, folder: Path) -> PullOutcome:
     words = [word for chunk in _chunks(store.answered(task.name)) for word in sieve.usable(chunk)]
     chosen, refused = choose(words, task.feedback, sieve.own.groups)
     refused = Refused({name: number for name, number in sorted((sieve.refused + refused).items()) if number})
@@ -102,7 +102,7 @@ def _pull(task: TaskConfig, store: FeedbackStore, sieve: _Sieve, folder: Path) -
         "held_out": sieve.frozen.sha256,
     }
     changed = write_pulled(folder, Pulled(_frame(chosen, store, sieve.schema), sieve.schema, told))
-    return Outcome(sieve.num_words, classes, dict(refused), reasons, changed)
+    return PullOutcome(sieve.num_words, classes, dict(refused), reasons, changed)
 
 
 class _Sieve:
@@ -118,7 +118,7 @@ class _Sieve:
         self.refused, self.reasons = Refused(), Counter[str]()
         self.num_words = 0
 
-    def usable(self, said: Sequence[Answered]) -> Iterator[Candidate]:
+    def usable(self, said: Sequence[Answered]) -> Iterator[RowCandidate]:
         """Give the words of which rows can be made."""
         self.num_words += len(said)
         with_both = [(one, label) for one in said if (label := self._label(one)) is not None]
@@ -131,7 +131,7 @@ class _Sieve:
         frame = frame.assign(label=[labels[place] for place in places]) if places else frame
         for row, digest, identity in self._examined(frame, [encoded[place] for place in places]):
             word, label = rows[row], labels[places[row]]
-            yield Candidate(
+            yield RowCandidate(
                 feedback_id=word.feedback.feedback_id,
                 prediction_id=word.prediction.prediction_id,
                 time_us=microseconds(word.feedback.time),
@@ -235,7 +235,7 @@ def _chunks(said: Iterator[Answered]) -> Iterator[list[Answered]]:
         yield chunk
 
 
-def _frame(chosen: list[Candidate], store: FeedbackStore, schema: Json) -> pd.DataFrame:
+def _frame(chosen: list[RowCandidate], store: FeedbackStore, schema: Json) -> pd.DataFrame:
     """Read the chosen inputs again, in the order of the rows."""
     inputs: dict[str, Json] = {}
     ids = [word.prediction_id for word in chosen]

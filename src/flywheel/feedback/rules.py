@@ -16,7 +16,7 @@ Label = str | float
 
 
 @dataclass(frozen=True)
-class Candidate:
+class RowCandidate:
     """One usable word about one input.
 
     Attributes:
@@ -45,8 +45,8 @@ Refused = Counter[str]
 
 
 def choose(
-    words: Iterable[Candidate], settings: FeedbackConfig, own: Mapping[str, int]
-) -> tuple[list[Candidate], Refused]:
+    words: Iterable[RowCandidate], settings: FeedbackConfig, own: Mapping[str, int]
+) -> tuple[list[RowCandidate], Refused]:
     """Apply all rules.
 
     Args:
@@ -65,9 +65,9 @@ def choose(
     return sorted(kept, key=lambda word: (word.time_us, word.feedback_id)), refused
 
 
-def _newest_of_each(words: Iterable[Candidate], refused: Refused) -> list[Candidate]:
+def _newest_of_each(words: Iterable[RowCandidate], refused: Refused) -> list[RowCandidate]:
     """A client has one word about an input, the last."""
-    held: dict[Any, Candidate] = {}
+    held: dict[Any, RowCandidate] = {}
     for word in words:
         key = (word.digest, word.client, word.label if word.many else None)
         refused["superseded"] += key in held
@@ -75,9 +75,9 @@ def _newest_of_each(words: Iterable[Candidate], refused: Refused) -> list[Candid
     return list(held.values())
 
 
-def _settle(words: list[Candidate], settings: FeedbackConfig, refused: Refused) -> list[Candidate]:
+def _settle(words: list[RowCandidate], settings: FeedbackConfig, refused: Refused) -> list[RowCandidate]:
     """Give each input one label, or none; the row is that of the client who gave the label first."""
-    inputs: dict[Any, list[Candidate]] = defaultdict(list)
+    inputs: dict[Any, list[RowCandidate]] = defaultdict(list)
     for word in words:
         inputs[(word.digest, word.label if word.many else None)].append(word)
     kept = []
@@ -91,7 +91,7 @@ def _settle(words: list[Candidate], settings: FeedbackConfig, refused: Refused) 
     return kept
 
 
-def _agreed(said: list[Candidate], settings: FeedbackConfig) -> Label | None:
+def _agreed(said: list[RowCandidate], settings: FeedbackConfig) -> Label | None:
     """The label that the words about one input come to; None: they are in conflict."""
     votes = Counter(word.label for word in said)
     if len(votes) == 1:
@@ -105,8 +105,8 @@ def _agreed(said: list[Candidate], settings: FeedbackConfig) -> Label | None:
 
 
 def _cap_clients(
-    words: list[Candidate], settings: FeedbackConfig, own: Mapping[str, int], refused: Refused
-) -> list[Candidate]:
+    words: list[RowCandidate], settings: FeedbackConfig, own: Mapping[str, int], refused: Refused
+) -> list[RowCandidate]:
     """Keep of each client and class the newest rows, up to a share of what the class has in the data set."""
     ranked = _ranked(words, lambda word: (word.client, word.group))
     kept = [
@@ -119,10 +119,10 @@ def _cap_clients(
 
 
 def _cap_groups(
-    words: list[Candidate], settings: FeedbackConfig, own: Mapping[str, int], refused: Refused
-) -> list[Candidate]:
+    words: list[RowCandidate], settings: FeedbackConfig, own: Mapping[str, int], refused: Refused
+) -> list[RowCandidate]:
     """Keep of each class a share of what it has in the data set, in turn from all clients."""
-    groups: dict[str, list[Candidate]] = defaultdict(list)
+    groups: dict[str, list[RowCandidate]] = defaultdict(list)
     for word in words:
         groups[word.group].append(word)
     kept = []
@@ -133,20 +133,20 @@ def _cap_groups(
     return kept
 
 
-def _cap_all(words: list[Candidate], settings: FeedbackConfig, num_own: int, refused: Refused) -> list[Candidate]:
+def _cap_all(words: list[RowCandidate], settings: FeedbackConfig, num_own: int, refused: Refused) -> list[RowCandidate]:
     """Keep a share of all of train, in turn from all clients."""
     limit = int(settings.max_share / (1 - settings.max_share) * num_own)
     refused["share_cap"] += max(0, len(words) - limit)
     return _in_turn(words)[:limit]
 
 
-def _in_turn(words: list[Candidate]) -> list[Candidate]:
+def _in_turn(words: list[RowCandidate]) -> list[RowCandidate]:
     """Order words so that each client's newest comes before any client's second newest: a flood crowds nobody out."""
     ranked = _ranked(words, lambda word: word.client)
     return [word for word, _ in sorted(ranked, key=lambda pair: (pair[1], _newest_first(pair[0])))]
 
 
-def _ranked(words: list[Candidate], key: Callable[[Candidate], Any]) -> list[tuple[Candidate, int]]:
+def _ranked(words: list[RowCandidate], key: Callable[[RowCandidate], Any]) -> list[tuple[RowCandidate, int]]:
     """Each word with its place among those of the same key, the newest at 0."""
     places: Counter[Any] = Counter()
     ranked = []
@@ -156,9 +156,9 @@ def _ranked(words: list[Candidate], key: Callable[[Candidate], Any]) -> list[tup
     return ranked
 
 
-def _age(word: Candidate) -> tuple[int, str]:
+def _age(word: RowCandidate) -> tuple[int, str]:
     return word.time_us, word.feedback_id
 
 
-def _newest_first(word: Candidate) -> tuple[int, str]:
+def _newest_first(word: RowCandidate) -> tuple[int, str]:
     return -word.time_us, word.feedback_id

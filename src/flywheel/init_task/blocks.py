@@ -19,7 +19,7 @@ SEED = 0
 
 
 @dataclass(frozen=True)
-class Blocks:
+class SampleBlocks:
     """Complete lines of a file.
 
     Attributes:
@@ -40,7 +40,7 @@ class Blocks:
         return len(self.head) + sum(map(len, self.others))
 
 
-def read_blocks(path: Path) -> Blocks:
+def read_blocks(path: Path) -> SampleBlocks:
     """Read a file of lines, or a bounded part of it; the same file gives the same part.
 
     Raises:
@@ -51,16 +51,16 @@ def read_blocks(path: Path) -> Blocks:
         if is_gzip(path):  # nobody can jump in it
             head = file.read(WHOLE_BYTES)
             whole = not file.read(1)
-            return Blocks(head if whole else _to_last_line(head), (), whole, len(head) if whole else None)
+            return SampleBlocks(head if whole else _to_last_line(head), (), whole, len(head) if whole else None)
         size = path.stat().st_size
         if size <= WHOLE_BYTES:
-            return Blocks(file.read(), (), True, size)
+            return SampleBlocks(file.read(), (), True, size)
         head = _to_last_line(file.read(HEAD_BYTES))
         others = []
         for start in _starts(size):
             file.seek(start)
             others.append(_to_last_line(_from_next_line(file.read(BLOCK_BYTES))))
-        return Blocks(head, tuple(block for block in others if block), False, size)
+        return SampleBlocks(head, tuple(block for block in others if block), False, size)
 
 
 def _starts(size: int) -> list[int]:

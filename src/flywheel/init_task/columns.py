@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from flywheel.preprocessor.column_evidence import MAX_DISTINCT, Evidence
+from flywheel.preprocessor.column_evidence import MAX_DISTINCT, ColumnEvidence
 from flywheel.preprocessor.column_types import MANY, TEXT_WORDS, decide
 from flywheel.preprocessor.values import MISSING, ValueRules
 from flywheel.project.errors import DataError
@@ -26,7 +26,7 @@ MOSTLY = 0.8
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnGuess:
     """What was seen of one column.
 
     Attributes:
@@ -80,7 +80,7 @@ def _plain(values: pd.Series) -> pd.Series:
     return values.map(plain_text)
 
 
-def look_at(values: pd.Series, rules: ValueRules, present: Callable[[pd.Series], pd.Series] = given) -> Column:
+def look_at(values: pd.Series, rules: ValueRules, present: Callable[[pd.Series], pd.Series] = given) -> ColumnGuess:
     """Say what a column of texts holds.
 
     Args:
@@ -92,19 +92,19 @@ def look_at(values: pd.Series, rules: ValueRules, present: Callable[[pd.Series],
     counts = held.value_counts()
     number, missing = len(held), len(values) - len(held)
     if not number:
-        return Column(name, EMPTY, "no values", 0, missing, 0)
-    seen = Evidence(MAX_DISTINCT, rules)
+        return ColumnGuess(name, EMPTY, "no values", 0, missing, 0)
+    seen = ColumnEvidence(MAX_DISTINCT, rules)
     texts = held.to_numpy(object) if not missing else values.str.strip().where(values.index.isin(held.index), None)
     seen.add(np.asarray(texts, dtype=object), np.arange(len(values)))
     kind, why, meant = _kind(name, seen, len(counts))
     strange = tuple(str(value) for value in counts.index if not _is(meant, str(value), rules)) if meant else ()
-    return Column(
+    return ColumnGuess(
         name, kind, why, number, missing, len(counts), str(counts.index[0]), meant, strange,
         seen.num_words / number, seen.num_numbers == number, seen.num_numbers == number and not seen.num_fractions,
     )  # fmt: skip
 
 
-def _kind(name: str, seen: Evidence, num_distinct: int) -> tuple[str, str, str]:
+def _kind(name: str, seen: ColumnEvidence, num_distinct: int) -> tuple[str, str, str]:
     """The kind, why, and for mixed columns what most values are."""
     total = seen.num_present
     if num_distinct == 1 and not seen.num_missing:
@@ -122,6 +122,6 @@ def _kind(name: str, seen: Evidence, num_distinct: int) -> tuple[str, str, str]:
 
 
 def _is(kind: str, value: str, rules: ValueRules) -> bool:
-    seen = Evidence(1, rules)
+    seen = ColumnEvidence(1, rules)
     seen.add(np.array([value], dtype=object), np.arange(1))
     return bool(seen.num_numbers if kind == NUMBER else seen.num_dates)

@@ -6,7 +6,7 @@ import codecs
 import re
 from pathlib import Path
 
-from flywheel.init_task.blocks import Blocks
+from flywheel.init_task.blocks import SampleBlocks
 from flywheel.project.errors import DataError
 
 UTF8, WINDOWS, LATIN1 = "utf-8", "cp1252", "latin-1"
@@ -14,7 +14,7 @@ _WINDOWS_BYTES = re.compile(rb"[\x80-\x9f]")
 _WIDE = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def encoding_of(path: Path, blocks: Blocks) -> str:
+def encoding_of(path: Path, blocks: SampleBlocks) -> str:
     """Tell UTF-8 from the Western encodings of one byte a character.
 
     Bytes that are no UTF-8 are taken for latin-1, or for Windows' cp1252 where they have its characters between 0x80

@@ -15,7 +15,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from flywheel.init_task.columns import DATE, NUMBER, Column, given, given_labels
+from flywheel.init_task.columns import DATE, NUMBER, ColumnGuess, given, given_labels
 from flywheel.init_task.functions import (
     EXACT,
     Array,
@@ -49,7 +49,7 @@ class Leak:
 def find_leaks(
     frame: pd.DataFrame,
     target: str,
-    features: Sequence[Column],
+    features: Sequence[ColumnGuess],
     rules: ValueRules,
     *,
     is_number: bool,
@@ -85,7 +85,7 @@ def find_leaks(
     return found
 
 
-def _left(features: Sequence[Column], found: Sequence[Leak]) -> list[Column]:
+def _left(features: Sequence[ColumnGuess], found: Sequence[Leak]) -> list[ColumnGuess]:
     told = {name for leak in found for name in leak.columns}
     return [column for column in features if column.name not in told]
 
@@ -108,7 +108,7 @@ class _Rows:
         groups = None if group is None else pd.factorize(self.frame[group])[0]
         self.halves = Halves.draw(len(texts), groups)
 
-    def told_by(self, column: Column) -> str:
+    def told_by(self, column: ColumnGuess) -> str:
         """How one column decides the target; empty: it does not."""
         codes = self._codes(column)
         if self.is_number:
@@ -120,7 +120,7 @@ class _Rows:
             return ""
         return f"decides '{self.name}': each of its {column.num_distinct:,} values means one"
 
-    def pairs(self, columns: Sequence[Column]) -> Iterator[tuple[tuple[str, str], str]]:
+    def pairs(self, columns: Sequence[ColumnGuess]) -> Iterator[tuple[tuple[str, str], str]]:
         """Pairs that decide the target, and how; the columns decide it on their own no more."""
         numeric = [(column.name, numbers) for column in columns if (numbers := self._numbers(column)) is not None]
         for (one, x), (other, y) in combinations(numeric[:MAX_PAIRED], 2):
@@ -147,7 +147,7 @@ class _Rows:
         decides = (how for how, value in made.items() if line_decides(value, self.target, self.halves))
         return next(decides, "").removeprefix("inverse ")
 
-    def _numbers(self, column: Column) -> Array | None:
+    def _numbers(self, column: ColumnGuess) -> Array | None:
         """The values of a number or a date as float64 [N]; None: it is neither."""
         if column.kind == NUMBER:
             return read_numbers(self.frame[column.name], self.rules).to_numpy()
@@ -155,7 +155,7 @@ class _Rows:
             return days_of(self.frame[column.name].str.strip().to_numpy(object), self.rules)
         return None
 
-    def _codes(self, column: Column) -> Array | None:
+    def _codes(self, column: ColumnGuess) -> Array | None:
         """A code for each value, -1 where there is none; None: hardly a value comes again, or they are measures."""
         measures = column.kind == NUMBER and not column.is_whole
         if measures or column.num_present < MIN_REPEATS * column.num_distinct:
@@ -163,12 +163,12 @@ class _Rows:
         values = self.frame[column.name]
         return pd.factorize(values.str.strip().where(values.index.isin(given(values).index)))[0]
 
-    def _may_be_codes(self, column: Column) -> bool:
+    def _may_be_codes(self, column: ColumnGuess) -> bool:
         """Whether whole numbers are codes rather than a measure by which the classes lie apart."""
         return bool(column.num_distinct <= CODES_A_CLASS * (int(self.target.max()) + 1))
 
 
-def _single(target: pd.Series, values: pd.Series, column: Column, rules: ValueRules, *, is_number: bool) -> str:
+def _single(target: pd.Series, values: pd.Series, column: ColumnGuess, rules: ValueRules, *, is_number: bool) -> str:
     """Why one column gives the target away; empty: it does not."""
     held = given(values)
     if len(held) < max(3, 0.5 * len(target)):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from flywheel.init_task.classes import MAX_DROPPED
-from flywheel.init_task.columns import DATE, NUMBER, Column, given_labels
+from flywheel.init_task.columns import DATE, NUMBER, ColumnGuess, given_labels
 from flywheel.init_task.guess import counted
 from flywheel.init_task.sample import TableSample
 from flywheel.preprocessor.pipeline.survey import read_weights
@@ -24,7 +24,7 @@ _WEIGHT = re.compile(
 )
 
 
-def weight_of(columns: Sequence[Column], target: str) -> str | None:
+def weight_of(columns: Sequence[ColumnGuess], target: str) -> str | None:
     """The column that says how much each row counts, by its name; None: there is none."""
     found = (column for column in columns if column.kind == NUMBER and _WEIGHT.fullmatch(column.name.strip()))
     return next((column.name for column in found if column.name != target), None)
@@ -44,7 +44,7 @@ def check_weights(sample: TableSample, name: str) -> None:
         raise DataError(sample.path, int(faults.index[0]), why + faults.iloc[0], mend=mend)
 
 
-def by_time(inputs: Sequence[Column]) -> str:
+def by_time(inputs: Sequence[ColumnGuess]) -> str:
     """That the latest rows could be the test set; empty: no input is a date."""
     name = next((column.name for column in inputs if column.kind == DATE), None)
     if name is None:
@@ -52,7 +52,7 @@ def by_time(inputs: Sequence[Column]) -> str:
     return f"'{name}' is a date, and the test rows are drawn from all times; --time {name} tests on the latest."
 
 
-def of_classes(target: Column, values: pd.Series) -> list[str]:
+def of_classes(target: ColumnGuess, values: pd.Series) -> list[str]:
     """What is to be said of a class target: several labels a row, an order, a rare class.
 
     Args:
@@ -78,7 +78,7 @@ def _several(name: str, labels: pd.Series) -> str:
     return ""
 
 
-def _order(target: Column, shares: pd.Series) -> str:
+def _order(target: ColumnGuess, shares: pd.Series) -> str:
     if not target.is_whole or len(shares) < 3:
         return ""
     return f"'{target.name}' counts; its classes are learnt without their order. --kind number predicts the quantity."

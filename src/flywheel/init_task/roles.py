@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from flywheel.init_task.columns import CONSTANT, EMPTY, TEXT, Column, given
+from flywheel.init_task.columns import CONSTANT, EMPTY, TEXT, ColumnGuess, given
 from flywheel.init_task.guess import Wanted
 from flywheel.project.errors import DataError
 from flywheel.reader.table import SPLIT_WORDS
@@ -42,7 +42,7 @@ class Interactions:
     others: tuple[str, ...]
 
 
-def interactions(columns: Sequence[Column], wanted: Wanted | None = None) -> Interactions | None:
+def interactions(columns: Sequence[ColumnGuess], wanted: Wanted | None = None) -> Interactions | None:
     """Find users and items; None: there are none, or the table is about something else.
 
     A table with a user and an item is taken for interactions if it has times or ratings, or nothing else; one whose
@@ -59,7 +59,7 @@ def interactions(columns: Sequence[Column], wanted: Wanted | None = None) -> Int
     return Interactions(user, item, time, rating, others) if time or rating or not others or said else None
 
 
-def group_of(columns: Sequence[Column], target: str) -> str | None:
+def group_of(columns: Sequence[ColumnGuess], target: str) -> str | None:
     """The column of people or places that several rows are about: its rows must not straddle train and test."""
     for column in columns:
         fits = column.num_distinct >= MIN_GROUPS and column.share_distinct <= 0.5 and column.kind != TEXT
@@ -68,7 +68,7 @@ def group_of(columns: Sequence[Column], target: str) -> str | None:
     return None
 
 
-def split_of(frame: pd.DataFrame, columns: Sequence[Column], target: str) -> str | None:
+def split_of(frame: pd.DataFrame, columns: Sequence[ColumnGuess], target: str) -> str | None:
     """The column that says train, validation or test for each row."""
     for column in columns:
         if column.name == target or column.kind in (EMPTY, CONSTANT) or not _SPLIT.match(_plain(column.name)):
@@ -79,7 +79,7 @@ def split_of(frame: pd.DataFrame, columns: Sequence[Column], target: str) -> str
     return None
 
 
-def _named(columns: Sequence[Column], pattern: re.Pattern[str]) -> str | None:
+def _named(columns: Sequence[ColumnGuess], pattern: re.Pattern[str]) -> str | None:
     return next((column.name for column in columns if pattern.match(_plain(column.name))), None)
 
 

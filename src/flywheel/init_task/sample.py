@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from flywheel.init_task.blocks import SEED, Blocks, read_blocks
+from flywheel.init_task.blocks import SEED, SampleBlocks, read_blocks
 from flywheel.init_task.delimited import Dialect, dialect_of, parse_head, parse_more
 from flywheel.init_task.encoding import decoded, encoding_of
 from flywheel.init_task.guess import Node
@@ -175,16 +175,16 @@ def _as_text(column: pd.Series) -> pd.Series:
     return column.astype(str).mask(missing, "").astype(str)
 
 
-def _estimate(blocks: Blocks, num_head_rows: int) -> int:
+def _estimate(blocks: SampleBlocks, num_head_rows: int) -> int:
     """Rows of the whole file, from the mean length of those in its head; of a large gzip, the least it can be."""
     return num_head_rows if blocks.num_bytes is None else round(blocks.num_bytes * num_head_rows / len(blocks.head))
 
 
-def _said(dialect: Dialect, encoding: str, blocks: Blocks, num_rows: int) -> str:
+def _said(dialect: Dialect, encoding: str, blocks: SampleBlocks, num_rows: int) -> str:
     return f"columns parted by {dialect.name}, {encoding}{_part(blocks, num_rows)}"
 
 
-def _part(blocks: Blocks, num_rows: int) -> str:
+def _part(blocks: SampleBlocks, num_rows: int) -> str:
     if blocks.is_whole:
         return ""
     of = "a large gzip file" if blocks.num_bytes is None else f"{blocks.num_bytes / 1e6:,.0f} MB"

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from flywheel.init_task import columns as kinds
 from flywheel.init_task import offers
 from flywheel.init_task.classes import check_classes, check_rows
-from flywheel.init_task.columns import Column, given, given_labels, look_at
+from flywheel.init_task.columns import ColumnGuess, given, given_labels, look_at
 from flywheel.init_task.guess import CLASS, DRAWN_SHARES, IGNORED, Guess, Node, Wanted, counted, listed
 from flywheel.init_task.leaks import find_leaks
 from flywheel.init_task.medium import choose_length
 from flywheel.init_task.notation import notation_of, read_numbers, settings_of
 from flywheel.init_task.roles import check_roles, group_of, interactions, split_of
 from flywheel.init_task.sample import TableSample
-from flywheel.init_task.target import RULE, Target, choose, class_counts, named
+from flywheel.init_task.target import RULE, TargetGuess, choose, class_counts, named
 from flywheel.preprocessor.values import MISSING, ValueRules
 from flywheel.project.companion import modules_of
 from flywheel.project.errors import DataError
@@ -37,9 +37,9 @@ class _Table:
     """A sample with what is known of it on the way to a guess."""
 
     sample: TableSample
-    columns: list[Column]
+    columns: list[ColumnGuess]
     rules: ValueRules
-    target: Target
+    target: TargetGuess
     group: str | None = None
     split: str | None = None
     time: str | None = None
@@ -47,7 +47,7 @@ class _Table:
     ignored: dict[str, str] = field(default_factory=dict)
     kept_leak: str = ""
 
-    def features(self) -> list[Column]:
+    def features(self) -> list[ColumnGuess]:
         """Columns that are neither the target, nor ignored, nor of another role."""
         taken = {self.target.name, self.group, self.split, self.time, self.weight, *self.ignored}
         return [column for column in self.columns if column.name not in taken]
@@ -97,14 +97,14 @@ def guess_table(sample: TableSample, wanted: Wanted) -> Guess:
     return guess
 
 
-def _found(sample: TableSample, columns: list[Column], wanted: Wanted) -> Wanted:
+def _found(sample: TableSample, columns: list[ColumnGuess], wanted: Wanted) -> Wanted:
     """What the user has said, with columns by the names that they have."""
     roles: Node = {role: name for role in ROLES if (name := getattr(wanted, role)) is not None}
     found: Node = {role: named(sample, columns, name, "")[0].name for role, name in roles.items()}
     return replace(wanted, **found)
 
 
-def _text_column(table: _Table, modality: str | None) -> Column | None:
+def _text_column(table: _Table, modality: str | None) -> ColumnGuess | None:
     """The column of free text that is the input; None: the task is tabular."""
     texts = [column for column in table.features() if column.kind == kinds.TEXT]
     if modality == "text" and not texts:
@@ -132,7 +132,7 @@ def _ignore_useless(table: _Table) -> None:
             table.ignored[column.name] = f"mixed types: {column.why}, such as '{column.strange[0]}'"
 
 
-def _offer(guess: Guess, table: _Table, text: Column | None) -> None:
+def _offer(guess: Guess, table: _Table, text: ColumnGuess | None) -> None:
     """Say in what other way the table could be learnt from."""
     if table.time is None and table.split is None and text is None and (said := offers.by_time(table.features())):
         guess.warn(said)
@@ -155,7 +155,7 @@ def _ignore_leaks(table: _Table) -> None:
             table.ignored |= dict.fromkeys(leak.columns, f"leak: {listed(list(leak.columns))} {leak.why}")
 
 
-def _guess(table: _Table, text: Column | None) -> Guess:
+def _guess(table: _Table, text: ColumnGuess | None) -> Guess:
     sample, target = table.sample, table.target
     inputs = [text] if text else table.features()
     if not inputs:
@@ -171,7 +171,7 @@ def _guess(table: _Table, text: Column | None) -> Guess:
     return guess
 
 
-def _say_how_it_is_read(guess: Guess, table: _Table, text: Column | None) -> None:
+def _say_how_it_is_read(guess: Guess, table: _Table, text: ColumnGuess | None) -> None:
     sample = table.sample
     about = "" if sample.is_whole else "about "
     guess.note("rows", f"{about}{sample.num_rows:,}", sample.said)
@@ -208,7 +208,7 @@ def _say_target(guess: Guess, table: _Table, distinct: list[str] | None) -> None
         guess.warn(f"'{target.name}' holds numbers and {shown}; these count as missing.")
 
 
-def _say_columns(guess: Guess, table: _Table, inputs: list[Column], text: Column | None) -> None:
+def _say_columns(guess: Guess, table: _Table, inputs: list[ColumnGuess], text: ColumnGuess | None) -> None:
     shown = [column.name if text else f"{column.name} ({column.kind})" for column in inputs]
     guess.note("inputs", counted(len(inputs), "column"), listed(shown, 12))
     for name, why in table.ignored.items():
@@ -234,13 +234,13 @@ def _say_columns(guess: Guess, table: _Table, inputs: list[Column], text: Column
         guess.note("split", DRAWN_SHARES, "no column says it: drawn, seeded, as nearly as can be alike in target")
 
 
-def _say_mixed(guess: Guess, mixed: list[Column]) -> None:
+def _say_mixed(guess: Guess, mixed: list[ColumnGuess]) -> None:
     for column in mixed if guess.modality == "tabular" else []:
         strange = listed([repr(value) for value in column.strange])
         guess.warn(f"'{column.name}' holds mixed types: {column.meant}s, and {strange}; these count as missing.")
 
 
-def _configure(guess: Guess, table: _Table, inputs: list[Column]) -> None:
+def _configure(guess: Guess, table: _Table, inputs: list[ColumnGuess]) -> None:
     """Fill in the reader's, the preprocessor's and the target's arguments."""
     sample, target = table.sample, table.target
     special = {target.name, table.group, table.split, table.time, table.weight}

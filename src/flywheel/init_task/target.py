@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from flywheel.init_task import columns as kinds
-from flywheel.init_task.columns import Column, given_labels, look_at
+from flywheel.init_task.columns import ColumnGuess, given_labels, look_at
 from flywheel.init_task.guess import CLASS, NUMBER, Wanted, counted, listed
 from flywheel.init_task.notation import read_numbers
 from flywheel.init_task.sample import TableSample
@@ -37,7 +37,7 @@ _NO_TARGET = (kinds.IDENTIFIER, kinds.TEXT, kinds.DATE, kinds.CONSTANT, kinds.EM
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetGuess:
     """What is to be told.
 
     Attributes:
@@ -58,8 +58,8 @@ class Target:
 
 
 def choose(
-    sample: TableSample, columns: Sequence[Column], rules: ValueRules, wanted: Wanted, taken: Collection[str] = ()
-) -> Target:
+    sample: TableSample, columns: Sequence[ColumnGuess], rules: ValueRules, wanted: Wanted, taken: Collection[str] = ()
+) -> TargetGuess:
     """Choose the target's column and its kind.
 
     Args:
@@ -91,13 +91,13 @@ def choose(
         if len(strange) == len(values) or len(names) > MAX_STRANGE:
             why_not = f"'{column.name}' is no number in {counted(len(strange), 'row')} (such as '{names[0]}')"
             raise DataError(sample.path, int(strange.index[0]), why_not, mend="mend these values, or say --kind class")
-        return Target(column.name, found, why, why_kind, column.num_missing + len(strange), tuple(names))
-    return Target(column.name, found, why, why_kind, column.num_missing)
+        return TargetGuess(column.name, found, why, why_kind, column.num_missing + len(strange), tuple(names))
+    return TargetGuess(column.name, found, why, why_kind, column.num_missing)
 
 
 def _column(
-    sample: TableSample, columns: Sequence[Column], wanted: Wanted, taken: Collection[str]
-) -> tuple[Column, str]:
+    sample: TableSample, columns: Sequence[ColumnGuess], wanted: Wanted, taken: Collection[str]
+) -> tuple[ColumnGuess, str]:
     if wanted.target is not None:
         return named(sample, columns, wanted.target, wanted.why)
     able = [column for column in columns if column.kind not in _NO_TARGET and column.name not in taken]
@@ -119,7 +119,7 @@ def _column(
     return named(sample, columns, answer, "you named it")
 
 
-def named(sample: TableSample, columns: Sequence[Column], name: str, why: str) -> tuple[Column, str]:
+def named(sample: TableSample, columns: Sequence[ColumnGuess], name: str, why: str) -> tuple[ColumnGuess, str]:
     """The column that the user named, and why it is taken.
 
     Raises:
@@ -136,7 +136,7 @@ def named(sample: TableSample, columns: Sequence[Column], name: str, why: str) -
     raise DataError(sample.path, None, f"no column '{name}'", mend=nearest(name, by_name))
 
 
-def _by_name(columns: Sequence[Column]) -> list[Column]:
+def _by_name(columns: Sequence[ColumnGuess]) -> list[ColumnGuess]:
     """Columns with a target's name; some names are one at either end of the table only."""
     plain = {column.name.strip().lower(): column for column in columns}
     ends = [columns[place].name.strip().lower() for place in (0, -1)] if columns else []
@@ -145,7 +145,7 @@ def _by_name(columns: Sequence[Column]) -> list[Column]:
     return [column for name, column in plain.items() if name in SURE_NAMES or (name in END_NAMES and name in ends)]
 
 
-def _kind(column: Column, num_given: int, wanted: str | None) -> tuple[str, str]:
+def _kind(column: ColumnGuess, num_given: int, wanted: str | None) -> tuple[str, str]:
     if wanted is not None:
         return wanted, "you said so"
     each = num_given / max(column.num_distinct, 1)
@@ -161,7 +161,7 @@ def _kind(column: Column, num_given: int, wanted: str | None) -> tuple[str, str]
     return NUMBER, f"{what} with {distinct}"
 
 
-def class_counts(sample: TableSample, target: Target, distinct: Sequence[str] | None = None) -> pd.Series:
+def class_counts(sample: TableSample, target: TargetGuess, distinct: Sequence[str] | None = None) -> pd.Series:
     """Rows of each class, most frequent first.
 
     Args:

@@ -26,7 +26,7 @@ _MEASURED_ROWS = 4096
 _WINDOW = 50  # batches that are sorted together: large enough to save padding, small enough to stay random
 
 
-class Share(NamedTuple):
+class RankShare(NamedTuple):
     """Rows of one batch: this rank's own, and the whole batch's. A rank without a row gets one that does not count."""
 
     own: int
@@ -50,7 +50,7 @@ class Block:
     target: Tensor
     batch_size: int
     lengths: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    shares: Sequence[Share] = ()
+    shares: Sequence[RankShare] = ()
     weight: Tensor | None = None
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> Block:
@@ -69,9 +69,9 @@ class Block:
                 inputs[name] = inputs[name][:, : longest[step]]
             yield inputs, self.target[rows]
 
-    def share(self, step: int, num_rows: int) -> Share:
+    def share(self, step: int, num_rows: int) -> RankShare:
         """This rank's part of one batch, of which it has `num_rows` here."""
-        return self.shares[step] if self.shares else Share(num_rows, num_rows)
+        return self.shares[step] if self.shares else RankShare(num_rows, num_rows)
 
     def weights(self, step: int) -> Tensor | None:
         """What the rows of one batch count, [B]."""
@@ -285,7 +285,7 @@ class Blocks:
         batch_size, shares = self.batch_size, []
         if self._num_ranks > 1:
             batches = torch.split(index, self.batch_size)
-            shares = [Share(len(batch[self._rank :: self._num_ranks]), len(batch)) for batch in batches]
+            shares = [RankShare(len(batch[self._rank :: self._num_ranks]), len(batch)) for batch in batches]
             own = [batch[self._rank :: self._num_ranks] if share.own else batch[:1]
                    for batch, share in zip(batches, shares, strict=True)]  # fmt: skip
             index, batch_size = torch.cat(own), len(range(self._rank, self.batch_size, self._num_ranks))

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import Metric, MetricCollection
 
 from flywheel.learner.criterion import class_weights, row_losses
-from flywheel.learner.data import Block, Share, mixed_seed
+from flywheel.learner.data import Block, RankShare, mixed_seed
 from flywheel.learner.distillation import Distillation
 from flywheel.learner.ranks.ranks import Ranks
 from flywheel.model.network import Network
@@ -217,7 +217,7 @@ class Learner(pl.LightningModule):
         net: Callable[..., Tensor],
         inputs: Mapping[str, Tensor],
         target: Tensor,
-        share: Share,
+        share: RankShare,
         weight: Tensor | None,
     ) -> tuple[Tensor, Tensor, Any]:
         """Logits, the mean loss over the batch or this rank's part of it, and the rows of the batch or their weights'

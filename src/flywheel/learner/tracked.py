@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flywheel.learner.callbacks import Row
     from flywheel.learner.fit import Fitted
     from flywheel.learner.machine import Machine
-    from flywheel.project.tracking import TrackedRun
+    from flywheel.project.tracked_run import TrackedRun
 
 log = logging.getLogger("flywheel")
 

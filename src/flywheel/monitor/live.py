@@ -21,7 +21,7 @@ from flywheel.registry import log as registry_log
 from flywheel.registry.evidence import METRICS
 from flywheel.registry.package import ARTIFACTS, EVIDENCE, check_package, evidence
 from flywheel.registry.predictor import PREPROCESSOR_FILE
-from flywheel.serving.version.served import Champion
+from flywheel.serving.version.served import ChampionVersion
 
 DAYS = 7
 STEP = timedelta(hours=6)
@@ -29,7 +29,7 @@ MAX_DECISIONS = 50
 DECISION = ("time", "action", "state", "outcome", "why")
 
 
-def look(champion: Champion, traffic: FeedbackStore | None) -> Json:
+def look(champion: ChampionVersion, traffic: FeedbackStore | None) -> Json:
     """Give the fields of `serving.messages.Live` from `days` on.
 
     Args:
@@ -68,7 +68,7 @@ def _counted(traffic: FeedbackStore, task: str, since: datetime) -> list[Json]:
     ]
 
 
-def _check(traffic: Traffic, champion: Champion, since: datetime) -> tuple[Json | None, str]:
+def _check(traffic: Traffic, champion: ChampionVersion, since: datetime) -> tuple[Json | None, str]:
     """What the monitor finds, or why it cannot."""
     folder = Path(champion.folder)
     try:
@@ -82,7 +82,7 @@ def _check(traffic: Traffic, champion: Champion, since: datetime) -> tuple[Json 
         return None, str(error)
 
 
-def _reference_file(champion: Champion) -> Path:
+def _reference_file(champion: ChampionVersion) -> Path:
     """What the version was registered with, or else what `flywheel monitor` has made for it here."""
     held = Path(champion.folder) / EVIDENCE / FILE
     made = state_dir() / "monitor" / champion.task / f"reference-{champion.model_sha256[:16]}.safetensors"

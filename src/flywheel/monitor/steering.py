@@ -101,14 +101,14 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoopPlan:
     """What to do, and why, in words."""
 
     action: Action
     why: str
 
 
-def plan(settings: LoopSettings, facts: Facts, journal: Sequence[Entry]) -> Plan:
+def plan(settings: LoopSettings, facts: Facts, journal: Sequence[Entry]) -> LoopPlan:
     """Decide.
 
     Args:
@@ -117,13 +117,13 @@ def plan(settings: LoopSettings, facts: Facts, journal: Sequence[Entry]) -> Plan
         journal: What was done before, the oldest first.
     """
     if unfinished(journal) and interruptions(journal) < MAX_INTERRUPTIONS:
-        return Plan("retrain", "the retraining before was interrupted; it goes on")
+        return LoopPlan("retrain", "the retraining before was interrupted; it goes on")
     trigger = _trigger(settings, facts)
     if trigger.action == "wait":
         return trigger
     until, held = held_back(settings, journal, facts.now)
     if until is not None and facts.now < until:
-        return Plan("wait", f"{trigger.why}, but {held}: not before {until.isoformat(timespec='minutes')}")
+        return LoopPlan("wait", f"{trigger.why}, but {held}: not before {until.isoformat(timespec='minutes')}")
     return trigger
 
 
@@ -190,13 +190,13 @@ def last_retrain(journal: Sequence[Entry]) -> datetime | None:
     return last
 
 
-def _trigger(settings: LoopSettings, facts: Facts) -> Plan:
+def _trigger(settings: LoopSettings, facts: Facts) -> LoopPlan:
     said, why = f"{facts.num_new} new right answers", "; ".join(facts.reasons)
     if facts.reasons and facts.num_new >= settings.min_feedback_drifted:
-        return Plan("retrain", f"{why}; {said}")
+        return LoopPlan("retrain", f"{why}; {said}")
     if settings.min_feedback and facts.num_new >= settings.min_feedback:
-        return Plan("retrain", f"{said} are enough ({settings.min_feedback})")
+        return LoopPlan("retrain", f"{said} are enough ({settings.min_feedback})")
     if facts.reasons:
         wanted = settings.min_feedback_drifted
-        return Plan("wait", f"{why}; but {said} are fewer than {wanted}, and the same data give the same model")
-    return Plan("wait", f"nothing has drifted, and {said} are fewer than {settings.min_feedback}")
+        return LoopPlan("wait", f"{why}; but {said} are fewer than {wanted}, and the same data give the same model")
+    return LoopPlan("wait", f"nothing has drifted, and {said} are fewer than {settings.min_feedback}")

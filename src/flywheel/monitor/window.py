@@ -20,7 +20,7 @@ RANK = {"person": 0, "outcome": 1}
 """Of two things said about one prediction, the higher counts: what came to pass before what somebody thinks."""
 
 
-class Answered(Protocol):
+class AnsweredRow(Protocol):
     """A prediction and one thing that was said about it."""
 
     @property
@@ -45,7 +45,7 @@ class Traffic(Protocol):
 
     def answered(
         self, task: str, *, since: datetime | None = None, until: datetime | None = None, with_input: bool = True
-    ) -> Iterator[Answered]:
+    ) -> Iterator[AnsweredRow]:
         """What was said about a task's predictions."""
 
 
@@ -62,9 +62,9 @@ class Window:
     known: Sequence[tuple[Prediction, Feedback]]
 
     @classmethod
-    def of(cls, predictions: Iterable[Prediction], answered: Iterable[Answered]) -> Window:
+    def of(cls, predictions: Iterable[Prediction], answered: Iterable[AnsweredRow]) -> Window:
         """Put predictions in order, and choose one feedback for each: an outcome, or else the latest word."""
-        chosen: dict[str, Answered] = {}
+        chosen: dict[str, AnsweredRow] = {}
         for one in answered:
             rival = chosen.get(one.prediction.prediction_id)
             if rival is None or _weight(one.feedback) >= _weight(rival.feedback):

@@ -28,7 +28,7 @@ _PAIRS = tuple(map(frozenset, ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t
 
 
 @dataclass
-class Evidence:
+class ColumnEvidence:
     """Of one column.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flywheel.preprocessor.column_evidence import Evidence
+from flywheel.preprocessor.column_evidence import ColumnEvidence
 from flywheel.project.errors import DataError
 
 KINDS = ("number", "category", "boolean", "date", "identifier")
@@ -20,7 +20,7 @@ NOUNS = {"number": "number", "boolean": "truth value", "date": "date"}
 
 
 @dataclass(frozen=True)
-class Decision:
+class TypeDecision:
     """What a column is.
 
     Attributes:
@@ -32,7 +32,7 @@ class Decision:
     why: str
 
 
-def decide(name: str, seen: Evidence, declared: str | None, *, drop_constant: bool) -> Decision:
+def decide(name: str, seen: ColumnEvidence, declared: str | None, *, drop_constant: bool) -> TypeDecision:
     """Say what a column is.
 
     Args:
@@ -45,46 +45,46 @@ def decide(name: str, seen: Evidence, declared: str | None, *, drop_constant: bo
         DataError: Nearly all values are of one kind, so that the others are likely mistakes.
     """
     if declared == "identifier":
-        return Decision(None, "identifier, as types says")
+        return TypeDecision(None, "identifier, as types says")
     if not seen.num_present:
-        return Decision(None, "no values in train")
+        return TypeDecision(None, "no values in train")
     if drop_constant and seen.counts is not None and len(seen.counts) == 1 and not seen.num_missing:
-        return Decision(None, f"constant: '{next(iter(seen.counts))}' in every row of train")
+        return TypeDecision(None, f"constant: '{next(iter(seen.counts))}' in every row of train")
     if declared is not None:
-        return Decision(declared, "as types says")
+        return TypeDecision(declared, "as types says")
     return _inferred(name, seen)
 
 
-def _inferred(name: str, seen: Evidence) -> Decision:
+def _inferred(name: str, seen: ColumnEvidence) -> TypeDecision:
     total = seen.num_present
     if seen.pair:
-        return Decision("boolean", "two words for true and false")
+        return TypeDecision("boolean", "two words for true and false")
     if seen.num_numbers == total:
         return _of_numbers(name, seen)
     _refuse_mixed(name, seen, "number", seen.num_numbers, seen.no_number)
     if seen.num_dates == total:
-        return Decision("date", "all values are dates")
+        return TypeDecision("date", "all values are dates")
     _refuse_mixed(name, seen, "date", seen.num_dates, seen.no_date)
     distinct = seen.max_distinct + 1 if seen.counts is None else len(seen.counts)
     if total >= FEW_ROWS and (seen.counts is None or distinct > MANY * total):
         number = f"more than {seen.max_distinct:,}" if seen.counts is None else f"{distinct:,}"
         what = "free text" if seen.num_words >= TEXT_WORDS * total else "names of rows"
-        return Decision(None, f"looks like {what}: {number} different values in {total:,} rows")
-    return Decision("category", f"words, {distinct:,} different ones")
+        return TypeDecision(None, f"looks like {what}: {number} different values in {total:,} rows")
+    return TypeDecision("category", f"words, {distinct:,} different ones")
 
 
-def _of_numbers(name: str, seen: Evidence) -> Decision:
+def _of_numbers(name: str, seen: ColumnEvidence) -> TypeDecision:
     total = seen.num_present
     if seen.num_codes:
-        return Decision("category", "whole numbers with leading zeros are codes")
+        return TypeDecision("category", "whole numbers with leading zeros are codes")
     if not seen.num_fractions and total >= FEW_ROWS:
         if seen.rising:
-            return Decision(None, "looks like a row number: whole numbers that rise from each row to the next")
+            return TypeDecision(None, "looks like a row number: whole numbers that rise from each row to the next")
         if _is_id(name) and (seen.counts is None or len(seen.counts) > MANY * total):
-            return Decision(None, "looks like an identifier, by its name and its many different values")
+            return TypeDecision(None, "looks like an identifier, by its name and its many different values")
         if _is_id(name):
-            return Decision("category", "whole numbers in a column named like an identifier are codes")
-    return Decision("number", "all values are numbers")
+            return TypeDecision("category", "whole numbers in a column named like an identifier are codes")
+    return TypeDecision("number", "all values are numbers")
 
 
 def _is_id(name: str) -> bool:
@@ -94,7 +94,7 @@ def _is_id(name: str) -> bool:
     )  # fmt: skip
 
 
-def _refuse_mixed(name: str, seen: Evidence, kind: str, number: int, first: tuple[int, str] | None) -> None:
+def _refuse_mixed(name: str, seen: ColumnEvidence, kind: str, number: int, first: tuple[int, str] | None) -> None:
     if first is None or number < MEANT * seen.num_present:
         return
     row, text = first

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from flywheel.preprocessor.pipeline.duplicates import num_copies
-from flywheel.preprocessor.pipeline.splitter import PARTS, TRAIN, Plan
+from flywheel.preprocessor.pipeline.splitter import PARTS, TRAIN, SplitPlan
 from flywheel.preprocessor.pipeline.survey import Survey
 from flywheel.project.types import Json
 
 Array = np.ndarray[Any, Any]
 
 
-def row_weights(surveys: Mapping[str, Survey], plan: Plan, num_own: int, *, by_copies: bool) -> dict[str, Array]:
+def row_weights(surveys: Mapping[str, Survey], plan: SplitPlan, num_own: int, *, by_copies: bool) -> dict[str, Array]:
     """Give the weight of every row of each surveyed split that has weights, float32 [N].
 
     Feedback brings no weights: its rows count as much as the mean of the data set's own train rows. Where copies

@@ -38,7 +38,7 @@ PROGRAM = Path(__file__).with_name("espeak_speaker.py")
 
 
 @dataclass(frozen=True)
-class Plan:
+class SpeechPlan:
     """What an `espeak:` URI asks for; see the module."""
 
     requirement: str
@@ -80,7 +80,7 @@ class EspeakSource(Source):
         return uri
 
 
-def parse(uri: str) -> Plan:
+def parse(uri: str) -> SpeechPlan:
     """Take an `espeak:` URI apart.
 
     Raises:
@@ -104,13 +104,13 @@ def parse(uri: str) -> Plan:
     }
     if not lists.get("words") or not all(all(names) for names in lists.values()):
         raise ConfigError("names no words, or an empty one", where=uri, mend="write words=zero,one,two")
-    plan = Plan(found[1], found[2], **lists, **ranges, **numbers)
+    plan = SpeechPlan(found[1], found[2], **lists, **ranges, **numbers)
     if plan.takes < 1 or not 1000 <= plan.rate_hz <= 96000:
         raise ConfigError("takes must be 1 or more, and rate_hz 1000 to 96000", where=uri)
     return plan
 
 
-def _in_wheel(plan: Plan) -> str:
+def _in_wheel(plan: SpeechPlan) -> str:
     return f"pypi:{plan.requirement}/{PACKAGE}"
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from flywheel.learner.data import Share
+from flywheel.learner.data import RankShare
 from flywheel.learner.machine import Machine
 from flywheel.learner.ranks.batch_norm import SharedBatchNorm, share_batch_norm
 from flywheel.learner.ranks.ranks import Ranks
@@ -50,11 +50,11 @@ def test_it_is_torch_s_batch_normalisation(ranks: Ranks, shape: tuple[int, ...],
 
 
 def test_a_rank_s_part_of_the_mean_weighs_rows_or_classes(ranks: Ranks) -> None:
-    share = Share(own=2, whole=8)
+    share = RankShare(own=2, whole=8)
     target = torch.tensor([0, 1])
     plain = ranks.part_of_mean(torch.tensor(4.0), nn.CrossEntropyLoss(), target, share)
     assert plain == 1.0
     weighted = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 3.0]))
     assert ranks.part_of_mean(torch.tensor(4.0), weighted, target, share) == 4.0, "all the weight there is"
-    ranks.begin(Share(own=0, whole=8))
-    assert ranks.part_of_mean(torch.tensor(4.0), nn.CrossEntropyLoss(), target, Share(0, 8)) == 0.0
+    ranks.begin(RankShare(own=0, whole=8))
+    assert ranks.part_of_mean(torch.tensor(4.0), nn.CrossEntropyLoss(), target, RankShare(0, 8)) == 0.0

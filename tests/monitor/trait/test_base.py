@@ -18,7 +18,7 @@ KINDS = ("image", "text", "audio", "tabular", "interactions")
 def test_every_kind_of_row_has_traits_of_its_own_and_always_the_same(name: str, kinds: dict[str, Any]) -> None:
     kind = kinds[name]
     frame = kind.rows(30, False)
-    assert module_of(type(kind.inputs)).__name__ == f"flywheel.monitor.trait.{name}"
+    assert module_of(type(kind.inputs)).__name__ == f"flywheel.modality.{name}.traits"
     found, again = row_traits(kind.inputs, frame), row_traits(kind.inputs, frame.iloc[::-1])
     assert len(found) >= 4
     for trait, values in found.items():

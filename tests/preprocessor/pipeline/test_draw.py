@@ -10,7 +10,7 @@ import pytest
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.pipeline.draw import fold_rows, grouped, stratified
 from flywheel.preprocessor.pipeline.engine import LocalEngine
-from flywheel.preprocessor.pipeline.splitter import PARTS, Plan, make_plan
+from flywheel.preprocessor.pipeline.splitter import PARTS, SplitPlan, make_plan
 from flywheel.preprocessor.pipeline.survey import Survey, Vocabulary, survey
 from flywheel.preprocessor.target import ClassTarget
 from flywheel.project.config import PreprocessConfig
@@ -86,7 +86,7 @@ def surveyed(frame: pd.DataFrame, name: str = "train", words: Vocabulary | None 
     return survey(name, LocalEngine({name: split}), Words(), ClassTarget(), words or Vocabulary(), 100_000)
 
 
-def planned(frame: pd.DataFrame, **settings: Any) -> Plan:
+def planned(frame: pd.DataFrame, **settings: Any) -> SplitPlan:
     words = Vocabulary()
     node: Json = {"_target_": "none"}
     found = {"train": surveyed(frame, words=words)}

@@ -14,14 +14,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from flywheel.project.errors import RegistryError
-from flywheel.serving.version.served import Champion
+from flywheel.serving.version.served import ChampionVersion
 
 PREDICT = "/v1/tasks/digits/predict"
 Array = np.ndarray[Any, Any]
 
 
 def test_every_test_row_is_answered_with_the_very_scores_of_the_export_stage(
-    client: TestClient, test_images: Array, test_scores: Array, encode: Any, champion: Champion
+    client: TestClient, test_images: Array, test_scores: Array, encode: Any, champion: ChampionVersion
 ) -> None:
     """No skew: rows alone, rows together, pixels, pictures and arrays all give the same bits."""
     wanted = test_scores.astype(np.float64).tolist()
@@ -136,7 +136,7 @@ def test_limits_hold(client_of: Callable[..., TestClient], test_images: Array) -
     assert client.post(PREDICT, content=b"a=1", headers={"content-type": "text/csv"}).status_code == 415
 
 
-def test_routes_say_what_there_is_and_what_there_is_not(client: TestClient, champion: Champion) -> None:
+def test_routes_say_what_there_is_and_what_there_is_not(client: TestClient, champion: ChampionVersion) -> None:
     line = {"task": "digits", "version": 1, "model_sha256": champion.model_sha256}
     assert client.get("/v1/tasks").json() == {"tasks": [line]}
     page = client.get("/v1/tasks/digits").json()
@@ -170,7 +170,7 @@ def test_the_page_describes_each_task_and_loads_nothing(client: TestClient) -> N
 
 
 def test_a_swapped_model_file_is_refused(
-    client_of: Callable[..., TestClient], champion: Champion, tmp_path: Path
+    client_of: Callable[..., TestClient], champion: ChampionVersion, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(champion.folder, tmp_path / "version")
     model = folder / "artifacts/model.onnx"

@@ -14,7 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from flywheel.project.errors import FeedbackError
-from flywheel.serving.version.served import Champion
+from flywheel.serving.version.served import ChampionVersion
 
 TOKEN = "a" * 20
 
@@ -62,13 +62,13 @@ def test_pages_need_no_token_and_their_data_do(client_of: Callable[..., TestClie
 def test_the_live_page_shows_what_is_seen_and_says_what_cannot_be(client_of: Callable[..., TestClient]) -> None:
     seen = {"days": 7, "check": None, "why_not": "too early", "volumes": [], "champions": [], "loop": []}
 
-    def look(champion: Champion) -> dict[str, object]:
+    def look(champion: ChampionVersion) -> dict[str, object]:
         return seen
 
     told = client_of(look=look).get("/v1/tasks/digits/live").json()
     assert {**seen, "task": "digits", "version": 1, "model_sha256": told["model_sha256"]} == told
 
-    def fail(champion: Champion) -> dict[str, object]:
+    def fail(champion: ChampionVersion) -> dict[str, object]:
         raise FeedbackError("the feedback store cannot be used", where="here", mend="mend it")
 
     failed = client_of(look=fail).get("/v1/tasks/digits/live")
@@ -82,7 +82,7 @@ def test_many_who_look_leave_the_threads_to_others(client_of: Callable[..., Test
     on, begun = threading.Event(), threading.Semaphore(0)
     number = min(32, (os.cpu_count() or 1) + 4) + 2
 
-    def look(champion: Champion) -> dict[str, object]:
+    def look(champion: ChampionVersion) -> dict[str, object]:
         begun.release()
         on.wait(60)
         return {"days": 7, "check": None, "why_not": "", "volumes": [], "champions": [], "loop": []}

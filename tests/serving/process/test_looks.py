@@ -11,19 +11,19 @@ import pytest
 from flywheel.project.errors import FeedbackError
 from flywheel.serving.process import looks
 from flywheel.serving.process.looks import Looks
-from flywheel.serving.version.served import Champion
+from flywheel.serving.version.served import ChampionVersion
 
-FIRST = Champion("digits", 1, "a" * 64, "folder", {})
+FIRST = ChampionVersion("digits", 1, "a" * 64, "folder", {})
 
 
 class Eyes:
     """Looks, and counts."""
 
     def __init__(self) -> None:
-        self.seen: list[Champion] = []
+        self.seen: list[ChampionVersion] = []
         self.fails = False
 
-    def __call__(self, champion: Champion) -> dict[str, Any]:
+    def __call__(self, champion: ChampionVersion) -> dict[str, Any]:
         self.seen.append(champion)
         if self.fails:
             raise FeedbackError("cannot be used", where="here", mend="mend it")

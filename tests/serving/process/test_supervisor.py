@@ -12,14 +12,14 @@ from flywheel.project.errors import ConfigError, FlywheelError
 from flywheel.serve import serve
 from flywheel.serving.process.supervisor import Supervisor, remove_left_folders
 from flywheel.serving.settings import ServingSettings, load_settings
-from flywheel.serving.version.served import Champion
+from flywheel.serving.version.served import ChampionVersion
 
 
 class Fixed:
-    def __init__(self, champion: Champion) -> None:
+    def __init__(self, champion: ChampionVersion) -> None:
         self.champions = [champion]
 
-    def first(self) -> list[Champion]:
+    def first(self) -> list[ChampionVersion]:
         return self.champions
 
     def changed(self) -> None:
@@ -49,7 +49,7 @@ def test_a_store_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert not list(tmp_path.iterdir())
 
 
-def test_workers_that_cannot_start_end_the_server(champion: Champion) -> None:
+def test_workers_that_cannot_start_end_the_server(champion: ChampionVersion) -> None:
     settings = ServingSettings(port=0)
     command = [sys.executable, "-c", "import sys; sys.exit(3)"]
     with pytest.raises(ConfigError, match=r"workers cannot start \(exit code 3\)"):
@@ -57,12 +57,12 @@ def test_workers_that_cannot_start_end_the_server(champion: Champion) -> None:
 
 
 def test_what_a_killed_server_left_is_removed_at_the_next_start_and_a_running_ones_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, champion: Champion
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, champion: ChampionVersion
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     # What a server does at its start, as far as its workers' folder goes; then it waits, and is killed.
-    program = "from flywheel.serving import supervisor; supervisor._own_folder(); print(1, flush=True); input()"
+    program = "from flywheel.serving.process import supervisor; supervisor._own_folder(); print(1, flush=True); input()"
     started = [
         subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(2)

@@ -31,7 +31,7 @@ from flywheel.preprocessor.task import TaskPreprocessor
 from flywheel.serving.problem import RequestError
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.explain import explain
-from flywheel.serving.version.served import Champion, Served
+from flywheel.serving.version.served import ChampionVersion, Served
 
 PREDICT, EXPLAIN = "/v1/tasks/digits/predict", "/v1/tasks/digits/explain"
 Array = np.ndarray[Any, Any]
@@ -65,7 +65,7 @@ def ask(predictor: Counting, rows: list[Any], **settings: Any) -> Any:
 
 
 def served_of(predictor: Counting, pool: ThreadPoolExecutor, **settings: Any) -> Served:
-    champion = Champion("task", 1, "a" * 64, "folder", {})
+    champion = ChampionVersion("task", 1, "a" * 64, "folder", {})
     return Served(champion, predictor, {}, ServingSettings(**settings), pool)  # type: ignore[arg-type]
 
 

@@ -11,25 +11,31 @@ import pytest
 
 from flywheel.project.errors import ConfigError
 from flywheel.sweep.run.hydra_job import HydraJob, trial_number
-from flywheel.sweep.run.ray_cluster import Share, num_places, share
+from flywheel.sweep.run.ray_cluster import ClusterShare, num_places, share
 from flywheel.sweep.run.ray_pool import RayPool, TrialWorker
 
 
 @pytest.mark.parametrize(
     ("there", "slots", "jobs_per_gpu", "wanted", "threads"),
     [
-        ([(1, 0), (1, 0)], 2, 1, Share(1.0, 0.0), 1),
-        ([(8, 0)], 2, 1, Share(4.0, 0.0), 4),
-        ([(3, 0), (1, 0)], 2, 1, Share(1.0, 0.0), 1),  # two of two CPUs would not fit: they are on different nodes
-        ([(2, 0)], 4, 1, Share(0.5, 0.0), 1),
-        ([(16, 2), (16, 2)], 4, 1, Share(8.0, 1.0), 8),
-        ([(16, 2), (64, 0)], 2, 1, Share(8.0, 1.0), 8),  # a node without a GPU is of no use
-        ([(16, 2)], 9, 2, Share(4.0, 0.5), 4),  # no more than there are places on GPUs
-        ([(0, 0), (4, 0)], 1, 1, Share(4.0, 0.0), 4),
+        ([(1, 0), (1, 0)], 2, 1, ClusterShare(1.0, 0.0), 1),
+        ([(8, 0)], 2, 1, ClusterShare(4.0, 0.0), 4),
+        (
+            [(3, 0), (1, 0)],
+            2,
+            1,
+            ClusterShare(1.0, 0.0),
+            1,
+        ),  # two of two CPUs would not fit: they are on different nodes
+        ([(2, 0)], 4, 1, ClusterShare(0.5, 0.0), 1),
+        ([(16, 2), (16, 2)], 4, 1, ClusterShare(8.0, 1.0), 8),
+        ([(16, 2), (64, 0)], 2, 1, ClusterShare(8.0, 1.0), 8),  # a node without a GPU is of no use
+        ([(16, 2)], 9, 2, ClusterShare(4.0, 0.5), 4),  # no more than there are places on GPUs
+        ([(0, 0), (4, 0)], 1, 1, ClusterShare(4.0, 0.0), 4),
     ],
 )
 def test_a_trial_asks_for_its_share(
-    there: list[tuple[int, int]], slots: int, jobs_per_gpu: int, wanted: Share, threads: int
+    there: list[tuple[int, int]], slots: int, jobs_per_gpu: int, wanted: ClusterShare, threads: int
 ) -> None:
     assert share(there, slots, jobs_per_gpu) == wanted
     assert wanted.threads == threads

@@ -9,7 +9,7 @@ import pytest
 
 from flywheel.sweep.search.space import Dimension
 from flywheel.sweep.search.trial import COMPLETE, FAILED, PRUNED, RUNNING, WAITING, Objective, Trial
-from flywheel.sweep.show.progress import Progress, in_words, time_left
+from flywheel.sweep.show.progress import SweepProgress, in_words, time_left
 
 ACCURACY = Objective("accuracy", "max")
 LR = Dimension("optimizer.lr", "float", low=1e-4, high=1e-1, log=True)
@@ -71,7 +71,7 @@ ODD = [
 
 def test_a_line_has_what_one_wants_to_know(lines: list[str]) -> None:
     trials = [ended(1, 0.973), *(ended(n, 0.9, seconds=12.0) for n in (0, 2)), ended(3, 0.9712)]
-    Progress(20, DIMENSIONS, ACCURACY, io.StringIO()).update(trials)
+    SweepProgress(20, DIMENSIONS, ACCURACY, io.StringIO()).update(trials)
     assert lines[-1] == (
         "trial 3/20 complete  accuracy 0.9712 (best 0.9730, trial 1)  optimizer.lr=0.003 model=cnn  "
         "12 s; about 3 min left"
@@ -79,7 +79,7 @@ def test_a_line_has_what_one_wants_to_know(lines: list[str]) -> None:
 
 
 def test_each_ended_trial_is_told_once_and_in_order(lines: list[str]) -> None:
-    progress = Progress(4, DIMENSIONS, ACCURACY, io.StringIO())
+    progress = SweepProgress(4, DIMENSIONS, ACCURACY, io.StringIO())
     progress.update([Trial(0, PARAMS, RUNNING), ended(1, 0.5)])
     progress.update([Trial(0, PARAMS, RUNNING), ended(1, 0.5)])
     progress.update([ended(0, 0.6), ended(1, 0.5), ended(3, 0.1), ended(2, 0.2)])
@@ -91,7 +91,7 @@ def test_each_ended_trial_is_told_once_and_in_order(lines: list[str]) -> None:
 
 
 def test_a_sweep_that_goes_on_tells_what_is_new_only(lines: list[str]) -> None:
-    progress = Progress(4, DIMENSIONS, ACCURACY, io.StringIO())
+    progress = SweepProgress(4, DIMENSIONS, ACCURACY, io.StringIO())
     before = [ended(0, 0.6), ended(1, 0.5), Trial(2, PARAMS, RUNNING)]
     progress.know(before)
     progress.update(before)
@@ -105,19 +105,19 @@ def test_pruned_and_failed_trials_say_so(lines: list[str]) -> None:
         ended(0, math.nan, state=PRUNED, curve=(0.4, 0.55)),
         ended(1, math.nan, state=FAILED, error="the loss is no longer finite"),
     ]
-    Progress(2, DIMENSIONS, ACCURACY, io.StringIO()).update(trials)
+    SweepProgress(2, DIMENSIONS, ACCURACY, io.StringIO()).update(trials)
     assert lines[0].startswith("trial 0/2 pruned after 2 epochs  accuracy 0.5500  optimizer.lr=0.003")
     assert lines[1].startswith("trial 1/2 failed  the loss is no longer finite  optimizer.lr=0.003")
 
 
 def test_small_losses_keep_their_digits(lines: list[str]) -> None:
-    Progress(1, [], Objective("loss", "min"), io.StringIO()).update([ended(0, 0.00012345)])
+    SweepProgress(1, [], Objective("loss", "min"), io.StringIO()).update([ended(0, 0.00012345)])
     assert "loss 0.0001234 (best 0.0001234, trial 0)" in lines[0]
 
 
 def test_odd_trials_make_plain_lines(lines: list[str]) -> None:
     stream = io.StringIO()
-    progress = Progress(0, DIMENSIONS, ACCURACY, stream)
+    progress = SweepProgress(0, DIMENSIONS, ACCURACY, stream)
     progress.update(ODD)
     progress.close()
     assert len(lines) == 4
@@ -126,7 +126,7 @@ def test_odd_trials_make_plain_lines(lines: list[str]) -> None:
 
 
 def test_odd_trials_make_a_table(terminal: Terminal) -> None:
-    progress = Progress(0, DIMENSIONS, ACCURACY, terminal)
+    progress = SweepProgress(0, DIMENSIONS, ACCURACY, terminal)
     for part in ([], ODD[:1], ODD):
         progress.update(part)
     progress.close()
@@ -138,7 +138,7 @@ def test_the_table_has_running_trials_on_top_and_fits_the_terminal(terminal: Ter
     trials[3] = replace(trials[3], state=RUNNING, score=math.nan, seconds=5.0)
     trials[39] = replace(trials[39], params={"model": "mlp", "model.net.hidden": "[16]", "optimizer.lr": "1e-4"})
     trials += [Trial(number, PARAMS, WAITING) for number in range(40, 50)]
-    progress = Progress(50, DIMENSIONS, ACCURACY, terminal)
+    progress = SweepProgress(50, DIMENSIONS, ACCURACY, terminal)
     progress.update(trials)
     screen = last_screen(terminal)
     progress.close()
@@ -157,7 +157,7 @@ def test_a_narrow_terminal_leaves_parameters_out_not_figures(
     monkeypatch.setenv("COLUMNS", "60")
     many = [Dimension(f"section.parameter_{n}", "float", low=0, high=1) for n in range(9)]
     trial = ended(0, 0.5, params={one.key: "0.123456" for one in many}, curve=(0.5,))
-    progress = Progress(1, many, ACCURACY, terminal)
+    progress = SweepProgress(1, many, ACCURACY, terminal)
     progress.update([trial])
     progress.close()
     head, row, _ = last_screen(terminal)
@@ -168,7 +168,7 @@ def test_a_narrow_terminal_leaves_parameters_out_not_figures(
 
 def test_the_footer_counts_what_went_wrong(terminal: Terminal) -> None:
     trials = [ended(0, 0.5), ended(1, math.nan, state=FAILED, error="out of memory"), ended(2, 0.1, state=PRUNED)]
-    progress = Progress(3, DIMENSIONS, ACCURACY, terminal)
+    progress = SweepProgress(3, DIMENSIONS, ACCURACY, terminal)
     progress.update(trials)
     progress.close()
     assert last_screen(terminal)[-2:] == [
@@ -181,7 +181,7 @@ def test_log_lines_stand_above_the_table_and_the_handler_gets_its_stream_back(te
     logger, handler = logging.getLogger("flywheel"), logging.StreamHandler(terminal)
     logger.addHandler(handler)
     try:
-        progress = Progress(2, DIMENSIONS, ACCURACY, terminal)
+        progress = SweepProgress(2, DIMENSIONS, ACCURACY, terminal)
         progress.update([ended(0, 0.5)])
         logger.warning("a word in between")
         assert "0.5000" in terminal.getvalue().partition("a word in between")[2]  # the table was drawn again below it
@@ -196,7 +196,7 @@ def test_log_lines_stand_above_the_table_and_the_handler_gets_its_stream_back(te
 
 def test_a_dumb_terminal_gets_lines(terminal: Terminal, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
-    Progress(2, DIMENSIONS, ACCURACY, terminal).update([ended(0, 0.5)])
+    SweepProgress(2, DIMENSIONS, ACCURACY, terminal).update([ended(0, 0.5)])
     assert len(lines) == 1
     assert terminal.getvalue() == ""
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from flywheel.project.tracking import prepare
-from flywheel.sweep.search.folder import Plan, note_trial, write_result
+from flywheel.sweep.search.folder import SweepPlan, note_trial, write_result
 from flywheel.sweep.search.space import Dimension
 from flywheel.sweep.search.trial import Objective
 from flywheel.sweep.show.summary import Closing, as_table, best_job, close_parent, draw, open_parent, read_jobs
@@ -100,7 +100,7 @@ def sweep(folder: Path, results: list[dict[str, object]], *, planned: int = 0, e
     """Close a sweep with these results, in a store of its own; the parent run."""
     lr = Dimension("optimizer.lr", "float", low=1e-4, high=0.1, log=True)
     space = [lr, Dimension("model", "choice", ("mlp", "cnn"))]
-    plan = Plan("i", "digits/sweep", "a command", planned or len(results), space, [Objective("accuracy", "max")])
+    plan = SweepPlan("i", "digits/sweep", "a command", planned or len(results), space, [Objective("accuracy", "max")])
     open_parent(folder, "digits", ["task=digits"], plan)
     for number, one in enumerate(results):
         noted(folder, number, *one["overrides"])  # type: ignore[misc]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.distributed import Store  # type: ignore[attr-defined]  # made in C++
 
 from flywheel.learner.criterion import CLASS_WEIGHTED, class_weights
-from flywheel.learner.data import Share
+from flywheel.learner.data import RankShare
 from flywheel.learner.ranks.batch_norm import share_batch_norm
 from flywheel.learner.ranks.world import Place
 from flywheel.project.errors import ConfigError
@@ -96,11 +96,11 @@ class Ranks:
         fully_shard(net, mesh=mesh)
         return lambda **inputs: cast("Tensor", net(**inputs))
 
-    def begin(self, share: Share) -> None:
+    def begin(self, share: RankShare) -> None:
         """Say what this rank has of the batch that comes next."""
         self.idle = share.own == 0
 
-    def part_of_mean(self, loss: Tensor, criterion: nn.Module, target: Tensor, share: Share) -> Tensor:
+    def part_of_mean(self, loss: Tensor, criterion: nn.Module, target: Tensor, share: RankShare) -> Tensor:
         """Weigh the mean loss over this rank's rows so that the sum over the ranks is the mean over the whole batch.
 
         Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flywheel.init_task.columns import Column, given
+from flywheel.init_task.columns import ColumnGuess, given
 from flywheel.init_task.guess import ITEM, Guess, Node, Recipe, counted, listed
 from flywheel.init_task.roles import Interactions
 from flywheel.init_task.sample import TableSample
@@ -19,7 +19,7 @@ IN_TABLES = True
 RECIPES = {ITEM: Recipe("interactions", "two_tower", "ranking", optimizer={"lr": 5e-3, "weight_decay": 0.1})}
 
 
-def guess_interactions(sample: TableSample, columns: Sequence[Column], found: Interactions) -> Guess:
+def guess_interactions(sample: TableSample, columns: Sequence[ColumnGuess], found: Interactions) -> Guess:
     """Guess a task that recommends items to users.
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flywheel.preprocessor.pipeline.splitter import PARTS, Plan
+from flywheel.preprocessor.pipeline.splitter import PARTS, SplitPlan
 from flywheel.preprocessor.pipeline.survey import Survey
 from flywheel.project.types import Json
 
@@ -79,7 +79,7 @@ class Ranges:
                 self.by_split.setdefault(split, {}).setdefault(name, Range()).merge(seen)
 
 
-def class_counts(surveys: dict[str, Survey], plan: Plan, part: str, num_codes: int) -> np.ndarray[Any, Any]:
+def class_counts(surveys: dict[str, Survey], plan: SplitPlan, part: str, num_codes: int) -> np.ndarray[Any, Any]:
     """Count a part's rows by label code."""
     counts = np.zeros(num_codes, np.int64)
     for source, parts in plan.parts.items():
@@ -88,8 +88,8 @@ def class_counts(surveys: dict[str, Survey], plan: Plan, part: str, num_codes: i
 
 
 def make_profile(
-    task: str, surveys: dict[str, Survey], plan: Plan, meta: Json, counts: dict[str, dict[str, int]], ranges: Ranges,
-    num_feedback: int, statistics: dict[str, Json] | None = None, facts: Json | None = None,
+    task: str, surveys: dict[str, Survey], plan: SplitPlan, meta: Json, counts: dict[str, dict[str, int]],
+    ranges: Ranges, num_feedback: int, statistics: dict[str, Json] | None = None, facts: Json | None = None,
 ) -> Json:  # fmt: skip
     """Put together what `profile.json` says.
 

@@ -22,7 +22,7 @@ from flywheel.preprocessor.pipeline.engine import ENGINES, Engine, Frames, Local
 from flywheel.preprocessor.pipeline.feedback import check_manifest, feedback_record
 from flywheel.preprocessor.pipeline.pictures import SAMPLES_PER_CLASS, draw_classes, draw_samples
 from flywheel.preprocessor.pipeline.profile import Ranges, class_counts, make_profile, remarks, summary
-from flywheel.preprocessor.pipeline.splitter import OVERLAPS, PARTS, TRAIN, Plan, make_plan
+from flywheel.preprocessor.pipeline.splitter import OVERLAPS, PARTS, TRAIN, SplitPlan, make_plan
 from flywheel.preprocessor.pipeline.survey import UNUSABLE, Survey, Vocabulary, check_dropped, survey
 from flywheel.preprocessor.pipeline.transformed import Transformed, transformed
 from flywheel.preprocessor.pipeline.writer import SafetensorsWriter
@@ -92,7 +92,7 @@ class _Run:
         self.inputs, self.target = preprocessor.inputs, preprocessor.target
         self.words = Vocabulary()
         self.surveys: dict[str, Survey] = {}
-        self.plan = Plan()
+        self.plan = SplitPlan()
         self.weights: dict[str, Any] = {}
         self.weighted: list[str] = []
         self.ranges = Ranges()

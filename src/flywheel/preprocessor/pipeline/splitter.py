@@ -24,7 +24,7 @@ OVERLAPS = ("keep", "drop", "weight")
 
 
 @dataclass
-class Plan:
+class SplitPlan:
     """Where each row of each surveyed split goes.
 
     Attributes:
@@ -38,7 +38,7 @@ class Plan:
     num_contradictory: int = 0
 
 
-def make_plan(surveys: dict[str, Survey], num_own: int, names: list[str], settings: PreprocessConfig) -> Plan:
+def make_plan(surveys: dict[str, Survey], num_own: int, names: list[str], settings: PreprocessConfig) -> SplitPlan:
     """Decide for every row.
 
     An official test split is taken whole; otherwise a test part is drawn from all usable rows of train. Only then are
@@ -54,7 +54,7 @@ def make_plan(surveys: dict[str, Survey], num_own: int, names: list[str], settin
     Raises:
         DataError: A class is too small to be split, or a split is left without rows.
     """
-    plan = Plan(num_contradictory=_num_contradictory(surveys.values()))
+    plan = SplitPlan(num_contradictory=_num_contradictory(surveys.values()))
     train = surveys["train"]
     parts = plan.parts["train"] = np.where(train.usable, TRAIN, UNUSABLE).astype(np.int8)
     generator = np.random.Generator(np.random.PCG64(settings.seed))
@@ -107,7 +107,7 @@ def _draw(
     return rows[stratified(codes, share, generator)]
 
 
-def _count_repeated(plan: Plan, survey: Survey, part: int, settings: PreprocessConfig) -> None:
+def _count_repeated(plan: SplitPlan, survey: Survey, part: int, settings: PreprocessConfig) -> None:
     """Count the rows of a part that equal an earlier one of it; in train their copies are dropped if that is wanted.
 
     A copy has the same label. A row with the same inputs and another label is an observation of its own: which of the
@@ -122,7 +122,9 @@ def _count_repeated(plan: Plan, survey: Survey, part: int, settings: PreprocessC
     plan.duplicates[f"within_{SPLITS[part]}"] = matches
 
 
-def _compare(plan: Plan, survey: Survey, part: int, other: Survey, other_part: int, settings: PreprocessConfig) -> None:
+def _compare(
+    plan: SplitPlan, survey: Survey, part: int, other: Survey, other_part: int, settings: PreprocessConfig
+) -> None:
     """Count the rows of one part that equal a row of another, and drop them if that is wanted; the other keeps its own.
 
     They are dropped whatever their label: without those alone that agree with the test set, train would be left with
@@ -140,7 +142,7 @@ def _compare(plan: Plan, survey: Survey, part: int, other: Survey, other_part: i
         plan.duplicates[f"near_{kind}"] = _dropped(plan, survey, matches, settings)
 
 
-def _dropped(plan: Plan, survey: Survey, matches: Matches, settings: PreprocessConfig) -> Matches:
+def _dropped(plan: SplitPlan, survey: Survey, matches: Matches, settings: PreprocessConfig) -> Matches:
     if settings.overlap != "drop":
         return matches
     plan.parts[survey.name][matches.rows] = UNUSABLE
@@ -154,7 +156,7 @@ def _num_contradictory(surveys: Iterable[Survey]) -> int:
     return int(contradictory(digests, labels).sum())
 
 
-def _check(plan: Plan, surveys: dict[str, Survey], names: list[str], settings: PreprocessConfig) -> None:
+def _check(plan: SplitPlan, surveys: dict[str, Survey], names: list[str], settings: PreprocessConfig) -> None:
     """Refuse splits without rows, and classes that train has never seen."""
     held = {name: np.zeros(max(len(names), 1), bool) for name in SPLITS}
     for source, parts in plan.parts.items():

@@ -28,7 +28,7 @@ from flywheel.serving.process.looks import Look
 from flywheel.serving.request.infer import EXTENSIONS, metadata
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.answering import Answering
-from flywheel.serving.version.recording import Recording
+from flywheel.serving.version.recording import RecordingQueue
 from flywheel.serving.version.served import Served
 from flywheel.serving.version.shelf import Shelf
 
@@ -41,7 +41,7 @@ def make_gateway(
     metrics: Metrics,
     *,
     tokens: Mapping[str, str] | None = None,
-    recording: Recording | None = None,
+    recording: RecordingQueue | None = None,
     look: Look | None = None,
     closing: Callable[[], None] = lambda: None,
 ) -> Gateway:
@@ -69,7 +69,7 @@ def make_app(
     metrics: Metrics,
     *,
     with_tokens: bool,
-    recording: Recording | None,
+    recording: RecordingQueue | None,
     look: Look | None,
     closing: Callable[[], None],
 ) -> FastAPI:

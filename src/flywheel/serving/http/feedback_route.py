@@ -15,14 +15,14 @@ from flywheel.serving.problem import RequestError
 from flywheel.serving.request.rows import parse_json
 from flywheel.serving.version.complaint import Complaint
 from flywheel.serving.version.record import Feedback, Recorded
-from flywheel.serving.version.recording import CONFLICT, UNKNOWN, Recording
+from flywheel.serving.version.recording import CONFLICT, UNKNOWN, RecordingQueue
 
 MAX_DEPTH = 8
 PATIENCE = (0.05, 0.2, 0.5)
 """Seconds between looks for a prediction that another worker has answered and not kept yet."""
 
 
-def add_feedback(app: FastAPI, recording: Recording | None, metrics: Metrics) -> None:
+def add_feedback(app: FastAPI, recording: RecordingQueue | None, metrics: Metrics) -> None:
     """Add the route.
 
     Args:
@@ -51,7 +51,7 @@ def add_feedback(app: FastAPI, recording: Recording | None, metrics: Metrics) ->
         return {"feedback_id": identity, "outcome": outcome}
 
 
-async def _kept(recording: Recording, told: Feedback, complaint: Complaint) -> Recorded:
+async def _kept(recording: RecordingQueue, told: Feedback, complaint: Complaint) -> Recorded:
     """Keep feedback, and look again where its prediction may still be on its way to the disk."""
     recorded = Recorded(UNKNOWN, told.feedback_id)
     for seconds in (*PATIENCE, 0.0):

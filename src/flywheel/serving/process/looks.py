@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 
 from flywheel.project.types import Json
-from flywheel.serving.version.served import Champion
+from flywheel.serving.version.served import ChampionVersion
 
-Look = Callable[[Champion], Json]
+Look = Callable[[ChampionVersion], Json]
 """Says how a version does: the fields of `messages.Live` from `days` on. Called in any thread, it may take long."""
 
 KEPT_SECONDS = 20.0
@@ -32,9 +32,9 @@ class Looks:
     def __init__(self, look: Look) -> None:
         self._look = look
         self._turn = asyncio.Lock()
-        self._seen: dict[str, tuple[Champion, float, float, Json]] = {}
+        self._seen: dict[str, tuple[ChampionVersion, float, float, Json]] = {}
 
-    async def of(self, champion: Champion) -> Json:
+    async def of(self, champion: ChampionVersion) -> Json:
         """Give the latest look at a version, or a new one.
 
         Raises:
@@ -50,7 +50,7 @@ class Looks:
         return found
 
 
-async def _aside(look: Look, champion: Champion) -> Json:
+async def _aside(look: Look, champion: ChampionVersion) -> Json:
     """Look in a thread that a worker which stops does not wait for."""
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[Json] = loop.create_future()

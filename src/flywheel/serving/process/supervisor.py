@@ -24,7 +24,7 @@ from flywheel.serving.http.door import check_address
 from flywheel.serving.http.metrics import VARIABLE
 from flywheel.serving.process.worker import READY, Start, champions_line
 from flywheel.serving.settings import ServingSettings
-from flywheel.serving.version.served import Champion
+from flywheel.serving.version.served import ChampionVersion
 
 log = logging.getLogger("flywheel")
 
@@ -36,13 +36,13 @@ MAX_FAILED_STARTS = 3
 KILL_AFTER_SECONDS = 5.0
 
 
-class Source(Protocol):
+class ChampionSource(Protocol):
     """Where champions come from."""
 
-    def first(self) -> list[Champion]:
+    def first(self) -> list[ChampionVersion]:
         """Those to begin with."""
 
-    def changed(self) -> list[Champion] | None:
+    def changed(self) -> list[ChampionVersion] | None:
         """All of them, if one has changed."""
 
 
@@ -60,7 +60,7 @@ class Supervisor:
     def __init__(
         self,
         settings: ServingSettings,
-        champions: Source,
+        champions: ChampionSource,
         command: Sequence[str],
         tokens: Mapping[str, str],
         say: Callable[[str], None],
@@ -69,7 +69,7 @@ class Supervisor:
         self._tokens, self._say = dict(tokens), say
         self._stop = threading.Event()
         self._workers: list[_Worker] = []
-        self._champions: list[Champion] = []
+        self._champions: list[ChampionVersion] = []
         self._failed_starts = 0
 
     def run(self) -> None:

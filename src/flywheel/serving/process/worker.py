@@ -31,8 +31,8 @@ from flywheel.serving.http.protocol import bounded
 from flywheel.serving.process.looks import Look
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.record import Recorder
-from flywheel.serving.version.recording import Recording
-from flywheel.serving.version.served import Champion
+from flywheel.serving.version.recording import RecordingQueue
+from flywheel.serving.version.served import ChampionVersion
 from flywheel.serving.version.shelf import Shelf
 
 log = logging.getLogger("flywheel")
@@ -59,7 +59,7 @@ class Start:
     settings: ServingSettings
     socket_fd: int
     tokens: dict[str, str]
-    champions: list[Champion]
+    champions: list[ChampionVersion]
 
     def to_line(self) -> str:
         """As the supervisor writes it."""
@@ -69,11 +69,11 @@ class Start:
     def from_line(cls, line: str) -> Start:
         """As the worker reads it."""
         held: Json = json.loads(line)
-        champions = [Champion(**one) for one in held["champions"]]
+        champions = [ChampionVersion(**one) for one in held["champions"]]
         return cls(ServingSettings(**held["settings"]), held["socket_fd"], held["tokens"], champions)
 
 
-def champions_line(champions: list[Champion]) -> str:
+def champions_line(champions: list[ChampionVersion]) -> str:
     """What tells a worker its champions anew."""
     return json.dumps({"champions": [asdict(champion) for champion in champions]}) + "\n"
 
@@ -102,7 +102,7 @@ def run_worker(recorder: Callable[[], Recorder | None], look_with: Callable[[boo
     made = None if settings.record == OFF else recorder()
     recording = None
     if made is not None:
-        recording = Recording(made, settings.record, settings.record_queue_rows, metrics.unrecorded.inc)
+        recording = RecordingQueue(made, settings.record, settings.record_queue_rows, metrics.unrecorded.inc)
     closing = recording.close if recording else lambda: None
     gateway = make_gateway(
         shelf, settings, metrics, tokens=start.tokens, recording=recording, look=look_with(made is not None),
@@ -155,12 +155,12 @@ class _Server(uvicorn.Server):
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
         for line in sys.stdin:
-            champions = [Champion(**one) for one in json.loads(line)["champions"]]
+            champions = [ChampionVersion(**one) for one in json.loads(line)["champions"]]
             asyncio.run_coroutine_threadsafe(self._follow(champions), loop)
         with contextlib.suppress(RuntimeError):  # the loop has ended already
             loop.call_soon_threadsafe(self.drain)
 
-    async def _follow(self, champions: list[Champion]) -> Any:
+    async def _follow(self, champions: list[ChampionVersion]) -> Any:
         assert self._following is not None  # noqa: S101 - made in `startup`, before anybody listens
         async with self._following:
             await self._shelf.follow(champions)

@@ -15,7 +15,7 @@ MAX_HEADERS = 16
 MEND = "send a well-formed one"
 
 
-class Part(NamedTuple):
+class FormPart(NamedTuple):
     """One part: its name, its content, and whether it is a file."""
 
     name: str
@@ -23,7 +23,7 @@ class Part(NamedTuple):
     is_file: bool
 
 
-def parts_of(content_type: str, body: bytes, max_parts: int) -> list[Part]:
+def parts_of(content_type: str, body: bytes, max_parts: int) -> list[FormPart]:
     """Give a form's parts, in order.
 
     Args:
@@ -64,7 +64,7 @@ class _Reading:
     """What the parser has found so far."""
 
     def __init__(self, max_parts: int) -> None:
-        self.parts: list[Part] = []
+        self.parts: list[FormPart] = []
         self.finished = False
         self._max_parts = max_parts
         self._content, self._field, self._value = bytearray(), b"", b""
@@ -97,7 +97,7 @@ class _Reading:
         if b"name" not in options:
             raise RequestError(400, "has a part without a name", where=WHERE, mend=MEND)
         name = options[b"name"].decode("utf-8", "replace")
-        self.parts.append(Part(name, bytes(self._content), b"filename" in options))
+        self.parts.append(FormPart(name, bytes(self._content), b"filename" in options))
 
     def finish(self) -> None:
         self.finished = True

@@ -18,7 +18,7 @@ from flywheel.serving.request.rows import parse_json
 from flywheel.serving.request.upload import file_rows, form_rows
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.record import key_of_bytes
-from flywheel.serving.version.recording import Answered, Recording
+from flywheel.serving.version.recording import AnsweredRequest, RecordingQueue
 from flywheel.serving.version.served import Answers, Served
 from flywheel.serving.version.shelf import Shelf
 
@@ -67,7 +67,7 @@ class Answering:
         recording: Keeps predictions; None: nothing does.
     """
 
-    def __init__(self, shelf: Shelf, settings: ServingSettings, recording: Recording | None) -> None:
+    def __init__(self, shelf: Shelf, settings: ServingSettings, recording: RecordingQueue | None) -> None:
         self._shelf, self._settings, self._recording = shelf, settings, recording
 
     async def reply(self, request: Request) -> Reply:
@@ -127,7 +127,7 @@ class Answering:
         if self._recording is None:
             return
         now, subject = datetime.now(UTC), _subject(request)
-        self._recording.predictions(Answered(served.champion, rows, records, ids, now, request.client, subject))
+        self._recording.predictions(AnsweredRequest(served.champion, rows, records, ids, now, request.client, subject))
 
 
 def _subject(request: Request) -> str | None:

@@ -12,7 +12,7 @@ from flywheel.project.tracking import store_errors
 from flywheel.registry import versions
 from flywheel.registry.package import open_package
 from flywheel.registry.versions import CHAMPION, decision_of
-from flywheel.serving.version.served import Champion
+from flywheel.serving.version.served import ChampionVersion
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,10 +32,10 @@ class Champions:
 
     def __init__(self, client: MlflowClient, tasks: Sequence[str] = ()) -> None:
         self._client, self._tasks = client, tuple(dict.fromkeys(tasks))
-        self._known: dict[str, Champion] = {}
+        self._known: dict[str, ChampionVersion] = {}
         self._said = ""
 
-    def first(self) -> list[Champion]:
+    def first(self) -> list[ChampionVersion]:
         """The champions now, each opened once: what cannot be served is better known before anything listens.
 
         Raises:
@@ -58,7 +58,7 @@ class Champions:
             open_package(Path(self._known[task].folder), self._known[task].sums, threads=1)
         return list(self._known.values())
 
-    def changed(self) -> list[Champion] | None:
+    def changed(self) -> list[ChampionVersion] | None:
         """All champions, if one of them has changed since this was last asked; None: none has.
 
         A registry that cannot be asked, or files that cannot be had, change nothing: they are logged, once.
@@ -87,10 +87,10 @@ class Champions:
         """Those of the tasks that are to be served."""
         return {task: known[task] for task in self._tasks or sorted(known) if task in known}
 
-    def _champion(self, task: str, number: int) -> Champion:
+    def _champion(self, task: str, number: int) -> ChampionVersion:
         version = self._version(task, number)
         folder, decision = str(versions.folder_of(self._client, version)), decision_of(version) or {}
-        return Champion(task, number, version.model_sha256, folder, version.sums, decision.get("worse_than"))
+        return ChampionVersion(task, number, version.model_sha256, folder, version.sums, decision.get("worse_than"))
 
     def _version(self, task: str, number: int) -> versions.Version:
         found = versions.by_number(self._client, task, number)

@@ -18,7 +18,7 @@ from flywheel.project.errors import FeedbackError
 from flywheel.project.types import Json
 from flywheel.serving.version.complaint import Complaint
 from flywheel.serving.version.record import Feedback, Prediction, Recorded, Recorder
-from flywheel.serving.version.served import Champion
+from flywheel.serving.version.served import ChampionVersion
 
 BATCH_ROWS = 500
 FLUSH_SECONDS = 5.0
@@ -27,7 +27,7 @@ UNKNOWN, CONFLICT = "unknown_prediction", "conflict"
 
 
 @dataclass(frozen=True)
-class Answered:
+class AnsweredRequest:
     """Rows that were answered, as the server has them.
 
     Attributes:
@@ -40,7 +40,7 @@ class Answered:
         subject: Whom the rows are about.
     """
 
-    champion: Champion
+    champion: ChampionVersion
     rows: Sequence[Json]
     records: Sequence[Json]
     ids: Sequence[str]
@@ -49,7 +49,7 @@ class Answered:
     subject: str | None
 
 
-class Recording:
+class RecordingQueue:
     """A recorder with a queue and a thread before it.
 
     Args:
@@ -61,14 +61,14 @@ class Recording:
 
     def __init__(self, recorder: Recorder, kind: str, max_rows: int, dropped: Callable[[int], None]) -> None:
         self._recorder, self._kind, self._max_rows, self._dropped = recorder, kind, max_rows, dropped
-        self._queue: queue.SimpleQueue[Answered | threading.Event | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[AnsweredRequest | threading.Event | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._num_waiting = 0
         self._complaint = Complaint("predictions could not be kept")
         self._thread = threading.Thread(target=self._work, name="recording", daemon=True)
         self._thread.start()
 
-    def predictions(self, answered: Answered) -> None:
+    def predictions(self, answered: AnsweredRequest) -> None:
         """Queue predictions; never waits."""
         with self._lock:
             fits = self._num_waiting + len(answered.rows) <= self._max_rows
@@ -105,10 +105,10 @@ class Recording:
     def _work(self) -> None:
         while True:
             item = self._queue.get()
-            batch: list[Answered] = []
+            batch: list[AnsweredRequest] = []
             events: list[threading.Event] = []
-            while isinstance(item, Answered | threading.Event):
-                if isinstance(item, Answered):
+            while isinstance(item, AnsweredRequest | threading.Event):
+                if isinstance(item, AnsweredRequest):
                     batch.append(item)
                 else:
                     events.append(item)
@@ -121,7 +121,7 @@ class Recording:
             if item is None:
                 return
 
-    def _keep(self, batch: list[Answered]) -> None:
+    def _keep(self, batch: list[AnsweredRequest]) -> None:
         if not batch:
             return
         num_rows = sum(len(answered.rows) for answered in batch)
@@ -134,7 +134,7 @@ class Recording:
             with self._lock:
                 self._num_waiting -= num_rows
 
-    def _predictions(self, answered: Answered) -> list[Prediction]:
+    def _predictions(self, answered: AnsweredRequest) -> list[Prediction]:
         made = []
         for row, answer, own in zip(answered.rows, answered.records, answered.ids, strict=True):
             plain = {name: _plain(value) for name, value in row.items()}

@@ -30,7 +30,7 @@ FEW = 8
 
 
 @dataclass(frozen=True)
-class Champion:
+class ChampionVersion:
     """A version to serve, as the registry names it.
 
     Attributes:
@@ -86,7 +86,7 @@ class Served:
 
     def __init__(
         self,
-        champion: Champion,
+        champion: ChampionVersion,
         predictor: Predictor,
         described: Json,
         settings: ServingSettings,
@@ -177,7 +177,7 @@ def _joined(parts: list[Answers]) -> Answers:
 
 
 def open_served(
-    champion: Champion,
+    champion: ChampionVersion,
     settings: ServingSettings,
     executor: Executor,
     observe: Callable[[int, int, float], None] = lambda rows, requests, seconds: None,

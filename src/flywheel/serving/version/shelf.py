@@ -11,7 +11,7 @@ from flywheel.project.errors import FlywheelError, nearest
 from flywheel.serving.http.metrics import Metrics
 from flywheel.serving.problem import RequestError
 from flywheel.serving.settings import ServingSettings
-from flywheel.serving.version.served import Champion, Served, open_served
+from flywheel.serving.version.served import ChampionVersion, Served, open_served
 
 log = logging.getLogger("flywheel")
 
@@ -46,7 +46,7 @@ class Shelf:
             raise RequestError(404, what, where="path", mend=nearest(task[:80], self._served))
         return served
 
-    def put(self, champion: Champion) -> None:
+    def put(self, champion: ChampionVersion) -> None:
         """Open a version and put it in service, in place of the task's last one, which ends what it has begun.
 
         Raises:
@@ -56,7 +56,7 @@ class Shelf:
         self._served[champion.task] = served
         self._metrics.version.labels(champion.task).set(champion.number)
 
-    async def follow(self, champions: Iterable[Champion]) -> None:
+    async def follow(self, champions: Iterable[ChampionVersion]) -> None:
         """Put new champions in service, one after the other; one that cannot be opened is logged, and left."""
         for champion in champions:
             known = self._served.get(champion.task)
@@ -77,7 +77,7 @@ class Shelf:
         for task, served in self._served.items():
             self._metrics.queue.labels(task).set(served.batcher.num_waiting)
 
-    def _observer(self, champion: Champion) -> Callable[[int, int, float], None]:
+    def _observer(self, champion: ChampionVersion) -> Callable[[int, int, float], None]:
         rows = self._metrics.batch_rows.labels(champion.task, str(champion.number))
         waiting = self._metrics.waiting.labels(champion.task, str(champion.number))
 

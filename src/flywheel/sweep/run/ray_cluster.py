@@ -17,7 +17,7 @@ STORE_BYTES = 100 * 2**20
 
 
 @dataclass(frozen=True)
-class Share:
+class ClusterShare:
     """What one trial asks Ray for.
 
     Attributes:
@@ -68,7 +68,7 @@ def num_places(there: Sequence[tuple[int, int]], jobs_per_gpu: int) -> int:
     return max(1, gpus * jobs_per_gpu if gpus else sum(cpus for cpus, _ in there))
 
 
-def share(there: Sequence[tuple[int, int]], slots: int, jobs_per_gpu: int) -> Share:
+def share(there: Sequence[tuple[int, int]], slots: int, jobs_per_gpu: int) -> ClusterShare:
     """Divide a cluster: the most CPUs that each of `slots` trials can have, and its part of a GPU.
 
     Args:
@@ -87,9 +87,9 @@ def share(there: Sequence[tuple[int, int]], slots: int, jobs_per_gpu: int) -> Sh
     slots = min(slots, places) if gpus else slots
     for cpus in range(most, 0, -1):
         if _fits(there, float(cpus), jobs_per_gpu if gpus else 0) >= slots:
-            return Share(float(cpus), gpus)
+            return ClusterShare(float(cpus), gpus)
     parts = (n for n in range(2, slots + 1) if _fits(there, 1 / n, jobs_per_gpu if gpus else 0) >= slots)
-    return Share(round(1 / next(parts, slots), 4), gpus)
+    return ClusterShare(round(1 / next(parts, slots), 4), gpus)
 
 
 def _fits(there: Sequence[tuple[int, int]], cpus: float, jobs_per_gpu: int) -> int:

@@ -13,7 +13,7 @@ from flywheel.project.database import without_password
 from flywheel.project.errors import ConfigError, FlywheelError, StoreError
 from flywheel.project.types import Json
 from flywheel.sweep.search import folder as places
-from flywheel.sweep.search.folder import Plan
+from flywheel.sweep.search.folder import SweepPlan
 from flywheel.sweep.search.objectives import objectives_of
 from flywheel.sweep.search.settings import DEFAULT_TRIALS, SweepConfig
 from flywheel.sweep.search.space import Dimension, num_combinations, overrides_of
@@ -59,10 +59,10 @@ class Setup:
         settings = {key: value for key, value in asdict(self.config).items() if key not in free}
         return sha256_of_json([settings, self.task, [asdict(one) for one in self.space]])[:16]
 
-    def plan(self, command: str) -> Plan:
+    def plan(self, command: str) -> SweepPlan:
         """The sweep as its folder holds it."""
         monitor = self.task["metric"]["monitor"]
-        return Plan(
+        return SweepPlan(
             identity=self.identity,
             study=f"{self.task['name']}/{self.folder.name}",
             command=command,
@@ -132,7 +132,7 @@ def run(setup: Setup, words: Sequence[str], make_launch: Callable[[Path], Launch
 class _Sweep:
     """The loop: what is unfinished first, then new trials, a batch at a time."""
 
-    def __init__(self, setup: Setup, plan: Plan, folder: Path, launch: Launch) -> None:
+    def __init__(self, setup: Setup, plan: SweepPlan, folder: Path, launch: Launch) -> None:
         self._setup, self._plan, self._folder, self._launch = setup, plan, folder, launch
         config, self._max_epochs = setup.config, int(setup.task["trainer"]["max_epochs"])
         self.study = Study(plan.study, config, setup.space, plan.objectives, setup.slots, self._max_epochs)

@@ -27,7 +27,7 @@ STOPPED = "stopped.json"
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """What a sweep is.
 
     Attributes:
@@ -49,17 +49,17 @@ class Plan:
     finished: bool = False
 
 
-def write_plan(folder: Path, plan: Plan) -> None:
+def write_plan(folder: Path, plan: SweepPlan) -> None:
     """Note what a sweep is."""
     _write(folder / SWEEP, asdict(plan))
 
 
-def read_plan(folder: Path) -> Plan | None:
+def read_plan(folder: Path) -> SweepPlan | None:
     """Read it back; None where there is none that can be read."""
     try:
         raw = json.loads((folder / SWEEP).read_text())
         space = [Dimension(**{**one, "choices": tuple(one["choices"])}) for one in raw.pop("space")]
-        return Plan(**{**raw, "space": space, "objectives": [Objective(**one) for one in raw["objectives"]]})
+        return SweepPlan(**{**raw, "space": space, "objectives": [Objective(**one) for one in raw["objectives"]]})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

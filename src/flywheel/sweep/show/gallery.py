@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flywheel.sweep.search.folder import Plan
+from flywheel.sweep.search.folder import SweepPlan
 from flywheel.sweep.search.trial import Trial
 from flywheel.sweep.show import pictures
 from flywheel.sweep.show.importance import draw_importance, draw_parallel, draw_slices, importances
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _FEW = 4  # below it, the table says all
 
 
-def draw_all(folder: Path, plan: Plan, trials: Sequence[Trial], study: Study | None) -> list[str]:
+def draw_all(folder: Path, plan: SweepPlan, trials: Sequence[Trial], study: Study | None) -> list[str]:
     """Draw history, curves, slices, parallel coordinates, importance and Pareto front into the sweep's folder.
 
     Returns:

@@ -64,7 +64,7 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.0f} days"
 
 
-class Progress:
+class SweepProgress:
     """Shows a sweep while it runs."""
 
     def __init__(

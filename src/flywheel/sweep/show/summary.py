@@ -22,12 +22,12 @@ from flywheel.project.database import first_line
 from flywheel.project.errors import StoreError
 from flywheel.project.params import project_root
 from flywheel.project.whole import whole_file
-from flywheel.sweep.search.folder import RESULT, TRIAL, Plan, read_if_there, trials_in
+from flywheel.sweep.search.folder import RESULT, TRIAL, SweepPlan, read_if_there, trials_in
 from flywheel.sweep.show import folds, gallery
 from flywheel.sweep.show.advice import advice
 
 if TYPE_CHECKING:
-    from flywheel.project.tracking import TrackedRun
+    from flywheel.project.tracked_run import TrackedRun
     from flywheel.sweep.search.study import Study
 
 log = logging.getLogger("flywheel")
@@ -54,7 +54,7 @@ def num_failed() -> int:
     return sum(_failed)
 
 
-def open_parent(folder: Path, task: str, overrides: list[str], plan: Plan) -> str:
+def open_parent(folder: Path, task: str, overrides: list[str], plan: SweepPlan) -> str:
     """Make the parent run and leave its id in the sweep's folder; a sweep that goes on has its run already.
 
     Args:
@@ -64,7 +64,8 @@ def open_parent(folder: Path, task: str, overrides: list[str], plan: Plan) -> st
         plan: What is searched, and the command line that does.
     """
     from flywheel.project.lineage import git_commit
-    from flywheel.project.tracking import TrackedRun, experiment_id, prepare
+    from flywheel.project.tracked_run import TrackedRun
+    from flywheel.project.tracking import experiment_id, prepare
 
     client = prepare()
     known = parent_of(folder)
@@ -85,7 +86,7 @@ def open_parent(folder: Path, task: str, overrides: list[str], plan: Plan) -> st
     return run.run_id
 
 
-def _description(plan: Plan) -> str:
+def _description(plan: SweepPlan) -> str:
     """The parent run's page in Markdown: what was searched for, where, and the command."""
     aims = ", ".join(f"{'largest' if one.mode == 'max' else 'smallest'} {one.name}" for one in plan.objectives)
     lines = [f"- `{one.key}`: {one.in_words()}" for one in plan.space]
@@ -102,7 +103,7 @@ def parent_of(folder: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def closing_parent(folder: Path, plan: Plan) -> Iterator[Closing]:
+def closing_parent(folder: Path, plan: SweepPlan) -> Iterator[Closing]:
     """End the parent run with the table and the pictures, also where the sweep is interrupted or breaks."""
     from flywheel.project.tracking import store_errors, store_must_work
 
@@ -124,7 +125,7 @@ def closing_parent(folder: Path, plan: Plan) -> Iterator[Closing]:
         close_parent(folder, plan, closing)
 
 
-def close_parent(folder: Path, plan: Plan, closing: Closing, status: str | None = None) -> None:
+def close_parent(folder: Path, plan: SweepPlan, closing: Closing, status: str | None = None) -> None:
     """Print the table of jobs, put it and the pictures into the parent run, and end it.
 
     Args:
@@ -133,7 +134,8 @@ def close_parent(folder: Path, plan: Plan, closing: Closing, status: str | None 
         closing: What the sweep's middle has left.
         status: The run's; None: FINISHED, or FAILED where every job failed.
     """
-    from flywheel.project.tracking import TrackedRun, prepare
+    from flywheel.project.tracked_run import TrackedRun
+    from flywheel.project.tracking import prepare
 
     parent, jobs, trials = parent_of(folder), read_jobs(folder), trials_in(folder)
     if parent is None:
@@ -165,7 +167,7 @@ def close_parent(folder: Path, plan: Plan, closing: Closing, status: str | None 
     run.end(status or ("FAILED" if jobs and num_bad == len(jobs) else "FINISHED"))
 
 
-def _tell_how_to_go_on(plan: Plan) -> None:
+def _tell_how_to_go_on(plan: SweepPlan) -> None:
     log.info("go on with:  %s sweep.resume=auto", plan.command)
 
 

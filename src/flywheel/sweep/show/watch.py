@@ -7,21 +7,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flywheel.sweep.search.folder import Plan, trials_in
-from flywheel.sweep.show.progress import Progress
+from flywheel.sweep.search.folder import SweepPlan, trials_in
+from flywheel.sweep.show.progress import SweepProgress
 
 _POLL_SECONDS = 1.0
 
 
 @contextmanager
-def watched(folder: Path, plan: Plan) -> Iterator[None]:
+def watched(folder: Path, plan: SweepPlan) -> Iterator[None]:
     """Show how a sweep goes while the block runs; trials that had ended before are told no more.
 
     Args:
         folder: The sweep's.
         plan: What it is.
     """
-    progress = Progress(plan.num_planned, plan.space, plan.objectives[0])
+    progress = SweepProgress(plan.num_planned, plan.space, plan.objectives[0])
     progress.know(trials_in(folder))
     done = threading.Event()
 

@@ -157,7 +157,7 @@ def test_settings_that_cannot_be_are_refused() -> None:
     with pytest.raises(DataError, match="no TextPreprocessor's"):
         TextPreprocessor.from_json({})
     other = {"_target_": "flywheel.modality.text.data.preprocessor.TextPreprocessor"}
-    with pytest.raises(ConfigError, match=r"inputs\.tokeniser: target .*TextPreprocessor' is not allowed"):
+    with pytest.raises(ConfigError, match=r"inputs\.tokeniser: '.*TextPreprocessor' is no .*Tokeniser;"):
         TextPreprocessor.from_json({**fitted().to_json(), "tokeniser": other})
 
 

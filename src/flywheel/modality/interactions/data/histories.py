@@ -78,7 +78,7 @@ def code_histories(histories: Sequence[Sequence[Any]], index: pd.Index, length: 
 
 
 @dataclass
-class Learnt:
+class LearntHistories:
     """What `fit` learnt: items by column, users by code - 1, and for each user what it had, as codes."""
 
     items: list[str] = field(default_factory=list)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from flywheel.modality.interactions.data.histories import (
     Array,
-    Learnt,
+    LearntHistories,
     code_histories,
     columns_of,
     repeated_rows,
@@ -53,7 +53,7 @@ class InteractionsPreprocessor(Preprocessor):
         if history_length is not None and history_length < 1:
             raise ValueError(f"history_length must be at least 1, not {history_length}")
         self.history_length = history_length
-        self._learnt = Learnt()
+        self._learnt = LearntHistories()
 
     @property
     def items(self) -> list[str]:
@@ -108,7 +108,7 @@ class InteractionsPreprocessor(Preprocessor):
         if not counts:
             raise DataError("train", None, "holds no interactions to learn from")
         items, users = item_order(counts), sorted(had, key=natural)
-        self._learnt = Learnt(items, users, self.history_length or longest + 2)
+        self._learnt = LearntHistories(items, users, self.history_length or longest + 2)
         self._learnt.item_counts = [counts[item] for item in items]
         self._learnt.titles = [titles.get(item, item) for item in items]
         self._learnt.histories = self._codes([had[user][2] for user in users])
@@ -258,7 +258,7 @@ class InteractionsPreprocessor(Preprocessor):
         try:
             made = cls(state["history_length"])
             fitted = state["fitted"]
-            learnt = Learnt(list(fitted["items"]), list(fitted["users"]), int(fitted["history_length"]))
+            learnt = LearntHistories(list(fitted["items"]), list(fitted["users"]), int(fitted["history_length"]))
             learnt.item_counts, learnt.titles = list(fitted["item_counts"]), list(fitted["titles"])
             learnt.histories = np.zeros((len(learnt.users), learnt.history_length), learnt.dtype)
             for row, text in enumerate(fitted["histories"]):
@@ -274,7 +274,7 @@ class InteractionsPreprocessor(Preprocessor):
         learnt = self._learnt
         return code_histories(histories, learnt.item_index, learnt.history_length, learnt.dtype)
 
-    def _known(self) -> Learnt:
+    def _known(self) -> LearntHistories:
         if not self._learnt.items:
             raise DataError("preprocessor", None, "has seen no interactions yet", mend="fit it first")
         return self._learnt

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from flywheel.modality.tabular.data.bounds import Bounds, bounds_of
-from flywheel.preprocessor.column_evidence import Evidence
+from flywheel.preprocessor.column_evidence import ColumnEvidence
 from flywheel.preprocessor.values import Array, ValueRules, values_of
 from flywheel.project.types import Json
 from flywheel.reader.format.value import plain_text
@@ -237,7 +237,7 @@ def column_from(state: Json) -> Column:
 
 
 def numeric_column(
-    kind: str, name: str, sample: Array, seen: Evidence, rules: ValueRules, clip: str | Sequence[float] | None
+    kind: str, name: str, sample: Array, seen: ColumnEvidence, rules: ValueRules, clip: str | Sequence[float] | None
 ) -> NumericColumn:
     """Learn from a sample of train.
 

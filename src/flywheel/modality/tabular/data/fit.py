@@ -15,8 +15,8 @@ from flywheel.modality.tabular.data.columns import (
     category_column,
     numeric_column,
 )
-from flywheel.preprocessor.column_evidence import Evidence, RowSample, distinct_limit
-from flywheel.preprocessor.column_types import Decision, decide
+from flywheel.preprocessor.column_evidence import ColumnEvidence, RowSample, distinct_limit
+from flywheel.preprocessor.column_types import TypeDecision, decide
 from flywheel.preprocessor.values import Array, ValueRules, values_of
 from flywheel.project.errors import DataError
 from flywheel.project.types import Json
@@ -96,13 +96,13 @@ def learn(
     Raises:
         DataError: No column can be an input, or a column's values are of two kinds.
     """
-    evidence: dict[str, Evidence] = {}
+    evidence: dict[str, ColumnEvidence] = {}
     sample: RowSample | None = None
     for texts, rows in chunks:
         if sample is None:
             limit = distinct_limit(len(texts))
             stated = {name for name, kind in types.items() if kind == "category"}
-            evidence = {name: Evidence(MAX_STATED if name in stated else limit, rules) for name in texts}
+            evidence = {name: ColumnEvidence(MAX_STATED if name in stated else limit, rules) for name in texts}
             sample = RowSample(len(texts))
         whole = {name: texts.get(name, np.full(len(rows), None, dtype=object)) for name in evidence}
         for name, seen in evidence.items():
@@ -152,7 +152,7 @@ def _scaling(
     return mean, std
 
 
-def _facts(column: Column, decision: Decision, seen: Evidence) -> Json:
+def _facts(column: Column, decision: TypeDecision, seen: ColumnEvidence) -> Json:
     found: Json = {"kind": column.kind, "why": decision.why, "missing": round(seen.num_missing / seen.num_rows, 6)}
     if isinstance(column, CategoryColumn):
         counts = seen.counts or {}
