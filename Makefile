@@ -6,10 +6,10 @@ READY := .venv/.ready
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup params repro test test-fast check format sweep ui serve bench clean
+.PHONY: help setup params repro test test-fast check format docs-reference site sweep ui serve bench clean
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv with the exact versions of constraints.txt, DVC and MLflow ready (all others call it)
 
@@ -38,15 +38,28 @@ test: $(READY) ## Run every test, end-to-end ones included
 test-fast: $(READY) ## Run the tests that take seconds
 	@$(PY) -m pytest -n 2 --dist loadgroup -m "not slow"
 
-check: $(READY) ## Lint, types, and whether params.yaml is what conf/ composes to
+check: $(READY) ## Lint, types, and whether params.yaml and the reference pages are what conf/ and the code give
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/flywheel params --check
+	@$(PY) -m docs.reference --check
 
 format: $(READY) ## Bring the code into its form
 	@.venv/bin/ruff check --fix --quiet .
 	@.venv/bin/ruff format .
+
+docs-reference: $(READY) ## Write the reference pages of docs/ (settings, groups, commands, routes) from the code
+	@$(PY) -m docs.reference
+
+# mkdocs is no part of `make setup`: nothing but this needs it.
+.venv/.docs: $(READY)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[docs]"
+	@touch $@
+
+site: .venv/.docs ## Make a site with a search of docs/ in build/site/; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict
+	@echo "build/site/index.html"
 
 sweep: $(READY) ## Try four settings of fashion: make sweep ARGS='task=mnist5k optimizer.lr=1e-3,3e-3'
 	@$(PY) -m flywheel.train -m $(or $(ARGS),task=mnist5k model=mlp,cnn optimizer.lr=1e-3,3e-3)

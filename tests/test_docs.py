@@ -31,6 +31,8 @@ COPIED = (
     "src", "conf", "tests", "bench", "docs", ".ci", ".dvc", ".gitignore", ".dvcignore", "Makefile", "dvc.yaml",
     "params.yaml", "pyproject.toml", "constraints.txt", "LICENSE", "README.md",
 )  # fmt: skip
+TASKS = ("fashion", "tweets", "breast_cancer", "fashion_student", "tweets_minilm", "ref_mnist_mlp")
+"""Tasks that together have all keys of a task that pages name."""
 NOT_COPIED = ("__pycache__", "*.egg-info", "tmp", "cache", "config.local")
 BLOCK = re.compile(r"(?:<!-- not run: (?P<why>[^\n]+) -->\n)?```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL)
 WITHOUT_SUMS = (r"^( {4}\S+:)\n {6}sha256: .*\n {6}num_bytes: .*\n", r"\1 {}\n")
@@ -280,7 +282,7 @@ def test_commands_of_flywheel_named_in_a_page_exist(page: Path) -> None:
 def test_configuration_keys_named_in_a_page_exist(page: Path) -> None:
     from flywheel.project.compose import compose_task
 
-    tasks = [compose_task(ROOT, [f"task={name}"]) for name in ("fashion", "tweets", "breast_cancer", "fashion_student")]
+    tasks = [compose_task(ROOT, [f"task={name}"]) for name in TASKS]
     tasks += [{"sweep": yaml.safe_load((ROOT / "conf/train.yaml").read_text())["sweep"]}]
     groups = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()} - {
         "task",

@@ -20,7 +20,7 @@ from flywheel.project.stage import explained, set_up_process
 
 app = typer.Typer(
     name="flywheel",
-    help="From data to a registered, served, monitored model and back. `dvc repro` builds; these look, ask and check.",
+    help="From data to a registered, served, monitored model and back. `dvc repro` builds; these commands do the rest.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -45,17 +45,17 @@ def options(
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Set what holds for all commands."""
+    """Set up the process for all commands."""
     set_up_process()
 
 
 @app.command()
 def params(
     check: Annotated[
-        bool, typer.Option("--check", help="Only check conf/, and whether params.yaml is stale (exit code 1).")
+        bool, typer.Option("--check", help="Only check conf/, and that params.yaml is not stale (else exit code 1).")
     ] = False,
 ) -> None:
-    """Compose params.yaml from conf/; put dvc.lock back where a kill has left half of it."""
+    """Compose params.yaml from conf/, and restore a dvc.lock that a kill has left half written."""
     from flywheel.learner.task_check import check_task
     from flywheel.project.compose import PLOTS, compose_params, is_stale, plots_of, write_params
     from flywheel.project.dvc_lock import keep_or_restore, refuse_while_dvc_works
@@ -80,34 +80,38 @@ def params(
 
 @app.command("init-task")
 def init_task(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the new task.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new task.")],
     source: Annotated[
         Path,
         typer.Option(
-            "--from", metavar="PATH", help="A .csv, .tsv, .parquet or .jsonl file, or a folder of class-named folders."
+            "--from",
+            metavar="PATH",
+            help="A .csv, .tsv, .parquet or .jsonl file, or a folder with a folder for each class.",
         ),
     ],
-    target: Annotated[str | None, typer.Option(metavar="COLUMN", help="What is to be predicted.")] = None,
+    target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column to predict.")] = None,
     modality: Annotated[
-        str | None,
-        typer.Option(help="Kind of data, such as tabular, text, image, audio or interactions; instead of the guess."),
+        str | None, typer.Option(help="Kind of data: tabular, text, image, audio or interactions; else it is guessed.")
     ] = None,
-    kind: Annotated[str | None, typer.Option(help="Of the target: class or number, instead of the guess.")] = None,
-    user: Annotated[str | None, typer.Option(metavar="COLUMN", help="Who, in a table of interactions.")] = None,
-    item: Annotated[str | None, typer.Option(metavar="COLUMN", help="What, in a table of interactions.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Kind of the target: class or number; else it is guessed.")] = None,
+    user: Annotated[str | None, typer.Option(metavar="COLUMN", help="The user, in a table of interactions.")] = None,
+    item: Annotated[str | None, typer.Option(metavar="COLUMN", help="The item, in a table of interactions.")] = None,
     time: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="When; of a table with a target, the latest rows are test.")
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="The time of a row. In a table with a target, the latest rows become test."
+        ),
     ] = None,
     group: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Rows with one value never straddle train and test.")
+        str | None, typer.Option(metavar="COLUMN", help="Rows with the same value stay together in train or in test.")
     ] = None,
     weight: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="How much each row counts in training: a number above 0.")
+        str | None, typer.Option(metavar="COLUMN", help="How much a row counts in training: a number above 0.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a task of this name.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing task of this name.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
 ) -> None:
-    """Make a task of your own data: look at them, guess, and write its configuration."""
+    """Make a task from your own data: look at the data, guess what they are, and write the configuration."""
     from flywheel.init_task import show, verb
     from flywheel.init_task.guess import Wanted
 
@@ -125,14 +129,16 @@ def adopt(
         str,
         typer.Argument(
             metavar="SWEEP|RUN",
-            help="A run's id (6 characters of it will do) or name; a sweep's name; either's folder.",
+            help="Id of a run (6 characters are enough) or its name, name of a sweep, or the folder of either.",
         ),
     ],
-    task: Annotated[str | None, typer.Option(metavar="NAME", help="Look only at this task's sweeps and runs.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Also if conf/ has changed since the run.")] = False,
+    task: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Search only the sweeps and runs of this task.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write even if conf/ has changed since the run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
 ) -> None:
-    """Write a sweep's winner, or a run's settings, into conf/task/, so that the pipeline builds it."""
+    """Write the settings of a sweep's winner, or of a run, into conf/task/, so that the pipeline builds them."""
     from flywheel.command import adopt as verb
 
     done = verb.adopt(winner, task=task, force=force, dry_run=dry_run)
@@ -144,7 +150,7 @@ def adopt(
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Look at Python, torch, GPU, disk, DVC, MLflow, ports and sources, one line each, with the mend."""
+    """Check Python, torch, GPU, disk, DVC, MLflow, ports and sources; print a line for each, with a fix."""
     from flywheel.command.doctor import examine
 
     if as_json:
@@ -163,10 +169,10 @@ def doctor(as_json: AsJson = False) -> None:
 @app.command()
 def verify(
     mend: Annotated[
-        bool, typer.Option(help="Put good copies back, or remove what rotted so that it is rebuilt.")
+        bool, typer.Option(help="Restore damaged files from good copies, or remove them so that they are rebuilt.")
     ] = True,
 ) -> None:
-    """Hash the DVC cache, the download store and the registry's files; name and mend what rotted."""
+    """Hash the files of the DVC cache, the download store and the registry; name and repair damaged ones."""
     from flywheel.command.verify import verify_cache, verify_store
     from flywheel.registry.integrity import verify_registry
 
@@ -183,8 +189,8 @@ def verify(
 
 
 @app.command()
-def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
-    """Compare runs in a browser: starts `mlflow ui`."""
+def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> None:
+    """Start `mlflow ui`, to compare runs in a browser."""
     from flywheel.project import experiment
     from flywheel.project.database import is_database, masked
     from flywheel.project.tracking import artifact_root, prepare, registry_uri, tracking_uri
@@ -209,16 +215,22 @@ def ui(port: Annotated[int, typer.Option(help="On 127.0.0.1.")] = 5000) -> None:
 def predict(
     task: TaskName,
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Pictures, recordings, texts, folders, or tables.")
+        list[Path], typer.Argument(metavar="FILE...", help="Pictures, recordings, texts or tables, or folders of them.")
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A .csv, .parquet or .jsonl file for all answers; -: JSON lines here."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="A .csv, .parquet or .jsonl file for the answers; -: JSON lines on the standard output.",
+        ),
     ] = None,
-    version: Annotated[str | None, typer.Option(help="A version's number instead of the champion.")] = None,
-    alias: Annotated[str | None, typer.Option(help="An alias, such as candidate, instead of the champion.")] = None,
+    version: Annotated[str | None, typer.Option(help="Number of a version to use instead of the champion.")] = None,
+    alias: Annotated[
+        str | None, typer.Option(help="Alias of a version, such as candidate, to use instead of the champion.")
+    ] = None,
 ) -> None:
-    """Predict files' rows with a task's champion."""
+    """Predict the rows of files with the champion of a task."""
     from flywheel.command import predict as verb
 
     done = verb.predict(task, files, output=output, version=version, alias=alias)
@@ -231,14 +243,18 @@ def predict(
 @app.command()
 def trace(
     reference: Annotated[
-        str, typer.Argument(help="fashion/3, fashion@champion, a run id, a model_sha256, or a prediction file.")
+        str,
+        typer.Argument(
+            metavar="REFERENCE",
+            help="A version (fashion/3, fashion@champion), a run id, a model_sha256, or a prediction file.",
+        ),
     ],
     feedback: Annotated[
         bool, typer.Option("--feedback", help="List the predictions whose corrections the version was trained with.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say where a model or a prediction comes from: run, commit, data hashes, source."""
+    """Show where a model or a prediction comes from: run, commit, data hashes, source."""
     from flywheel.command import trace as verb
 
     if feedback:

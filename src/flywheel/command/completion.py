@@ -1,4 +1,4 @@
-"""Completion in bash of `python -m flywheel.train`; Hydra's own knows programs and scripts, and no `python -m`.
+"""Completion in bash of `python -m flywheel.train`; Hydra's own completes programs and scripts, but no `python -m`.
 
 Hydra finds the candidates: groups, their options, keys. `flywheel` itself is completed by Typer.
 """

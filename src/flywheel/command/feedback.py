@@ -14,17 +14,23 @@ if TYPE_CHECKING:
     from flywheel.feedback.deletion import Deleted
     from flywheel.feedback.store import FeedbackStore
 
-app = typer.Typer(no_args_is_help=True, help="What users say about predictions: pull it into train, count, delete.")
+app = typer.Typer(
+    no_args_is_help=True, help="Corrections that users send: pull them into train, count them, delete them."
+)
 
 Url = Annotated[
     str | None,
-    typer.Option("--store", metavar="URL", help="Of the database; else FLYWHEEL_FEEDBACK_URL, or .flywheel/feedback/."),
+    typer.Option(
+        "--store",
+        metavar="URL",
+        help="URL of the feedback store; by default that of FLYWHEEL_FEEDBACK_URL, or .flywheel/feedback/.",
+    ),
 ]
 
 
 @app.command("pull")
 def feedback_pull(task: TaskName, url: Url = None) -> None:
-    """Make data/feedback/TASK/ of what was said: validated, without held-out rows, capped."""
+    """Turn corrections into train rows in data/feedback/TASK/: validated, without held-out rows, within limits."""
     import os
 
     from flywheel.feedback.pull import pull
@@ -46,9 +52,11 @@ def feedback_pull(task: TaskName, url: Url = None) -> None:
 
 @app.command("list")
 def feedback_list(
-    task: TaskName, rows: Annotated[int, typer.Option(help="The last so many.", min=1)] = 20, url: Url = None
+    task: TaskName,
+    rows: Annotated[int, typer.Option(help="Number of corrections to show, the latest.", min=1)] = 20,
+    url: Url = None,
 ) -> None:
-    """Show what was said last: when, by whom, about which prediction."""
+    """Show the latest corrections: when, by whom, about which prediction."""
     import collections
 
     from rich.table import Table
@@ -68,7 +76,7 @@ def feedback_list(
 
 @app.command("stats")
 def feedback_stats(task: TaskName, url: Url = None, as_json: AsJson = False) -> None:
-    """Count what was said by class, client and day, and how often the model was right."""
+    """Count corrections by class, client and day, and how often the model was right."""
     from flywheel.feedback.figures import figures_of
 
     found = figures_of(_store(url), task)
@@ -91,10 +99,10 @@ def feedback_stats(task: TaskName, url: Url = None, as_json: AsJson = False) -> 
 @app.command("add")
 def feedback_add(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A table with prediction_id, and label or correct.")],
-    client: Annotated[str, typer.Option(help="Who says so.")] = "outcomes",
+    client: Annotated[str, typer.Option(help="Name of the client that they are recorded for.")] = "outcomes",
     url: Url = None,
 ) -> None:
-    """Record outcomes that arrive later, from a table."""
+    """Record outcomes that arrive later from a table."""
     from flywheel.feedback.outcomes import add_outcomes
 
     said = add_outcomes(_store(url), file, client)
@@ -103,9 +111,9 @@ def feedback_add(
 
 @app.command("forget")
 def feedback_forget(
-    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="The person's key.")],
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="Key of the person, as sent with their requests.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing, for scripts.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before deleting, for scripts.")] = False,
     url: Url = None,
 ) -> None:
     """Delete everything about one person: stored rows, input files, and pulled rows."""
@@ -132,9 +140,13 @@ def feedback_forget(
 
 @app.command("expire")
 def feedback_expire(
-    older_than: Annotated[str, typer.Option("--older-than", metavar="AGE", help="90d, 12h or 4w.")], url: Url = None
+    older_than: Annotated[
+        str,
+        typer.Option("--older-than", metavar="AGE", help="Age beyond which predictions are deleted: 90d, 12h or 4w."),
+    ],
+    url: Url = None,
 ) -> None:
-    """Delete predictions that are older, and what was said about them."""
+    """Delete predictions older than a given age, and the corrections about them."""
     from flywheel.feedback import deletion
 
     _told(deletion.expire(_store(url), deletion.duration_of(older_than), _folders()))
@@ -153,7 +165,7 @@ def feedback_audit(url: Url = None) -> None:
 
 @app.command("key")
 def feedback_key() -> None:
-    """Make a key that seals stored inputs, for FLYWHEEL_FEEDBACK_KEY."""
+    """Make a key for FLYWHEEL_FEEDBACK_KEY, which encrypts stored inputs."""
     from flywheel.feedback.vault import new_key
 
     typer.echo(new_key())

@@ -15,13 +15,15 @@ from flywheel.project.errors import FlywheelError
 def loop(
     task: TaskName,
     once: Annotated[
-        bool, typer.Option("--once", help="One turn, then end; for cron. It is what is done by default.")
+        bool, typer.Option("--once", help="Take one turn, then end; for cron. This is the default.")
     ] = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Turn after turn, as conf/loop.yaml says.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and why; do nothing.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Take turn after turn, at the pace of conf/loop.yaml.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done and why, and do nothing.")] = False,
     log: Annotated[bool, typer.Option("--log", help="Show what was decided and done so far.")] = False,
 ) -> None:
-    """Retrain a task where its traffic drifts or people have said enough; exit code 1 where that fails."""
+    """Retrain a task where its traffic has drifted or there are enough corrections; exit code 1 where that fails."""
     from flywheel import loop as verb
 
     if (watch and (once or dry_run or log)) or (log and (once or dry_run)):

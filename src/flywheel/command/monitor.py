@@ -13,17 +13,20 @@ from flywheel.command.output import AsJson, show_json, show_table
 
 def monitor(
     task: TaskName,
-    since: Annotated[str, typer.Option(help="How far back: 30m, 12h, 7d, 2w.")] = "7d",
-    last: Annotated[int | None, typer.Option(help="Look at so many predictions at most, the latest.")] = None,
+    since: Annotated[str, typer.Option(help="How far back to look: 30m, 12h, 7d, 2w.")] = "7d",
+    last: Annotated[
+        int | None, typer.Option(help="Look at no more than this number of predictions, the latest.")
+    ] = None,
     prometheus: Annotated[
-        Path | None, typer.Option(help="Write the figures there as well, for a textfile collector.")
+        Path | None, typer.Option(help="File to write the figures to as well, for Prometheus' textfile collector.")
     ] = None,
     webhook: Annotated[
-        str | None, typer.Option(help="Send an alert there; also FLYWHEEL_WEBHOOK_URL.", show_default=False)
+        str | None,
+        typer.Option(help="Address to send an alert to; by default that of FLYWHEEL_WEBHOOK_URL.", show_default=False),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare a task's traffic with what its champion was trained on; exit code 1 where it has drifted."""
+    """Compare the traffic of a task with what its champion was trained on; exit code 1 where it has drifted."""
     from flywheel import watch as verb
     from flywheel.monitor.metrics import write_metrics
     from flywheel.monitor.webhook import webhook_url

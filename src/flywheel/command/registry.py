@@ -16,9 +16,12 @@ app = typer.Typer(no_args_is_help=True, help="List, promote and roll back regist
 
 @app.command("list")
 def registry_list(
-    task: Annotated[str | None, typer.Argument(metavar="[TASK]")] = None, as_json: AsJson = False
+    task: Annotated[
+        str | None, typer.Argument(metavar="[TASK]", help="A registered task; by default all of them.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """List registered models, newest first, and what happened to the champions of a task."""
+    """List registered models, newest first, and for one task the history of its champions."""
     from flywheel.project.tracking import prepare
     from flywheel.registry import aliases, listing
     from flywheel.registry.versions import how_to_register, registered_here
@@ -45,10 +48,10 @@ def registry_list(
 @app.command("promote")
 def registry_promote(
     task: TaskName,
-    version: Annotated[str, typer.Argument(help="A version's number, or an alias.")],
-    why: Annotated[str, typer.Option(help="For the log.")] = "by hand",
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Number or alias of a version.")],
+    why: Annotated[str, typer.Option(help="Reason, for the log.")] = "by hand",
 ) -> None:
-    """Make a version the champion, whatever the gate says."""
+    """Make a version the champion, whatever the gate has decided."""
     from flywheel.registry.aliases import promote_by_hand
 
     event = promote_by_hand(task, version, why)
@@ -56,8 +59,10 @@ def registry_promote(
 
 
 @app.command("rollback")
-def registry_rollback(task: TaskName, why: Annotated[str, typer.Option(help="For the log.")] = "by hand") -> None:
-    """Bring the champion before the present one back."""
+def registry_rollback(
+    task: TaskName, why: Annotated[str, typer.Option(help="Reason, for the log.")] = "by hand"
+) -> None:
+    """Make the champion before the present one champion again."""
     from flywheel.registry.aliases import rollback
 
     event = rollback(task, why)

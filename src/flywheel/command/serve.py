@@ -10,16 +10,22 @@ import typer
 def serve(
     tasks: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TASK]...", help="Registered tasks; all that have a champion, if none."),
+        typer.Argument(metavar="[TASK]...", help="Registered tasks to serve; by default all that have a champion."),
     ] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on; others than loopback need tokens.")] = None,
-    port: Annotated[int | None, typer.Option(help="To listen on; 0: a free one.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that answer.")] = None,
-    tokens: Annotated[str | None, typer.Option(metavar="FILE", help="A line `name token` for each client.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; any other than loopback needs tokens.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0: a free one.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of processes that answer.")] = None,
+    tokens: Annotated[
+        str | None, typer.Option(metavar="FILE", help="File with a line `name token` for each client.")
+    ] = None,
     record: Annotated[str | None, typer.Option(help="What is kept of predictions: off, hash or full.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Requests a second of one client to one worker; 0: any.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Requests a second of one client to one worker; 0: no limit.")
+    ] = None,
 ) -> None:
-    """Serve tasks' champions over HTTP, and swap to new ones without losing a request."""
+    """Serve the champions of tasks over HTTP, and swap to new champions without losing a request."""
     from flywheel import serve as verb
     from flywheel.project.params import home_root
 

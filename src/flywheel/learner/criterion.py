@@ -19,7 +19,7 @@ class BinaryCrossEntropy(nn.Module):
 
     Args:
         label_smoothing: s, in [0, 1).
-        weight: Of each class, float32 [num_classes]; None: 1.
+        weight: Weight of each class, float32 [num_classes]; None: every class weighs 1.
         reduction: `mean`, or `none`: the loss of each row, times its class's weight.
 
     Raises:

@@ -10,7 +10,12 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 
 def constant(optimizer: Optimizer, total_steps: int) -> None:
-    """Keep the optimizer's learning rate: no schedule at all."""
+    """Keep the optimizer's learning rate: no schedule at all.
+
+    Args:
+        optimizer: The optimiser whose rate is kept.
+        total_steps: Not used.
+    """
 
 
 def one_cycle(
@@ -23,7 +28,7 @@ def one_cycle(
     """Rise on a cosine to the full rate, then fall on a cosine to nearly nothing (Smith & Topin, arXiv:1708.07120).
 
     Args:
-        optimizer: Whose rate is scheduled.
+        optimizer: The optimiser whose rate is scheduled.
         total_steps: Optimiser steps of the whole training.
         warmup: Share of the steps that rise, in [0, 1).
         start_factor: First rate, as a share of the full one.
@@ -43,7 +48,7 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.0, end_fact
     """Rise linearly over `warmup`, then fall on half a cosine (Loshchilov & Hutter, arXiv:1608.03983, no restarts).
 
     Args:
-        optimizer: Whose rate is scheduled.
+        optimizer: The optimiser whose rate is scheduled.
         total_steps: Optimiser steps of the whole training.
         warmup: Share of the steps that rise, in [0, 1).
         end_factor: Last rate, as a share of the full one.
@@ -64,9 +69,9 @@ def plateau(optimizer: Optimizer, total_steps: int, factor: float = 0.3, patienc
     It needs to know nothing of how long the training is, so it goes with early stopping.
 
     Args:
-        optimizer: Whose rate is scheduled.
-        total_steps: Of no use here.
-        factor: What the rate is multiplied with, in (0, 1).
+        optimizer: The optimiser whose rate is scheduled.
+        total_steps: Not used.
+        factor: Factor by which the rate is multiplied, in (0, 1).
         patience: Epochs without an improvement before it is.
     """
     if not 0 < factor < 1:

@@ -10,8 +10,8 @@ class Unscale(nn.Module):
     """Bring numbers that were learnt in units of their deviation back to their own units.
 
     Args:
-        mean: Of the target over train.
-        std: Likewise.
+        mean: Mean of the target over train.
+        std: Standard deviation of the target over train.
         log1p: Whether the logarithm of 1 + target was learnt.
     """
 

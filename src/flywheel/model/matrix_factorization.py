@@ -19,7 +19,7 @@ class MatrixFactorization(Ranker):
     Args:
         num_users: Users that are known.
         num_items: Items of the catalogue.
-        width: Of the vectors.
+        width: Width of the vectors.
         window: Last items of the history that an unknown user is folded in by.
         user_dropout: Share of training rows whose user is taken for unknown.
 

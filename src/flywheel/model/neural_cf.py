@@ -29,10 +29,10 @@ class NeuralCF(Ranker):
     Args:
         num_users: Users that are known.
         num_items: Items of the catalogue.
-        width: Of the vectors of each of the two parts.
+        width: Width of the vectors of each of the two parts.
         window: Last items of the history whose mean is added to the user.
         hidden: Widths of the perceptron's hidden layers, one at least.
-        dropout: Of hidden units, in [0, 1).
+        dropout: Dropout of hidden units, in [0, 1).
         user_dropout: Share of training rows whose user is taken for unknown.
 
     Raises:

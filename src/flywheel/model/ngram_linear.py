@@ -30,12 +30,12 @@ class NgramLinear(nn.Module):
         num_outputs: Logits of a row.
         ngrams: Longest n-gram: 1 (tokens only), 2, 3...
         buckets: Rows for hashed n-grams.
-        width: Of the embedding; 0: features go to the logits directly.
+        width: Width of the embedding; 0: features go to the logits directly.
         dropout: Probability of leaving out a feature, in training.
         distinct: Whether a feature counts once a text however often it occurs (Wang & Manning 2012, ACL: in long texts
             presence says more than counts).
         length_power: Power of the number of features that divides their sum, in [0, 1].
-        init_std: Of the first weights; 0: all begin at zero, which suits `width: 0`.
+        init_std: Standard deviation of the first weights; 0: all begin at zero, which suits `width: 0`.
         character_ngrams: Longest n-gram of bytes, from 2 on; needs the input `characters`. 0: there is none.
         character_buckets: Rows for them.
     """

@@ -33,12 +33,12 @@ class SentenceEncoder(nn.Module):
         sequence_length: Columns of `tokens`, at most `max_positions`.
         pretrained: `uri` and `sha256` of the encoder's `model.safetensors`; None: drawn weights.
         is_frozen: Whether the encoder's weights stay as they are.
-        width: Of the encoder's vectors.
-        num_layers: Of the encoder.
-        num_heads: Of each layer's attention; divides `width`.
+        width: Width of the encoder's vectors.
+        num_layers: Number of the encoder's layers.
+        num_heads: Heads of each layer's attention; a divisor of `width`.
         hidden: Width of the head's hidden layer (GELU); 0: the head is linear.
         dropout: Probability of dropping a number before each layer of the head.
-        encoder_dropout: The same inside the encoder, when it is trained (BERT: 0.1).
+        encoder_dropout: Dropout inside the encoder, when it is trained (BERT: 0.1).
         feed_forward: Width inside each layer's feed-forward part; None: four times `width`.
         max_positions: Rows of the encoder's position embeddings.
 

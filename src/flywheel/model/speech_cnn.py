@@ -19,7 +19,7 @@ class SpeechCNN(nn.Module):
     Args:
         num_bands: Values of a frame.
         num_outputs: Outputs.
-        padding_value: What frames of padding hold, in every band; no sound does.
+        padding_value: Value of frames of padding, in every band; no sound has it.
         widths: Channels after each convolution.
         dropout: Probability of dropping a feature before the last layer.
     """

@@ -18,7 +18,7 @@ class SpeechLSTM(nn.Module):
     Args:
         num_bands: Values of a frame.
         num_outputs: Outputs.
-        padding_value: What frames of padding hold, in every band; no sound does.
+        padding_value: Value of frames of padding, in every band; no sound has it.
         hidden: Width of the LSTM.
         num_layers: LSTMs on top of each other.
         stack: Neighbouring frames that are joined into one step: it is so many times faster.

@@ -23,9 +23,9 @@ class Transformer(nn.Module):
         num_outputs: Logits of a row; with 1 the output is [B].
         vocabulary_size: Ids, 0 (padding) included.
         sequence_length: Most columns of `tokens`.
-        width: Of the vectors.
+        width: Width of the vectors.
         num_layers: Layers.
-        num_heads: Of each layer's attention; divides `width`.
+        num_heads: Heads of each layer's attention; a divisor of `width`.
         feed_forward: Width inside each feed-forward part; None: four times `width`.
         dropout: Probability of dropping a number of the embeddings, of what each part adds, of attention's weights,
             and before the last layer.

@@ -17,8 +17,8 @@ class TransformerClassifier(nn.Module):
         num_outputs: Logits of a row; with 1 the output is [B].
         vocabulary_size: Ids, 0 (padding) included.
         sequence_length: Places of every row, those of padding included.
-        width: Of the embeddings.
-        num_heads: Of the attention; divides `width`.
+        width: Width of the embeddings.
+        num_heads: Heads of the attention; a divisor of `width`.
         feed_forward: Width inside the feed-forward part.
         hidden: Width of the layer before the logits.
         dropout: Probability of dropping a number of what each part adds, and before both last layers.

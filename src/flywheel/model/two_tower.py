@@ -22,10 +22,10 @@ class TwoTower(Ranker):
     Args:
         num_users: Users that are known.
         num_items: Items of the catalogue.
-        width: Of the vectors, and of what the towers give.
+        width: Width of the vectors, and of the towers' outputs.
         window: Last items of the history that the user tower sees.
         hidden: Widths of the hidden layers of each tower.
-        dropout: Of history vectors and hidden units, in [0, 1).
+        dropout: Dropout of history vectors and hidden units, in [0, 1).
         user_dropout: Share of training rows whose user is taken for unknown.
 
     Raises:

@@ -17,21 +17,21 @@ T = TypeVar("T")
 
 @dataclass
 class MonitorSettings:
-    """When a task's traffic has drifted, and when its quality has fallen.
+    """When a task's traffic counts as drifted, and its quality as lost.
 
     Attributes:
-        max_rows: Rows of a window at most, the latest.
-        min_rows: Rows below which nothing is said about drift.
-        alpha: Probability, at most, that an undrifted window is said to have drifted in its inputs; likewise in its
-            answers. Holm's correction holds it for all traits together.
-        min_effect: Share of rows that would have to change, at least, for a shift to count: large windows make the
-            smallest shift significant, and most shifts are too small to matter.
-        min_labelled: Rows with a known right answer below which nothing is said about quality.
+        max_rows: Most rows of a window; the latest are taken.
+        min_rows: Fewest rows of a window with which drift is judged; at most `max_rows`.
+        alpha: Largest probability of a false alarm: that a window which has not drifted is reported as drifted in its
+            inputs, and likewise in its answers. Holm's correction holds it for all traits together.
+        min_effect: Smallest shift that counts, as the share of rows that would have to change. In a large window the
+            smallest shift is significant, and most shifts are too small to matter.
+        min_labelled: Fewest rows with a known right answer with which quality is judged.
         max_quality_loss: Share of the test set's figure that may be lost in service.
-        confidence: Of the intervals of quality.
+        confidence: Confidence of the intervals of quality.
         webhook_seconds: How long the receiver of an alert may take to answer.
         webhook_tries: How often an alert is sent before it is given up.
-        tasks: Values of a task's own, by its name; the task comes before what is said for all.
+        tasks: Values for single tasks, by name; they take the place of those for all tasks.
     """
 
     max_rows: int = 1000

@@ -22,22 +22,23 @@ MAX_INTERRUPTIONS = 3
 
 @dataclass
 class LoopSettings:
-    """When a task is retrained, and when a new champion is taken back.
+    """When a task is retrained, and when a new champion is rolled back.
 
     Attributes:
-        min_feedback: New right answers that are reason enough by themselves; 0: never by themselves.
-        min_feedback_drifted: New right answers that it takes where traffic has drifted or quality has fallen: the same
-            data would give the same model.
-        cooldown_hours: After one retraining, before the next.
-        max_retrains_a_day: In any 24 hours.
-        backoff_hours: After a retraining that failed; twice as long after each further one, a day at most.
-        since: The traffic that is looked at, as `flywheel monitor --since` has it.
-        poll_minutes: Of `--watch`.
-        rebuild_hours: After which a `dvc repro` is ended.
-        rollback: Whether a new champion that is worse in service than the one before is taken back.
-        min_rollback_rows: Rows with a known right answer that the comparison takes.
-        rollback_confidence: Of its interval: all of it must say that the new one is worse.
-        tasks: Values of a task's own, by its name.
+        min_feedback: New right answers that are enough to retrain without drift; 0: only drift or lost quality is a
+            reason.
+        min_feedback_drifted: New right answers that are needed where traffic has drifted or quality has fallen: the
+            same data would give the same model.
+        cooldown_hours: Pause after a retraining, before the next.
+        max_retrains_a_day: Most retrainings in any 24 hours.
+        backoff_hours: Pause after a retraining that failed; it doubles with each further failure, up to a day.
+        since: How far back traffic is looked at, written as for `flywheel monitor --since`.
+        poll_minutes: Pause between two turns of `--watch`.
+        rebuild_hours: Time after which a `dvc repro` is ended.
+        rollback: Whether a new champion that does worse in service than the one before is rolled back.
+        min_rollback_rows: Rows with a known right answer that this comparison needs.
+        rollback_confidence: Confidence of its interval, all of which must say that the new champion is worse.
+        tasks: Values for single tasks, by name; they take the place of those for all tasks.
     """
 
     min_feedback: int = 200

@@ -81,7 +81,7 @@ class ClassTarget(Target):
     """One of several classes, known by name.
 
     Args:
-        classes: Their order; None: sorted, as found in train (as numbers, where all are numbers).
+        classes: The classes in order; None: sorted, as found in train (as numbers, where all are numbers).
     """
 
     stratified: ClassVar[bool] = True

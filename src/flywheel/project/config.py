@@ -16,6 +16,11 @@ from flywheel.project.config_data import Node as Node
 from flywheel.project.config_data import ReaderConfig as ReaderConfig
 from flywheel.project.config_data import SourceConfig as SourceConfig
 from flywheel.project.config_feedback import FeedbackConfig
+from flywheel.project.config_training import DistilConfig as DistilConfig
+from flywheel.project.config_training import EarlyStoppingConfig as EarlyStoppingConfig
+from flywheel.project.config_training import LossConfig as LossConfig
+from flywheel.project.config_training import PruneConfig as PruneConfig
+from flywheel.project.config_training import TrainerConfig as TrainerConfig
 
 
 @dataclass
@@ -38,26 +43,28 @@ class PreprocessConfig:
     """How raw rows become arrays.
 
     Attributes:
-        name: Of the kind of data, for people.
-        inputs: Builds the Preprocessor.
-        target: Builds the Target (label encoding).
-        seed: Of the split, and of nothing else.
-        validation: Share of train, in [0, 1).
-        test: Share of the whole; used only where the data set has no official test split.
-        max_dropped: Share of rows that cleaning may drop before the stage fails.
-        drop_duplicates: Whether train keeps one of several rows with equal inputs and the same label. Rows of a table
-            with few or coarse columns are often equal without being copies.
+        name: Name of the kind of data, for people.
+        inputs: The preprocessor: it turns the inputs of a row into arrays.
+        target: The target: it turns labels into numbers, and a model's scores into answers.
+        seed: Seed of the split, and of nothing else.
+        validation: Share of train that becomes validation.
+        test: Share of the whole that becomes test, where the data set has no official test split.
+        max_dropped: Share of the rows that cleaning may drop; beyond it the stage fails.
+        drop_duplicates: Whether train keeps only one of several rows with equal inputs and the same label. Rows of a
+            table with few or coarse columns are often equal without being copies.
         overlap: What becomes of train rows whose inputs equal those of a validation or test row: `keep`, `drop`, or
-            `weight` (they are kept, and all train rows with the same inputs and the same label share one weight).
-            Validation and test rows are never dropped for being equal to others, save validation rows for test's.
+            `weight` (they are kept, and all train rows with the same inputs and the same label share one weight). No
+            test row is ever dropped for being equal to another row, and a validation row only for being equal to a
+            test row.
         chunk_rows: Rows held in memory at a time.
-        fold: Which part of train becomes validation, from 0, instead of a drawn share; None: no folds.
-        num_folds: In how many parts train is cut; 0: one for each `group` that the reader gives (leave one group out).
+        fold: Which part of train becomes validation, counted from 0, instead of a drawn share; null: no folds.
+        num_folds: Number of parts that train is cut into; 0: one part for each `group` that the reader gives (leave
+            one group out).
         engine: What does the work on the rows: `local` (this process) or `ray` (Ray Data, on all processors of a
-            cluster or of this machine). The processed data are the same, byte for byte.
-        ray_address: Of the cluster, `host:6379` or `auto`; None: what `RAY_ADDRESS` says, or else a cluster on this
-            machine that is started for the occasion.
-        code: What DVC watches.
+            cluster or of this machine). Both give the same bytes.
+        ray_address: Address of the Ray cluster, `host:6379` or `auto`; null: the one of `RAY_ADDRESS`, or else a
+            cluster on this machine that is started for the stage.
+        code: The code that DVC watches; composition fills it in.
     """
 
     name: str
@@ -86,11 +93,11 @@ class ModelConfig:
     """The network, and how its weights begin.
 
     Attributes:
-        name: The module under `flywheel/model/` (a DVC dependency).
-        net: Builds it.
-        init: default, xavier, kaiming or normal.
-        watch: Further code that DVC hashes: a module that the net imports, or `src/flywheel/model` where it is made of
-            several; `src/flywheel/model/__init__.py` where there is none.
+        name: The module under `flywheel/model/`, which DVC watches.
+        net: The network.
+        watch: Further code that DVC watches: a module that the network imports, or `src/flywheel/model` where it is
+            made of several; `src/flywheel/model/__init__.py` where there is none.
+        init: How the weights are drawn before training; `default` is PyTorch's own way, `keras` is that of Keras.
     """
 
     name: str
@@ -100,88 +107,13 @@ class ModelConfig:
 
 
 @dataclass
-class DistilConfig:
-    """A teacher's share `alpha` in the training loss (0: none); `answer` is `classes` or `numbers`."""
-
-    alpha: float = 0.0
-    temperature: float = 4.0
-    answer: str = "classes"
-
-
-@dataclass
-class LossConfig:
-    """`criterion(logits, target)`; `link(logits)` gives what a user sees; penalties are added to the criterion.
-
-    Attributes:
-        class_weights: `none`, `balanced` (inverse class frequency in train), or `sqrt` (its square root).
-        l1: Weight of the sum of absolute weights (biases excluded).
-        l2: Weight of half the sum of squared weights (biases excluded).
-    """
-
-    criterion: Annotated[Node, kind.CRITERION]
-    link: Annotated[Node, kind.LINK]
-    class_weights: str = "none"
-    l1: float = 0.0
-    l2: float = 0.0
-    distil: DistilConfig = field(default_factory=DistilConfig)
-
-
-@dataclass
-class EarlyStoppingConfig:
-    """Stops when the monitored metric has not improved by `min_delta` for `patience` epochs; 0 turns it off."""
-
-    patience: int = 0
-    min_delta: float = 0.0
-
-
-@dataclass
-class PruneConfig:
-    """Weights (`magnitude`: a `share` of them, by `until` of the training) or channels (`structured`) that go."""
-
-    method: str = "none"
-    share: float = 0.8
-    until: float = 0.5
-
-
-@dataclass
-class TrainerConfig:
-    """How long, on what and in which precision. `auto` is resolved once, at run time, and logged.
-
-    Attributes:
-        batch_size: Rows of one optimiser step, over all devices together.
-        devices: Of one node: `auto` (one, or what torchrun or srun has started), `all` (every visible GPU), a number.
-        strategy: How several devices train: `ddp` (each holds the network), `fsdp` (each holds a part of it), or `auto`
-            (ddp). One device trains alone, whatever stands here.
-        num_threads: CPU threads of one training. Never what the machine has: another number adds up in another order,
-            and ends with other weights.
-        hold: `memory` (the data as tensors, on the device if they fit), `stream` (memory-mapped), or `auto`.
-        gradient_clip_norm: Largest L2 norm of the gradient; 0 turns clipping off.
-        keep: `best` (by the monitored validation metric) or `last`: which epoch's weights become the model.
-        compile: Whether the network goes through `torch.compile`.
-        steps_per_call: Optimiser steps per call of Lightning's loop; more cost less overhead.
-        parent: Another task's model folder, to learn from; DVC watches it, so it is some file if none.
-    """
-
-    max_epochs: int = 10
-    batch_size: int = 32
-    accelerator: str = "auto"
-    devices: Any = "auto"
-    strategy: str = "auto"
-    precision: str = "auto"
-    num_threads: int = 1
-    hold: str = "auto"
-    steps_per_call: Any = "auto"
-    gradient_clip_norm: float = 0.0
-    early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
-    keep: str = "best"
-    compile: bool = False
-    parent: str = "src/flywheel/learner/__init__.py"
-    prune: PruneConfig = field(default_factory=PruneConfig)
-
-
-@dataclass
 class MonitorConfig:
-    """The validation metric that decides: its name (without `validation/`) and `min` or `max`."""
+    """The validation metric that decides which epoch is the best.
+
+    Attributes:
+        name: `loss`, or a name under `metric.train`.
+        mode: Whether smaller (`min`) or larger (`max`) values are better.
+    """
 
     name: str
     mode: str
@@ -189,12 +121,12 @@ class MonitorConfig:
 
 @dataclass
 class MetricConfig:
-    """What a training is watched by, and what its report says.
+    """What is measured in training and in evaluation.
 
     Attributes:
-        monitor: The figure that chooses the epoch to keep.
-        train: torchmetrics logged each epoch, by name.
-        report: Builds what evaluate does for this kind of target.
+        monitor: The metric that decides.
+        train: Metrics of torchmetrics that are logged each epoch, by name.
+        report: The report that the evaluate stage makes for this kind of target.
         plots: What `dvc plots show` draws, by name, as `plots:` of a dvc.yaml has it; files are below the task's folder
             in `artifacts/`.
     """
@@ -207,7 +139,13 @@ class MetricConfig:
 
 @dataclass
 class PublishedConfig:
-    """A figure that others have published for this data and network: a key of `metrics.json`, and where it is from."""
+    """A figure that others have published for this data and network, to stand beside ours.
+
+    Attributes:
+        metric: The key of `metrics.json` that it is compared with.
+        value: The published figure.
+        source: Where it is published.
+    """
 
     metric: str
     value: float
@@ -216,7 +154,16 @@ class PublishedConfig:
 
 @dataclass
 class EvaluateConfig:
-    """Bootstrap resamples and their seed; the classical baseline and the train rows it may use (0: all)."""
+    """How the model is evaluated on the test set.
+
+    Attributes:
+        num_bootstrap: Resamples of the bootstrap that gives the intervals.
+        seed: Seed of the resamples, and of the baseline's rows.
+        baseline: The classical model to compare with; null: none.
+        baseline_rows: Train rows that the baseline may use; 0: all of them.
+        num_mistakes: Most mistakes that the report shows.
+        published: A published figure to compare with; null: none.
+    """
 
     num_bootstrap: int = 1000
     seed: int = 0
@@ -228,7 +175,15 @@ class EvaluateConfig:
 
 @dataclass
 class VariantConfig:
-    """A form of the exported model, made of another; what fails it is beyond `max_loss`, or below `min_shrink`."""
+    """A smaller or faster form of the exported model.
+
+    Attributes:
+        make: What makes it.
+        of: The form that it is made from: `fp32`, or a variant that is listed before it.
+        max_loss: Largest loss of the report's first metric to fp32; null: that of `export.max_loss`.
+        min_shrink: How many times smaller than fp32 its file must be at least; 0: any size.
+        required: Whether the stage fails where the variant is refused.
+    """
 
     make: Annotated[Node, kind.VARIANT]
     of: str = "fp32"
@@ -239,9 +194,19 @@ class VariantConfig:
 
 @dataclass
 class ExportConfig:
-    """ONNX operator set, and the largest absolute difference of a score to PyTorch's that is allowed; the `variants`.
+    """How the model is exported to ONNX.
 
-    They may lose `max_loss`; `serve` is what is registered; `student` is another task's export folder, watched by DVC.
+    Attributes:
+        opset: The ONNX operator set.
+        max_difference: Largest difference between a score of ONNX Runtime and PyTorch's on the test set, relative for
+            scores above 1; beyond it the stage fails.
+        variants: Smaller or faster forms of the model, by name.
+        max_loss: Largest loss of the report's first metric that a variant may have compared with fp32, on the whole
+            interval of the paired difference.
+        serve: The form that is registered: `fp32`, the name of a variant, or of those that pass the `smallest` or
+            `fastest`.
+        student: Export folder of another task, for the variant `student`, which DVC watches; the default is a file
+            that stands for none.
     """
 
     opset: int = 20
@@ -257,12 +222,12 @@ class RegisterConfig:
     """The gate: the candidate's metric may be at most `margin` worse than the champion's, within the budgets.
 
     Attributes:
-        metric: A key of `metrics.json`; the paired bootstrap is over it.
-        mode: `max` or `min`.
-        margin: Largest loss of the metric that is still "not worse".
-        confidence: Of the paired bootstrap interval.
-        max_bytes: Largest exported model; null: no budget.
-        max_latency_ms: Largest median latency of one request; null: no budget.
+        metric: The key of `metrics.json` that is compared, by a paired bootstrap.
+        mode: Whether larger (`max`) or smaller (`min`) values are better; it must fit the metric.
+        margin: Largest loss of the metric, in its own units, that still counts as "not worse".
+        confidence: Confidence of the paired bootstrap's interval.
+        max_bytes: Largest exported model in bytes; null: no limit.
+        max_latency_ms: Largest median latency of one request in milliseconds; null: no limit.
     """
 
     metric: str
@@ -275,9 +240,25 @@ class RegisterConfig:
 
 @dataclass
 class TaskConfig:
-    """One trained thing: data, preprocess, model and metrics. `conf/task/<name>.yaml` composes it.
+    """A task: data, a model, and how it is trained, judged and registered. `conf/task/<name>.yaml` composes it.
 
-    `fold` is what `preprocess.fold` is set from, so that `fold=range(0,5)` sweeps over folds.
+    Attributes:
+        name: The task's name; it becomes a folder, a DVC stage and a registered model.
+        seed: Seed of the training: initial weights, the order of the rows, augmentation, dropout.
+        data: The data set.
+        preprocess: How raw rows become arrays.
+        model: The network.
+        augment: Random changes to the train rows.
+        loss: The loss, and what turns the network's output into an answer.
+        optimizer: The optimiser, of `torch.optim`; the weights are filled in.
+        scheduler: The schedule of the learning rate.
+        trainer: How the training runs.
+        metric: What is measured.
+        evaluate: The evaluation on the test set.
+        export: The export to ONNX.
+        register: The gate that decides whether the model becomes champion.
+        feedback: What is kept of requests, and which corrections become train rows.
+        fold: Sets `preprocess.fold`, so that `fold=range(0,5)` sweeps over folds.
     """
 
     name: str

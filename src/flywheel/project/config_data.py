@@ -13,7 +13,12 @@ Node = dict[str, Any]
 
 @dataclass
 class FileConfig:
-    """One file that `data/raw/<task>/` must hold: sha256 (hex) and size in bytes, as unpacked; None: not known."""
+    """A file that `data/raw/<task>/` must hold.
+
+    Attributes:
+        sha256: The sha256 of the unpacked file, in hexadecimal; null: not known.
+        num_bytes: The size of the unpacked file; null: not known.
+    """
 
     sha256: str | None = None
     num_bytes: int | None = None
@@ -24,10 +29,11 @@ class SourceConfig:
     """One way to obtain the files.
 
     Attributes:
-        uri: Scheme and place; `{file}` stands for each file's name. Without it, the URI is an archive or a folder.
-        unpack: `none`, `gzip`, or `archive` (zip, tar, tar.gz, tar.xz, ...).
-        sha256: Of the bytes as downloaded, where they are known.
-        member: Folder inside the archive that holds the files.
+        uri: Scheme and place. `{file}` stands for each file's name; without it, the URI is that of an archive or a
+            folder.
+        unpack: How a download is unpacked: `none`, `gzip`, or `archive` (zip, tar, tar.gz, tar.xz, ...).
+        sha256: The sha256 of the bytes as downloaded; null: not known.
+        member: Folder inside the archive that holds the files; empty: the archive's top.
     """
 
     uri: str
@@ -38,7 +44,12 @@ class SourceConfig:
 
 @dataclass
 class DownloadConfig:
-    """Files (name -> checksum; empty: whatever the source has) and sources, in order of preference."""
+    """Which files the data set has, and where they come from.
+
+    Attributes:
+        sources: Ways to obtain the files, in order of preference.
+        files: The files by name; empty: all that the source has.
+    """
 
     sources: list[SourceConfig]
     files: dict[str, FileConfig] = field(default_factory=dict)
@@ -46,7 +57,12 @@ class DownloadConfig:
 
 @dataclass
 class ReaderConfig:
-    """`name` is the module under `flywheel/reader/` (a DVC dependency); `read` builds the reader."""
+    """How the files are read.
+
+    Attributes:
+        name: The module under `flywheel/reader/`, which DVC watches.
+        read: The reader.
+    """
 
     name: str
     read: Annotated[Node, kind.READER]
@@ -56,7 +72,15 @@ class ReaderConfig:
 class DataConfig:
     """Where raw examples come from and how they are read.
 
-    `watch` is a path that DVC hashes: the user's own file or folder for `file:` sources, so that an edit re-runs.
+    Attributes:
+        name: Name of the data set.
+        title: The name for people, in reports.
+        licence: The licence of the data.
+        download: The files and their sources.
+        reader: How the files are read.
+        homepage: Web page of the data set.
+        watch: A path that DVC watches: your own file or folder for `file:` sources, so that an edit of it re-runs the
+            pipeline; the default is a file that stands for none.
     """
 
     name: str

@@ -12,24 +12,25 @@ MASKS = ("email", "url", "ip", "iban", "card", "phone", "handle")
 
 @dataclass
 class FeedbackConfig:
-    """What is kept of requests, and which corrections become rows of train.
+    """What is kept of requests to the server, and which corrections become train rows.
 
     Attributes:
-        keep: `full` (the input is in the database), `reference` (it is in a file beside the database, once for all
-            equal inputs; for pictures and recordings), or `hash` (it is not kept, and can never become a row).
-        mask: Kinds of personal data that are replaced in an input's texts before it is stored: email, url, ip, iban,
-            card, phone, handle. What is masked is what a model would be trained with.
-        phone_regions: Countries (two letters) whose national way of writing telephone numbers is known; numbers with
-            + and a country's code are always found.
+        keep: Where inputs are kept: `full` (in the database), `reference` (in a file beside the database, once for
+            all equal inputs; for pictures and recordings), or `hash` (nowhere: such an input can never become a row).
+        mask: Kinds of personal data that are replaced in an input's texts before it is stored. A model is then trained
+            with the masked text.
+        phone_regions: Countries (two letters) whose national form of telephone numbers is recognised; numbers with +
+            and a country's code are always found.
         conflict: What becomes of an input that clients give different labels: `majority` (the most frequent label, if
             at least `min_agreement` of the clients gave it), `newest`, or `drop`.
-        min_agreement: Share of the clients, above one half.
-        max_share: Share that feedback may have of all of train.
-        max_class_share: Rows of one class that feedback may give, as a share of those that the data set itself has.
-        max_client_share: The same for one client, so that a flood of one does not decide a class.
-        min_client_rows: Rows of one class that one client may give however small the class is.
-        max_deviations: How far from the mean of train a number may be, in its deviations; 0: any distance.
-        trusted_clients: Those to whom `max_client_share` does not apply, such as a service that knows the outcome.
+        min_agreement: Share of the clients that must agree under `majority`.
+        max_share: Largest share of train that feedback may be.
+        max_class_share: Most rows of one class that feedback may give, as a share of those in the data set itself.
+        max_client_share: The same limit for one client, so that no single client decides a class.
+        min_client_rows: Rows of one class that one client may give, however small the class is.
+        max_deviations: Largest distance of a number from the mean of train, in standard deviations of train; 0: any
+            distance.
+        trusted_clients: Clients to whom `max_client_share` does not apply, such as a service that knows the outcome.
     """
 
     keep: str = "full"

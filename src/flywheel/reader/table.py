@@ -38,23 +38,23 @@ class TableReader(Reader):
         path: File under the raw folder: train, or all of the data.
         label_column: The column that holds the label; it is named `label` in the frames.
         test_path: The official test split; None: there is none.
-        validation_path: Likewise; it may be the same file as another, and then the same rows.
+        validation_path: The official validation split; it may be the same file as another, and then the same rows.
         split_column: A column that says where each row of `path` belongs: train, validation or test.
         time_column: When: numbers or dates. The latest rows are the test split, those before them validation, by
             `time_shares`; rows of one moment stay together. It is no input.
-        time_shares: Of validation and test.
+        time_shares: Shares of validation and test.
         group_column: Rows with the same value never straddle parts that are drawn; it is named `group`.
         weight_column: How much each row counts in training, a number above 0; it is named `sample_weight`. It is no
             input.
         columns: The inputs to keep, in this order; None: all but the label, the split, the group and the weight.
         rename: New name of a column by its name in the file; all other settings use the new names.
-        separator: Of CSV values: one character, or `\\s+`; None: a tab for .tsv, else a comma.
-        names: Of the columns, where a CSV file has no header line.
+        separator: Separator of CSV values: one character, or `\\s+`; None: a tab for .tsv, else a comma.
+        names: Names of the columns, where a CSV file has no header line.
         skip_lines: Lines to leave out at a CSV file's top.
-        encoding: Of the text, such as `utf-8` or `latin-1`.
+        encoding: Encoding of the text, such as `utf-8` or `latin-1`.
         quoting: Whether double quotes enclose values.
         classes: Name of each label, where labels are the numbers 0, 1, ...; None: the label is its own name.
-        no_label: What stands for a missing label.
+        no_label: Texts that stand for a missing label.
         joins: Side tables, each a mapping of `path`, `by`, `columns` and how it is written (`separator`, `names`,
             `skip_lines`, `encoding`, `quoting`, `rename`); without `by`, its rows follow those of `path` one by one.
     """

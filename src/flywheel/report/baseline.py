@@ -73,7 +73,7 @@ def logistic_regression(
 
     Args:
         c: Inverse strengths of the L2 penalty to try, ascending; validation log-loss chooses.
-        max_iterations: Of one fit.
+        max_iterations: Most iterations of one fit.
         tolerance: Largest gradient at which a fit has converged.
     """
     if not c or any(strength <= 0 for strength in c):

@@ -46,7 +46,7 @@ class ClassificationReport(Report):
     """What evaluate does for classes.
 
     Args:
-        classes: Their names, by number.
+        classes: Names of the classes, by number.
     """
 
     kinds: ClassVar[dict[str, MetricKind]] = KINDS

@@ -59,7 +59,7 @@ class RegressionReport(Report):
     """What evaluate does for numbers; all figures are in the target's own units.
 
     Args:
-        target_mean: What the stored target was brought to mean 0 with.
+        target_mean: Mean that was subtracted from the stored target.
         target_std: What the stored target was divided by.
         target_log1p: Whether the stored target is the logarithm of 1 + target.
     """

@@ -17,39 +17,44 @@ RECORD = ("off", "hash", "full")
 
 @dataclass
 class ServingSettings:
-    """Of one server.
+    """Settings of one server.
 
     Attributes:
-        host: Address to listen on. Anything but loopback needs tokens.
-        port: To listen on; 0: a free one, which is said at the start.
+        host: Address to listen on. Any other than loopback needs tokens.
+        port: Port to listen on; 0: a free one, which is printed at the start.
         workers: Processes that answer; they share one listening socket.
-        threads: Of ONNX Runtime in one worker, for one batch.
-        poll_seconds: How often the registry is asked for new champions.
-        max_batch_rows: Rows that are answered together at most; a longer request is served in slices, between which
-            others have their turn.
-        max_wait_ms: How long a batch may wait for more rows while others keep coming; a lone request never waits.
-        max_queue_rows: Rows of one task that may wait in one worker, of requests of up to half a batch, and as many of
-            longer ones; while so many do, others of the kind are answered with 503.
-        max_request_rows: Rows of one request.
-        max_request_pixels: Of one request's pictures together, decoded.
-        max_request_samples: Of one request's recordings together, over all channels.
-        max_request_characters: Of one request's texts, and values in lists. An explanation counts each up to 64 times.
-        max_request_answers: Values in the answer to one request: items, or the columns of each row.
-        max_body_bytes: Of one request, also after unpacking gzip.
-        max_held_bytes: Of the bodies of all requests that one worker holds; beyond that, they are answered with 503.
-        max_json_depth: Lists and mappings within each other in a JSON body.
-        max_header_bytes: Of one request's first line and headers.
-        max_connections: Of one worker. A new one takes the place of the one that has been idle for longest; where none
-            is idle, it is answered with 503.
-        max_requests: Requests that one worker holds at a time; beyond that, they are answered with 503.
-        receive_seconds: Within which a request's headers, and then its body, must have arrived.
-        request_seconds: Within which a request is answered, or given up.
-        drain_seconds: How long a stopping worker goes on with requests that it has begun.
-        rate_per_second: Requests of one client (a token, or an address without one) to one worker; 0: no limit.
-        rate_burst: Requests that a client may make at once, after a pause.
-        tokens: File with a line `name token` for each client; None: `FLYWHEEL_TOKENS`, or no authentication.
-        record: What is kept of predictions: `off`, `hash` (of the input), or `full` (the input itself).
-        record_queue_rows: Predictions that may wait to be kept; beyond that, they are counted and left out.
+        threads: Threads of ONNX Runtime in one worker, for one batch.
+        poll_seconds: How often a worker looks for new champions in the registry.
+        max_batch_rows: Most rows that are answered together. A longer request is answered in slices, between which
+            other requests have their turn.
+        max_wait_ms: Longest time that a batch waits for more rows while others keep coming; a lone request never waits.
+        max_queue_rows: Rows of one task that may wait in one worker, counted apart for requests of up to half a batch
+            and for longer ones. Beyond that, further requests of the same size are answered with 503.
+        max_request_rows: Most rows of one request.
+        max_request_pixels: Most pixels of one request's pictures together, decoded.
+        max_request_samples: Most samples of one request's recordings together, over all channels.
+        max_request_characters: Most characters of one request's texts, and most values in its lists. An explanation
+            counts each up to 64 times.
+        max_request_answers: Most values in the answer to one request: items, or the columns of each row.
+        max_body_bytes: Largest body of one request, also after unpacking gzip.
+        max_held_bytes: Most bytes of all bodies that one worker holds; beyond that, requests are answered with 503.
+            It must be at least twice `max_body_bytes`: a packed and an unpacked body.
+        max_json_depth: Most lists and mappings within each other in a JSON body.
+        max_header_bytes: Largest first line and headers of one request.
+        max_connections: Most connections to one worker. A new one takes the place of the one that has been idle for
+            longest; where none is idle, it is answered with 503.
+        max_requests: Most requests that one worker holds at a time; beyond that, they are answered with 503.
+        receive_seconds: Time within which a request's headers, and then its body, must have arrived.
+        request_seconds: Time within which a request is answered, or given up.
+        drain_seconds: How long a worker that stops goes on with requests that it has begun.
+        rate_per_second: Requests a second of one client (a token, or an address without one) to one worker; 0: no
+            limit.
+        rate_burst: Requests that a client may make at once after a pause.
+        tokens: File with a line `name token` for each client; null: the tokens of `FLYWHEEL_TOKENS`, or else no
+            authentication.
+        record: What is kept of predictions: `off` (nothing), `hash` (the answer and a hash of the input), or `full`
+            (the input itself as well).
+        record_queue_rows: Predictions that may wait to be stored; beyond that, they are counted and not stored.
     """
 
     host: str = "127.0.0.1"

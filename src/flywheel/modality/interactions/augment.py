@@ -20,7 +20,7 @@ class NegativeSampling(nn.Module):
 
     Args:
         num_items: Items of the catalogue.
-        num_negatives: Of each row.
+        num_negatives: Negatives drawn for each row.
         by: `uniform`, or `popularity` (by the counts in train to the power 0.75, Mikolov et al. 2013, arXiv:1310.4546).
         item_counts: How often each item is in train; needed for `popularity`.
         num_tries: Draws of each negative.

@@ -34,9 +34,9 @@ def item_knn(
     validation chooses by NDCG@10.
 
     Args:
-        neighbours: How many of each item's most alike items count.
+        neighbours: Numbers of an item's most similar items to try.
         shrinkage: Added to the cosine's denominator.
-        recent: How many of a history's last items count; None: all.
+        recent: Numbers of a history's last items to try; None: all of them.
     """
     if not neighbours or not shrinkage or not recent or min(neighbours) < 1 or min(shrinkage) < 0:
         raise ValueError("neighbours >= 1, shrinkage >= 0 and recent must hold one value each at least")

@@ -62,8 +62,8 @@ class RankingReport(Report):
 
     Args:
         items: Identifiers, by column of the scores.
-        item_counts: How often each is in train.
-        item_titles: What they are called; the identifier where that is not known.
+        item_counts: How often each item is in train.
+        item_titles: Titles of the items; the identifier where the title is not known.
     """
 
     kinds: ClassVar[dict[str, MetricKind]] = KINDS

@@ -35,7 +35,7 @@ def tfidf_logistic_regression(
         c: Inverse strengths of the L2 penalty to try, ascending; validation log-loss chooses.
         min_count: Rows of train that a pair must occur in.
         max_features: Most tokens and pairs; the ones in most rows of train are kept.
-        max_iterations: Of one fit.
+        max_iterations: Most iterations of one fit.
         tolerance: Largest gradient at which a fit has converged.
     """
     if not c or any(strength <= 0 for strength in c):

@@ -60,7 +60,7 @@ def preprocess(task: TaskConfig, raw_dir: Path, feedback_dir: Path, target: Path
     """
     settings = task.preprocess
     where = f"tasks.{task.name}"
-    _check_settings(settings, f"{where}.preprocess")
+    check_settings(settings, f"{where}.preprocess")
     reader = build(task.data.reader.read, READER, where=f"{where}.data.reader.read")
     inputs = cast(Preprocessor, build(settings.inputs, PREPROCESSOR, where=f"{where}.preprocess.inputs"))
     labels = cast(Target, build(settings.target, TARGET, where=f"{where}.preprocess.target"))
@@ -70,7 +70,7 @@ def preprocess(task: TaskConfig, raw_dir: Path, feedback_dir: Path, target: Path
     splits = raw.with_feedback(own)
     num_own = own["train"].num_rows
 
-    with _engine_for(settings, raw, splits) as engine:
+    with engine_for(settings, raw, splits) as engine:
         run = _Run(settings, TaskPreprocessor(inputs, labels, getattr(reader, "format", None)), engine)
         run.decide(num_own)
         run.fit()
@@ -238,7 +238,16 @@ class _Run:
         return {part: {name: counted[part][names.index(name)] for name in order} for part in SPLITS}
 
 
-def _check_settings(settings: PreprocessConfig, where: str) -> None:
+def check_settings(settings: PreprocessConfig, where: str) -> None:
+    """Refuse settings that cannot be meant.
+
+    Args:
+        settings: The task's `preprocess` section.
+        where: The dotted key of that section, for messages.
+
+    Raises:
+        ConfigError: A number is out of range, or a word is unknown.
+    """
     ranges = {
         "validation": 0 <= settings.validation < 1,
         "test": 0 < settings.test < 1,
@@ -266,7 +275,7 @@ def _write_json(path: Path, value: Json) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _engine_for(settings: PreprocessConfig, raw: RawData, splits: dict[str, Split]) -> AbstractContextManager[Engine]:
+def engine_for(settings: PreprocessConfig, raw: RawData, splits: dict[str, Split]) -> AbstractContextManager[Engine]:
     """Give the engine that the settings name; what it starts ends with the block.
 
     Raises:

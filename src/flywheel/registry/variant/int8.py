@@ -66,7 +66,7 @@ class StaticInt8(Maker):
 
     Args:
         num_rows: Train rows to calibrate with.
-        seed: Of their drawing.
+        seed: Seed with which they are drawn.
         method: `minmax`, `entropy` or `percentile`: how a range is made of what was seen.
         operators: ONNX operators that are quantised.
         per_channel: Whether each output channel has a scale of its own.

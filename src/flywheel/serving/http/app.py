@@ -20,7 +20,7 @@ from flywheel.serving.http.explain_route import add_explain
 from flywheel.serving.http.feedback_route import add_feedback
 from flywheel.serving.http.gateway import Gateway
 from flywheel.serving.http.metrics import MEDIA_TYPE, Metrics
-from flywheel.serving.http.openapi import describe_api
+from flywheel.serving.http.openapi import FAILURES, describe_api
 from flywheel.serving.http.page import PAGE_HEADERS, render
 from flywheel.serving.http.web_route import add_web
 from flywheel.serving.problem import RequestError, body_of, status_of
@@ -98,7 +98,7 @@ def make_app(
 
 
 def _errors(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    return {code: {"model": model} for code in ("4XX", "5XX")}
+    return {code: {"model": model, "description": description} for code, description in FAILURES.items()}
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -137,6 +137,7 @@ def _add_errors(app: FastAPI) -> None:
 def _add_tasks(app: FastAPI, shelf: Shelf) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
+        """Show all routes, and the rows and answers of each task, as a page that needs no other machine."""
         return HTMLResponse(render(app.openapi()), headers=PAGE_HEADERS)
 
     @app.get("/v1/tasks", response_model=messages.TaskList, tags=["tasks"])
@@ -219,5 +220,6 @@ def _add_health(app: FastAPI, shelf: Shelf, metrics: Metrics) -> None:
 
     @app.get("/metrics", include_in_schema=False)
     async def prometheus() -> Response:
+        """Give the metrics of all workers together in Prometheus' text format."""
         shelf.count_queues()
         return Response(metrics.text(), media_type=MEDIA_TYPE)

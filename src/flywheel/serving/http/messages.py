@@ -124,7 +124,9 @@ class Live(TaskLine):
 class FeedbackBody(BaseModel):
     """What somebody says about a prediction: the right answer, or only whether it was right."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"prediction_id": "PREDICTION_ID", "label": "positive"}]}
+    )
 
     prediction_id: str = Field(min_length=1, max_length=200)
     label: str | float | None = Field(None, description="the right answer, as the task's labels are written")

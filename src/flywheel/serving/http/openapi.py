@@ -9,12 +9,17 @@ from fastapi.openapi.utils import get_openapi
 
 from flywheel.project.types import Json
 from flywheel.serving.http import messages
+from flywheel.serving.request.infer import input_of
 from flywheel.serving.request.rows import INSTANCES
 from flywheel.serving.version.served import Served
 from flywheel.serving.version.shelf import Shelf
 
 ERROR, PROTOCOL_ERROR = "ErrorBody", "ProtocolError"
 VALIDATION = ("HTTPValidationError", "ValidationError")
+FAILURES: dict[int | str, str] = {
+    "4XX": "The request cannot be answered",
+    "5XX": "The server has too much to do, or has failed",
+}
 MAX_EXAMPLE = 2000
 TENSOR: Json = {
     "type": "object",
@@ -53,7 +58,9 @@ def describe_api(app: FastAPI, shelf: Shelf, *, with_tokens: bool) -> Json:
         schemas |= {f"{task}.{name}": schema for name, schema in _schemas(served).items()}
         api["paths"][f"/v1/tasks/{task}/predict"] = {"post": _predict(served)}
         api["paths"][f"/v1/tasks/{task}/explain"] = {"post": _explain(served)}
-        api["paths"][f"/v2/models/{task}/infer"] = {"post": _infer(task)}
+        model = f"/v2/models/{task}"
+        api["paths"][f"{model}/infer"] = {"post": _infer(served)}
+        api["paths"][f"{model}/versions/{served.champion.number}/infer"] = {"post": _infer(served, of_version=True)}
     if with_tokens:
         api["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         api["security"] = [{"token": []}]
@@ -103,7 +110,7 @@ def _explain(served: Served) -> Json:
     return {
         "tags": [task],
         "operationId": f"explain_{task}",
-        "summary": f"Say what in a row of {task} its answer hangs on",
+        "summary": f"Explain which parts of a row of {task} its answer depends on",
         "requestBody": _body(served, "Row"),
         "responses": _responses(_ref("ExplainReply")),
     }
@@ -122,14 +129,29 @@ def _body(served: Served, of_json: str) -> Json:
     return {"required": True, "content": content}
 
 
-def _infer(task: str) -> Json:
+def _infer(served: Served, *, of_version: bool = False) -> Json:
+    task = served.champion.task
+    content: Json = {"schema": _ref("InferRequest")}
+    if inputs := _tensors(served):
+        content["example"] = {"inputs": inputs}
     return {
         "tags": ["open inference protocol"],
-        "operationId": f"infer_{task}",
-        "summary": f"Answer rows of {task} as tensors, JSON or binary",
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _ref("InferRequest")}}},
+        "operationId": f"infer_{task}{'_version' if of_version else ''}",
+        "summary": f"Answer rows of {task} as tensors, JSON or binary" + of_version * ", by the version in service",
+        "requestBody": {"required": True, "content": {"application/json": content}},
         "responses": _responses(_ref("InferResponse"), binary=True, error=PROTOCOL_ERROR),
     }
+
+
+def _tensors(served: Served) -> list[Json]:
+    """The version's example row as tensors; empty where a value of it is no single text or number."""
+    row = served.example or {}
+    if not all(isinstance(value, str | int | float) for value in row.values()):
+        return []
+    return [
+        {"name": name, **input_of(served.schema["properties"][name]), "shape": [1], "data": [value]}
+        for name, value in row.items()
+    ]
 
 
 def _responses(schema: Json, *, binary: bool = False, error: str = ERROR) -> Json:
@@ -139,8 +161,7 @@ def _responses(schema: Json, *, binary: bool = False, error: str = ERROR) -> Jso
     failure = {"application/json": {"schema": _ref(error)}}
     return {
         "200": {"description": "The answers", "content": content},
-        "4XX": {"description": "The request cannot be answered", "content": failure},
-        "5XX": {"description": "Too much to do, or a failure", "content": failure},
+        **{str(code): {"description": description, "content": failure} for code, description in FAILURES.items()},
     }
 
 

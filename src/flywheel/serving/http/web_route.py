@@ -42,6 +42,7 @@ def add_web(app: FastAPI, shelf: Shelf, look: Look | None) -> None:
 
     def page(name: str) -> Callable[[], Any]:
         async def answer() -> Response:
+            """Show a page for people: `/` is for trying a task, `/live` for seeing how it does in service."""
             return _response(name, files[name])
 
         return answer
@@ -51,6 +52,7 @@ def add_web(app: FastAPI, shelf: Shelf, look: Look | None) -> None:
 
     @app.get(PREFIX + "{name}", include_in_schema=False)
     async def file(name: str) -> Response:
+        """Give a script or a style sheet of these pages."""
         if name not in files:
             raise RequestError(404, "there is no such page", where="path", mend="see /docs")
         return _response(name, files[name])

@@ -34,7 +34,7 @@ def metadata(served: Served) -> Json:
         "name": champion.task,
         "versions": [str(champion.number)],
         "platform": PLATFORM,
-        "inputs": [{"name": name, **_input(spec)} for name, spec in served.schema["properties"].items()],
+        "inputs": [{"name": name, **input_of(spec)} for name, spec in served.schema["properties"].items()],
         "outputs": outputs,
         "parameters": {"model_sha256": champion.model_sha256},
     }
@@ -175,8 +175,8 @@ def _parameter(holder: Json, name: str) -> Any:
     return parameters.get(name) if isinstance(parameters, dict) else None
 
 
-def _input(spec: Json) -> Json:
-    """Datatype and shape of the tensor that suits an input's schema."""
+def input_of(spec: Json) -> Json:
+    """Give the datatype and the shape of the tensor that suits an input's schema."""
     options = [spec, *spec.get("anyOf", ()), *spec.get("allOf", ())]
     for option in options:
         if option.get("type") == "array" and option.get("items", {}).get("type") == "array":

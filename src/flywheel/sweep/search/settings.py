@@ -22,9 +22,10 @@ class PrunerConfig:
     Attributes:
         name: `none`; `median`: worse than the median of the others at that epoch; `asha` (Li et al. 2020,
             arXiv:1810.05934) and `hyperband` (Li et al. 2018, JMLR 18): only the best share goes on at each rung.
-        startup_trials: `median`: trials that are never stopped, to have something to compare with.
-        warmup_epochs: Epochs in which no trial is stopped (`asha`, `hyperband`: the first rung).
-        reduction_factor: `asha`, `hyperband`: one of so many goes on.
+        startup_trials: `median`: the first trials, which are never stopped, so that there is something to compare
+            with.
+        warmup_epochs: Epochs before the first trial can be stopped; with `asha` and `hyperband` the first rung.
+        reduction_factor: `asha`, `hyperband`: one trial in so many goes on.
     """
 
     name: str = "none"
@@ -38,22 +39,24 @@ class SweepConfig:
     """How a multirun searches.
 
     Attributes:
-        method: grid (every combination), random, tpe (Bergstra et al. 2011, NeurIPS: drawn where trials did well),
-            nsga2 (Deb et al. 2002: several objectives).
-        params: The space, key -> values in override syntax, or `{values: ..., when: other.key=value}`; what the command
-            line sweeps comes on top.
-        num_trials: How many; null: grid all, others 20.
-        seed: Of the sampler.
-        resume: never, or auto: go on with the newest unfinished sweep of the same command.
+        method: How values are chosen: `grid` (every combination), `random`, `tpe` (Bergstra et al. 2011, NeurIPS:
+            drawn where trials did well), or `nsga2` (Deb et al. 2002: for several objectives).
+        params: The search space: for each key its values in override syntax, or `{values: ..., when:
+            other.key=value}`; what the command line sweeps is added.
+        num_trials: Number of trials; null: all of a grid, else 20.
+        seed: Seed of the sampler.
+        resume: `never`, or `auto`: the newest unfinished sweep of the same command goes on.
         storage: SQLAlchemy URL of Optuna's studies, without a password; null: `FLYWHEEL_SWEEP_STORAGE`, or sqlite in
             `.flywheel/`.
-        objectives: `score` (the monitored validation metric of the kept epoch), and `latency_ms`, `num_bytes`,
-            `num_parameters`, which are made small.
-        population: `nsga2`: trials of a generation.
+        objectives: What is optimised: `score` (the monitored validation metric of the kept epoch), then any of
+            `latency_ms`, `num_bytes` and `num_parameters`, which are minimised.
+        population: `nsga2`: trials in one generation.
         pruner: Which trials are stopped early.
-        max_failures: After so many failed trials none is started any more.
-        max_attempts: Starts of a trial that is killed each time before it finishes an epoch; then it has failed.
-        slots: Trials at a time, for launchers that run several; auto: one a GPU, or one a core.
+        max_failures: Number of failed trials after which no further trial is started.
+        max_attempts: Number of times that a trial is started which is killed before it finishes an epoch; then it
+            counts as failed.
+        slots: Trials that run at the same time, for launchers that run several; `auto`: one for each GPU, or else one
+            for each core.
         jobs_per_gpu: How many trials may share a GPU.
     """
 

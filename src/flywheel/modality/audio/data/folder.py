@@ -40,7 +40,8 @@ class AudioFolderReader(Reader):
             `label` is the label; `group` (where there is one) says what must not straddle splits, e.g. the speaker;
             `split` (likewise) is train, validation or test. Recordings that it does not match are bad rows, and so,
             with the default pattern, are those that lie beside the class folders of a split (`train/x.wav`).
-        test_pattern: Those whose path it matches are the official test split, whatever `pattern` says; None: no such.
+        test_pattern: Recordings whose path it matches are the official test split, whatever `pattern` says; None: there
+            is no such split.
         use_groups: Whether the rows get the group that `pattern` finds.
         extensions: File names that count as recordings (in any case); hidden files never do.
     """

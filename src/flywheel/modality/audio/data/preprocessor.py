@@ -43,7 +43,7 @@ class AudioPreprocessor(Preprocessor):
         sample_rate_hz: Every recording is brought to this rate.
         max_seconds: Longest clip, after silence is cut off at both ends.
         too_long: `cut` or `drop` longer ones.
-        trim_db: What is so much quieter than the loudest 10 ms is silence; None: nothing is cut off.
+        trim_db: Silence is sound that is so many decibels below the loudest 10 ms; None: nothing is cut off.
         normalise_level: Whether every clip is made as loud as full scale allows.
         features: `log_mel`, `mfcc`, or `quantised` (each frame's MFCC become the number of the nearest of
             `vocabulary_size` - 2 typical frames).
@@ -52,9 +52,9 @@ class AudioPreprocessor(Preprocessor):
         hop_ms: From frame to frame.
         low_hz: Lower end of the lowest band.
         high_hz: Upper end of the highest band; None: half of the rate.
-        num_coefficients: Of MFCC.
-        vocabulary_size: Of tokens, 0 (padding) and 1 (never given) included.
-        seed: Of the typical frames' first guess.
+        num_coefficients: Number of MFCC.
+        vocabulary_size: Number of tokens, 0 (padding) and 1 (never given) included.
+        seed: Seed of the first guess of the typical frames.
     """
 
     def __init__(

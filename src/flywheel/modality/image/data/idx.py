@@ -33,7 +33,7 @@ class IdxReader(Reader):
         train_images: File under the raw folder: unsigned bytes, [N, H, W] or [N, H, W, 3].
         train_labels: Unsigned bytes, [N].
         test_images: The official test split; None: there is none.
-        test_labels: Its labels.
+        test_labels: The labels of the official test split.
         classes: Name of each label, in the order of its number; None: the number is the name.
     """
 

@@ -50,12 +50,12 @@ class InteractionsReader(Reader):
 
     Attributes:
         path: File under the raw folder.
-        user_column: Who.
-        item_column: What.
-        time_column: When, as numbers or ISO dates; None: the order of the rows is the order in time.
+        user_column: Column of the user.
+        item_column: Column of the item.
+        time_column: Column of the time, numbers or ISO dates; None: the order of the rows is the order in time.
         time_unit: Of times that are numbers: s, ms, us or ns (since 1970); None: what their size says, which must be
             the same in the whole column. Where it is stated, numbers and dates may be mixed.
-        rating_column: How much it was liked; None: there is none.
+        rating_column: Column of the user's rating of the item; None: there is none.
         min_rating: Interactions rated lower do not count; None: all count.
         min_user: Fewest interactions of a user; with fewer than 3 a user has no train, validation and test row.
         min_item: Fewest interactions of an item.
@@ -63,13 +63,13 @@ class InteractionsReader(Reader):
         holdout: `last` (each user's last interaction is test); the one way that is known.
         max_test_users: Users with a validation and a test row, drawn by `seed`; None: all. All interactions of others
             are train.
-        seed: Of that draw, and of the order of a user's interactions at one time.
-        separator: Of CSV values; None: a tab for .inter, .tsv and .tab, else a comma.
-        names: Of the columns, where a CSV file has no header line.
+        seed: Seed of that draw, and of the order of a user's interactions at one time.
+        separator: Separator of CSV values; None: a tab for .inter, .tsv and .tab, else a comma.
+        names: Names of the columns, where a CSV file has no header line.
         items_path: A side table with what items are called; None: there is none.
-        items_id_column: Its column with the item.
-        items_title_column: Its column with the title.
-        encoding: Of the text.
+        items_id_column: Column of the side table that holds the item.
+        items_title_column: Column of the side table that holds the title.
+        encoding: Encoding of the text.
     """
 
     path: str

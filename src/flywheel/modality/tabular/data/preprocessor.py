@@ -39,11 +39,11 @@ class TabularPreprocessor(Preprocessor):
         types: Kind of a column by its name: number, category, boolean, date, or identifier (no input, but rows with
             different identifiers are different observations, also where all else is equal).
         ignore: Columns that are as if they were not there.
-        missing: What stands for a missing value.
+        missing: Texts that stand for a missing value.
         thousands: Character between groups of digits; None: there is none.
         decimal: Character before the fraction.
         percent: Whether `12%` is the number 0.12.
-        date_formats: Of dates.
+        date_formats: Formats of dates.
         max_categories: Values of a column with a code of their own at most; others share one, with unseen values.
         min_count: Rows of train that a value with a code of its own has at least.
         unseen: What a category is that train has not: `rare`, or `refuse`: an error.

@@ -36,7 +36,7 @@ class TextFolderReader(Reader):
         archive: Tar file under the raw folder (plain, gzip, bzip2 or xz); None: the raw folder holds the folders.
         classes: The class folders to read, in the order of the classes; None: all that there are.
         extension: File names that count as texts (in any case).
-        encoding: Of the texts; a text that is not in it is passed on as a bad row.
+        encoding: Encoding of the texts; a text that is not in it is passed on as a bad row.
     """
 
     train: str = "train"

@@ -29,8 +29,8 @@ class PretrainedTokeniser(Tokeniser):
     BERT's vocabularies). The whole file becomes part of `to_json`, so a server needs no download.
 
     Args:
-        uri: Of a `tokenizer.json`; any kind of source.
-        sha256: Of that file (hex).
+        uri: Place of a `tokenizer.json`, of any kind of source.
+        sha256: The sha256 of that file, in hexadecimal.
     """
 
     def __init__(self, uri: str, sha256: str) -> None:
