@@ -28,7 +28,7 @@ TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".gz")
 @functools.cache
 def media() -> dict[str, Medium]:
     """The kinds of files that make an example, by modality."""
-    return {name: module.MEDIUM for name, module in modules_of("guess").items() if hasattr(module, "MEDIUM")}
+    return {name: module.medium() for name, module in modules_of("guess").items() if hasattr(module, "medium")}
 
 
 @dataclass

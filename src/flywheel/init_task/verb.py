@@ -92,7 +92,7 @@ def _guess(path: Path, wanted: Wanted, test: Path | None) -> Guess:
         if about_columns:
             mend = f"leave out {' and '.join(about_columns)}"
             raise FlywheelError("is a folder: its classes are the folders in it", where=path, mend=mend)
-        if wanted.modality is not None and not hasattr(modules_of("guess")[wanted.modality], "MEDIUM"):
+        if wanted.modality is not None and not hasattr(modules_of("guess")[wanted.modality], "medium"):
             raise FlywheelError(f"is a folder, not {wanted.modality}", where=path, mend="name a table")
         from flywheel.init_task.folder import guess_folder
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 import importlib
 import inspect
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ class Kind:
     Attributes:
         base: The class that everything here is a subclass of, by its full name, so that nothing is imported early.
         homes: Modules and packages whose classes are taken; a class belongs to the module that defines it.
-        functions: Functions that are taken besides, by full name, or a pattern of names.
+        functions: Functions that are taken besides, by full name; a name in capitals is that of a module's own list.
         parts: Kinds that may stand in an argument.
         nests: Whether its own kind may.
     """
@@ -44,7 +45,7 @@ class Kind:
     def takes(self, found: Any) -> bool:
         """Whether an object found in a module may be built here."""
         if inspect.isfunction(found):
-            return any(fnmatch.fnmatchcase(name_of(found), known) for known in self.functions)
+            return any(_is_named(found, known) for known in self.functions)
         if not isinstance(found, type) or not any(is_in(found.__module__, home) for home in self.homes):
             return False
         module, _, name = self.base.rpartition(".")
@@ -83,7 +84,7 @@ BASELINE = Kind(
     ("flywheel.report", "flywheel.modality"),
     (
         "flywheel.report.baseline.logistic_regression",
-        "flywheel.modality.*.baseline.[a-z]*",
+        "flywheel.modality.*.baseline.BASELINES",
     ),
 )
 VARIANT = Kind("flywheel.registry.variant.base.Maker", ("flywheel.registry.variant",))
@@ -92,6 +93,13 @@ KINDS = (
     READER, TOKENISER, PREPROCESSOR, TARGET, NET, LINK, CRITERION, AUGMENTATION, OPTIMIZER, SCHEDULER, METRIC, REPORT,
     BASELINE, VARIANT,
 )  # fmt: skip
+
+
+def _is_named(found: Any, known: str) -> bool:
+    module, _, name = known.rpartition(".")
+    if name.isupper():
+        return fnmatch.fnmatchcase(found.__module__, module) and found in getattr(sys.modules[found.__module__], name)
+    return name_of(found) == known
 
 
 def name_of(found: Any) -> str:

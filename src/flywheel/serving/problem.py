@@ -43,7 +43,7 @@ def status_of(error: FlywheelError) -> int:
 
 
 def body_of(error: FlywheelError, path: str) -> bytes:
-    """The error as JSON: `what`, `where`, `mend`, and `message`, the line that the command line would print.
+    """The error as JSON: `what`, `where`, `fix`, and `message`, the line that the command line would print.
 
     Args:
         error: To tell.
@@ -51,7 +51,8 @@ def body_of(error: FlywheelError, path: str) -> bytes:
     """
     if path == PROTOCOL or path.startswith(f"{PROTOCOL}/"):
         return orjson.dumps({"error": _clean(str(error))})
-    told = {"what": error.what, "where": error.where, "mend": error.mend, "message": str(error)}
+    # `mend` is what `fix` was called; it stays beside it until 0.3.
+    told = {"what": error.what, "where": error.where, "fix": error.mend, "mend": error.mend, "message": str(error)}
     return orjson.dumps({"error": {key: _clean(value) for key, value in told.items()}})
 
 

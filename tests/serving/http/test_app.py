@@ -103,7 +103,7 @@ def test_bad_input_is_explained_in_json(client: TestClient, body: bytes, status:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
     error = answer.json()["error"]
-    assert set(error) == {"what", "where", "mend", "message"}
+    assert set(error) == {"what", "where", "fix", "mend", "message"}
     assert words in error["message"]
 
 

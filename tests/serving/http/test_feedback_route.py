@@ -138,7 +138,7 @@ def test_feedback_is_not_acknowledged_before_it_is_kept(
 def test_bad_feedback_is_refused(client_of: Callable[..., TestClient], encode: Any, body: Any, status: int) -> None:
     answer = client_of(recorder=encode.Kept()).post(FEEDBACK, json=body)
     assert answer.status_code == status
-    assert set(answer.json()["error"]) == {"what", "where", "mend", "message"}
+    assert set(answer.json()["error"]) == {"what", "where", "fix", "mend", "message"}
 
 
 def test_who_said_it_is_the_name_of_the_token(

@@ -227,7 +227,7 @@ def test_the_route_explains_what_predict_answers(client: TestClient, test_images
 
 def test_one_row_is_explained_and_what_is_wrong_is_said(client: TestClient, test_images: Array) -> None:
     two = client.post(EXPLAIN, json={"instances": test_images[:2].tolist()})
-    assert (two.status_code, two.json()["error"]["mend"]) == (400, "explain one row at a time")
+    assert (two.status_code, two.json()["error"]["fix"]) == (400, "explain one row at a time")
     assert client.post(EXPLAIN, json={"image": [[1, 2]]}).status_code == 422
     assert client.post(EXPLAIN, content=b"{").status_code == 400
     assert client.post("/v1/tasks/unknown/explain", json={}).status_code == 404

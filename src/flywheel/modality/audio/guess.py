@@ -9,9 +9,6 @@ import numpy as np
 
 from flywheel.init_task.guess import CLASS, Guess, Node, Recipe
 from flywheel.init_task.medium import Medium, say_bad
-from flywheel.modality.audio.data.archive import read_file
-from flywheel.modality.audio.data.clip import ClipSettings
-from flywheel.modality.audio.data.file import AUDIO_EXTENSIONS, AudioError, decode_audio
 from flywheel.project.errors import DataError
 
 MAX_RATE_HZ = 16_000
@@ -26,6 +23,10 @@ def look_at_recordings(guess: Guess, files: list[Path]) -> set[Path]:
     Raises:
         DataError: None of the files is a recording.
     """
+    from flywheel.modality.audio.data.archive import read_file
+    from flywheel.modality.audio.data.clip import ClipSettings
+    from flywheel.modality.audio.data.file import AudioError, decode_audio
+
     rates: Counter[int] = Counter()
     seconds: list[float] = []
     bad: dict[Path, str] = {}
@@ -59,4 +60,8 @@ def _recordings(splits: dict[str, str]) -> Node:
     return {"_target_": "flywheel.modality.audio.data.folder.AudioFolderReader"}
 
 
-MEDIUM = Medium("recording", AUDIO_EXTENSIONS, "audio_folder", _recordings, True, look_at_recordings)
+def medium() -> Medium:
+    """Files of recordings in a folder for each class."""
+    from flywheel.modality.audio.data.file import AUDIO_EXTENSIONS
+
+    return Medium("recording", AUDIO_EXTENSIONS, "audio_folder", _recordings, True, look_at_recordings)

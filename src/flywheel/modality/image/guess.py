@@ -9,7 +9,6 @@ import numpy as np
 
 from flywheel.init_task.guess import CLASS, Guess, Recipe, counted
 from flywheel.init_task.medium import Medium, of_folders, say_bad
-from flywheel.modality.image.data.file import IMAGE_EXTENSIONS, ImageError, decode_image
 
 SMALL_PX, LARGE_PX = 32, 64
 """Sides that pictures are brought to: what a small network on a CPU learns from in minutes."""
@@ -24,6 +23,8 @@ def look_at_pictures(guess: Guess, files: list[Path]) -> set[Path]:
     Raises:
         DataError: None of the files is a picture.
     """
+    from flywheel.modality.image.data.file import ImageError, decode_image
+
     sizes: Counter[tuple[int, int]] = Counter()
     grey, is_deep = True, False
     bad: dict[Path, str] = {}
@@ -56,7 +57,9 @@ def look_at_pictures(guess: Guess, files: list[Path]) -> set[Path]:
     return set(bad)
 
 
-MEDIUM = Medium(
-    "picture", IMAGE_EXTENSIONS, "image_folder", of_folders("flywheel.modality.image.data.folder.ImageFolderReader"),
-    False, look_at_pictures,
-)  # fmt: skip
+def medium() -> Medium:
+    """Files of pictures in a folder for each class."""
+    from flywheel.modality.image.data.file import IMAGE_EXTENSIONS
+
+    reader = of_folders("flywheel.modality.image.data.folder.ImageFolderReader")
+    return Medium("picture", IMAGE_EXTENSIONS, "image_folder", reader, False, look_at_pictures)

@@ -150,3 +150,7 @@ def score(matrix: csr_array, likeness: csr_array, had: Array, recent: int | None
     scores: Array = (history @ likeness).toarray() + MIN_SCORE * (1 + np.asarray(matrix.sum(axis=0)))
     scores[row, columns] = 0.0
     return scores
+
+
+BASELINES = (item_knn,)
+"""What a task may name: `evaluate.baseline`."""

@@ -126,3 +126,7 @@ def _category_columns(data: BaselineData) -> list[int]:
 
 def _chunks(num_rows: int) -> list[Array]:
     return [np.arange(start, min(start + CHUNK_ROWS, num_rows)) for start in range(0, num_rows, CHUNK_ROWS)]
+
+
+BASELINES = (gradient_boosting,)
+"""What a task may name: `evaluate.baseline`."""

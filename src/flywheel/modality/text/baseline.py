@@ -204,3 +204,7 @@ def _tokens(part: Examples, name: str, index: Array) -> Array:
     """The ids of some rows, int32 [M, L]."""
     pieces = [part.inputs(index[at : at + CHUNK_ROWS])[name].numpy() for at in range(0, len(index), CHUNK_ROWS)]
     return np.concatenate(pieces)
+
+
+BASELINES = (tfidf_logistic_regression,)
+"""What a task may name: `evaluate.baseline`."""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from flywheel.init_task.guess import CLASS, Guess, Recipe
 from flywheel.init_task.medium import Medium, choose_length, of_folders, say_bad
-from flywheel.modality.text.data.cleaning import TextCleaning
 
 IN_TABLES = True
 RECIPES = {CLASS: Recipe("text", "ngram_linear", "text", optimizer={"lr": 5e-3})}
@@ -18,6 +17,8 @@ def look_at_texts(guess: Guess, files: list[Path]) -> set[Path]:
     Raises:
         DataError: None of the files is UTF-8 text.
     """
+    from flywheel.modality.text.data.cleaning import TextCleaning
+
     texts: list[str] = []
     bad: dict[Path, str] = {}
     for file in files:
@@ -35,7 +36,7 @@ def look_at_texts(guess: Guess, files: list[Path]) -> set[Path]:
     return set(bad)
 
 
-MEDIUM = Medium(
-    "text", (".txt",), "text_folder", of_folders("flywheel.modality.text.data.folder.TextFolderReader"),
-    False, look_at_texts, lies_beside=True,
-)  # fmt: skip
+def medium() -> Medium:
+    """Files of texts in a folder for each class."""
+    reader = of_folders("flywheel.modality.text.data.folder.TextFolderReader")
+    return Medium("text", (".txt",), "text_folder", reader, False, look_at_texts, lies_beside=True)

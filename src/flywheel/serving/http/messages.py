@@ -10,10 +10,14 @@ MAX_TEXT = 10_000
 
 
 class Problem(BaseModel):
-    """What is wrong, where, and how to mend it; `message` is all three in one line, as the command line prints it."""
+    """What is wrong, where, and how to fix it; `message` is all three in one line, as the command line prints it.
+
+    `mend` is the same as `fix`, for clients of older servers.
+    """
 
     what: str
     where: str | None
+    fix: str | None
     mend: str | None
     message: str
 
