@@ -100,7 +100,8 @@ def characters_of(value: Any) -> int:
 def parts_of(inputs: Preprocessor, frame: pd.DataFrame) -> list[Parts]:
     """Give the parts of one raw row; none where its kind of preprocessor has no way to hide any."""
     found = _of(inputs)
-    return cast("list[Parts]", found.parts_of(inputs, frame)) if found is not None else []
+    parts = getattr(found, "parts_of", None)
+    return cast("list[Parts]", parts(inputs, frame)) if parts is not None else []
 
 
 def choices_of(inputs: Preprocessor) -> dict[str, list[Json]]:
