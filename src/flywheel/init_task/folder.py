@@ -135,7 +135,8 @@ def _modality(folder: Path, found: dict[str, _Files], paths: list[Path], wanted:
         raise DataError(folder, None, "is a folder of tables", mend=f"name one of them: --from {folder / example}")
     endings = Counter(path.suffix.lower() or "no ending" for path in paths)
     shown = listed([f"{number} {ending}" for ending, number in endings.most_common(3)])
-    why = f"holds no pictures, recordings or texts ({shown})"
+    *nouns, last = sorted(f"{medium.noun}s" for medium in media().values())
+    why = f"holds no {', '.join(nouns)} or {last} ({shown})"
     raise DataError(folder, None, why, mend="name a table or such a folder")
 
 
