@@ -88,7 +88,7 @@ def test_an_edit_of_a_modality_concerns_its_own_tasks_alone(root: Path) -> None:
     def runs_again(edited: str) -> set[str]:
         found = set()
         for stage, name in itertools.product(STAGES[1:], tasks):
-            deps = [_filled(dep, name, tasks[name]) for dep in stages[stage]["do"]["deps"]]
+            deps = [filled(dep, name, tasks[name]) for dep in stages[stage]["do"]["deps"]]
             if any(edited == dep or edited.startswith(f"{dep}/") for dep in deps):
                 found.add(f"{stage}@{name}")
         return found
@@ -104,7 +104,7 @@ def test_an_edit_of_a_modality_concerns_its_own_tasks_alone(root: Path) -> None:
     assert runs_again("src/flywheel/modality/text/traits.py") == {"evaluate@tweets", "register@tweets"}
 
 
-def _filled(dep: str, name: str, task: dict[str, Any]) -> str:
+def filled(dep: str, name: str, task: dict[str, Any]) -> str:
     """A dependency of dvc.yaml, for one task."""
 
     def value(match: re.Match[str]) -> str:
