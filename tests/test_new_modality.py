@@ -112,6 +112,9 @@ def test_a_new_modality_goes_from_a_folder_to_the_monitor(
     decision = json.loads((project / "artifacts/shapes/decision.json").read_text())
     assert decision["promoted"]
     assert decision["candidate_value"] == 1
+    (carried,) = project.glob("mlartifacts/**/code/flywheel/modality")
+    held = {file.relative_to(carried).as_posix() for file in carried.rglob("*.py") if file.name != "__init__.py"}
+    assert held == {"points/data/preprocessor.py", "points/data/file.py"}, "a version carries what predicts"
 
     for name in ("low", "high"):
         (project / f"{name}.points").write_text(points(name, NUM_FILES))
