@@ -95,9 +95,8 @@ def built(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "tmp", "cache", "config.local")
     for name in ("src", "conf", ".dvc"):
         shutil.copytree(root / name, folder / name, ignore=ignore)
-    for name in (".gitignore", ".dvcignore"):
+    for name in (".gitignore", ".dvcignore", "dvc.yaml"):
         shutil.copy(root / name, folder / name)
-    (folder / "dvc.yaml").write_text((root / "dvc.yaml").read_text().split("\nplots:")[0].rsplit("\n#", 1)[0] + "\n")
     (folder / ".venv").symlink_to(sys.prefix)
     with (folder / "conf/task/digits.yaml").open("a") as stream:
         stream.write(DIGITS)

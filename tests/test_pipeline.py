@@ -80,8 +80,6 @@ def make_project(root: Path, folder: Path) -> Project:
     )
     lines = "".join(f"  - task@tasks.{name}: {name}\n" for name in TASKS)
     (folder / "conf/config.yaml").write_text(f"defaults:\n{lines}  - _self_\n")
-    # The plots of dvc.yaml are the default tasks'.
-    (folder / "dvc.yaml").write_text((folder / "dvc.yaml").read_text().split("\nplots:")[0].rsplit("\n#", 1)[0] + "\n")
     project = Project(folder)
     project.run(sys.executable, "-m", "flywheel.command.cli", "params")
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
