@@ -60,9 +60,8 @@ def copy_project(task: str, folder: Path) -> None:
     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "tmp", "cache", "config.local")
     for name in ("src", "conf", ".dvc"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-    for name in (".gitignore", ".dvcignore"):
+    for name in (".gitignore", ".dvcignore", "dvc.yaml"):
         shutil.copy(ROOT / name, folder / name)
-    (folder / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text().split("\nplots:")[0].rsplit("\n#", 1)[0] + "\n")
     for name in (f"data/raw/{task}", f"data/processed/{task}", f"artifacts/{task}/model"):
         shutil.copytree(name, folder / name)
     shutil.copy("dvc.lock", folder)
