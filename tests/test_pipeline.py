@@ -128,11 +128,11 @@ def test_outputs_are_whole_and_hold_no_pickle(built: Project) -> None:
     assert not list(built.folder.rglob("*.part"))
 
 
-def test_git_sees_only_metrics_decisions_and_the_lock(built: Project) -> None:
+def test_git_sees_only_metrics_decisions_plots_and_the_lock(built: Project) -> None:
     tracked = built.run("git", "ls-files", "artifacts", "data").stdout.split()
     kept = [f"data/feedback/{task}/.gitkeep" for task in TASKS]
     made = [f"artifacts/{task}/{name}.json" for task in TASKS for name in ("decision", "evaluation", "metrics")]
-    assert sorted(tracked) == sorted([*made, *kept, "data/params.checked"])
+    assert sorted(tracked) == sorted([*made, *kept, "artifacts/dvc.yaml", "data/params.checked"])
     assert built.run("git", "status", "--porcelain").stdout == ""
 
 
