@@ -315,7 +315,7 @@ def test_an_experiment_with_a_value_and_one_with_a_group(restored: Project) -> N
 
 def test_an_experiment_in_a_copy_uses_the_copy_s_code_and_the_main_store(restored: Project) -> None:
     restored.edit(
-        "src/flywheel/train.py",
+        "src/flywheel/learner/tracked.py",
         lambda text: text.replace('"mlflow.source.name": "flywheel.train"', '"mlflow.source.name": "edited"'),
     )
     restored.dvc("exp", "run", "-q", "--temp", "-S", "tasks.digits.seed=7", "train@digits")
