@@ -23,7 +23,7 @@ NEVER = ("pytorch_lightning.cli", "torch.hub", "torch.nn.parallel", "torch.nn.ut
 def modules() -> tuple[ModuleType, ...]:
     """All modules that a target may be looked up in, those of `NEVER` besides."""
     homes = {home for kind in KINDS for home in kind.homes}
-    homes |= {name.rpartition(".")[0] for kind in KINDS for name in kind.functions if "*" not in name}
+    homes |= {name.rpartition(".")[0] for kind in KINDS for name in kind.functions}
     parents = {home.rsplit(".", number)[0] for home in homes for number in range(1, home.count(".") + 1)}
     found: dict[str, ModuleType] = {}
     with warnings.catch_warnings():

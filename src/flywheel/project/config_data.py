@@ -60,7 +60,7 @@ class ReaderConfig:
     """How the files are read.
 
     Attributes:
-        name: The module under `flywheel/reader/`, which DVC watches.
+        name: Name of the reader, for people; what DVC watches is told from `read`.
         read: The reader.
     """
 

@@ -1,10 +1,10 @@
-"""Nested settings as dotted keys, as MLflow keeps them and messages name them."""
+"""Nested settings as dotted keys, as MLflow keeps them and messages name them, and the targets that they name."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 _SETTING = re.compile(r"\w{1,60}")
@@ -24,6 +24,17 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
+
+
+def targets_in(node: Any) -> Iterator[str]:
+    """Give the `_target_` of a node, of plain data, and of all nodes that are in it."""
+    if isinstance(node, Mapping):
+        if isinstance(node.get("_target_"), str):
+            yield node["_target_"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for inner in node:
+            yield from targets_in(inner)
 
 
 def as_text(value: Any) -> str:

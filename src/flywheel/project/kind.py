@@ -20,9 +20,10 @@ class Kind:
     Attributes:
         base: The class that everything here is a subclass of, by its full name, so that nothing is imported early.
         homes: Modules and packages whose classes are taken; a class belongs to the module that defines it.
-        functions: Functions that are taken besides, by full name; a name in capitals is that of a module's own list.
+        functions: Functions that are taken besides, by full name.
         parts: Kinds that may stand in an argument.
         nests: Whether its own kind may.
+        lists: Tuples of functions that modules hold themselves, by full name; `*` stands for any part of it.
     """
 
     base: str
@@ -30,11 +31,12 @@ class Kind:
     functions: tuple[str, ...] = ()
     parts: tuple[Kind, ...] = ()
     nests: bool = False
+    lists: tuple[str, ...] = ()
 
     @property
     def described(self) -> str:
         """What may be named here, for messages."""
-        functions = f", or {', '.join(self.functions)}" if self.functions else ""
+        functions = f", or {', '.join([*self.functions, *self.lists])}" if self.functions else ""
         return f"a subclass of {self.base} in {', '.join(self.homes)}{functions}"
 
     @property
@@ -45,7 +47,7 @@ class Kind:
     def takes(self, found: Any) -> bool:
         """Whether an object found in a module may be built here."""
         if inspect.isfunction(found):
-            return any(_is_named(found, known) for known in self.functions)
+            return name_of(found) in self.functions or any(_is_listed(found, name) for name in self.lists)
         if not isinstance(found, type) or not any(is_in(found.__module__, home) for home in self.homes):
             return False
         module, _, name = self.base.rpartition(".")
@@ -82,10 +84,8 @@ REPORT = Kind("flywheel.report.base.Report", ("flywheel.report", "flywheel.modal
 BASELINE = Kind(
     "flywheel.report.baseline.Baseline",
     ("flywheel.report", "flywheel.modality"),
-    (
-        "flywheel.report.baseline.logistic_regression",
-        "flywheel.modality.*.baseline.BASELINES",
-    ),
+    ("flywheel.report.baseline.logistic_regression",),
+    lists=("flywheel.modality.*.baseline.BASELINES",),
 )
 VARIANT = Kind("flywheel.registry.variant.base.Maker", ("flywheel.registry.variant",))
 
@@ -95,11 +95,12 @@ KINDS = (
 )  # fmt: skip
 
 
-def _is_named(found: Any, known: str) -> bool:
-    module, _, name = known.rpartition(".")
-    if name.isupper():
-        return fnmatch.fnmatchcase(found.__module__, module) and found in getattr(sys.modules[found.__module__], name)
-    return name_of(found) == known
+def _is_listed(found: Any, name: str) -> bool:
+    """Whether the module that defines a function has such a tuple, and the function is in it."""
+    module, _, attribute = name.rpartition(".")
+    return fnmatch.fnmatchcase(found.__module__, module) and found in getattr(
+        sys.modules[found.__module__], attribute, ()
+    )
 
 
 def name_of(found: Any) -> str:

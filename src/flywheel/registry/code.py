@@ -6,9 +6,10 @@ import ast
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import flywheel
+from flywheel.project.flatten import targets_in
+from flywheel.project.moved import with_present_names
 
 ENTRY = ("flywheel.registry.served_model", "flywheel.registry.predictor")
 """Where prediction begins."""
@@ -25,7 +26,8 @@ def code_of(preprocessor: Path) -> list[Path]:
     Returns:
         Paths below the folder that holds the package, sorted.
     """
-    named = [target.rpartition(".")[0] for target in _targets(json.loads(preprocessor.read_text()))]
+    state = with_present_names(json.loads(preprocessor.read_text()))
+    named = [target.rpartition(".")[0] for target in targets_in(state)]
     root = Path(flywheel.__file__).parent.parent
     left, found = [*ENTRY, *named], {}
     while left:
@@ -55,14 +57,3 @@ def _imports(body: Iterable[ast.AST]) -> Iterator[str]:
             yield from (f"{node.module}.{name.name}" for name in node.names)
         elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
             yield from _imports(ast.iter_child_nodes(node))
-
-
-def _targets(node: Any) -> Iterator[str]:
-    """The `_target_`s of a node and of all that are in it."""
-    if isinstance(node, dict):
-        if isinstance(node.get("_target_"), str):
-            yield node["_target_"]
-        node = list(node.values())
-    if isinstance(node, list):
-        for inner in node:
-            yield from _targets(inner)

@@ -1,13 +1,14 @@
 """The resolver `flywheel_code`: the code that DVC is to watch for a task, told from the classes that its settings name.
 
-Hydra imports it at every start, also where `dvc exp run` composes, so it is light and imports nothing of Flywheel.
+Hydra imports it at every start, also where `dvc exp run` composes, so what it imports is light.
 """
 
-from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
 from omegaconf import OmegaConf
+
+from flywheel.project.flatten import targets_in
 
 ROOMS = PurePosixPath("src/flywheel/modality")
 """A folder for each kind of data; all of them where a task names classes of several, or of none."""
@@ -42,21 +43,10 @@ def _rooms(task: Any, *groups: str) -> set[str]:
     for group in groups:
         if task is None or task._get_node(group) is None:
             continue
-        for target in _targets(OmegaConf.to_container(task._get_node(group), resolve=False)):
+        for target in targets_in(OmegaConf.to_container(task._get_node(group), resolve=False)):
             if target.startswith("flywheel.modality."):
                 found.add(target.split(".")[2])
     return found
-
-
-def _targets(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if isinstance(node.get("_target_"), str):
-            yield node["_target_"]
-        for value in node.values():
-            yield from _targets(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _targets(value)
 
 
 OmegaConf.register_new_resolver("flywheel_code", code_of, replace=True)
