@@ -7,8 +7,6 @@ import os
 import re
 import signal
 import socket
-import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,38 +20,11 @@ import psutil
 import pytest
 from tests.serving.conftest import Clients, Running
 
+from flywheel.feedback.store import FeedbackStore
+
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("serving")]
 PREDICT = "/v1/tasks/digits/predict"
 Array = np.ndarray[Any, Any]
-
-WITH_STORE = """
-import sqlite3, sys
-from flywheel import serve as verb
-from flywheel.serving.version.record import Recorded
-
-class Store:
-    def __init__(self):
-        self.base = sqlite3.connect("kept.db", timeout=30, check_same_thread=False, isolation_level=None)
-    def record_predictions(self, rows):
-        self.base.execute("begin immediate")
-        self.base.executemany("insert or ignore into predictions values (?)", [(r.prediction_id,) for r in rows])
-        self.base.execute("commit")
-    def record_feedback(self, rows):
-        return [self.one(row) for row in rows]
-    def one(self, row):
-        found = self.base.execute("select 1 from predictions where id = ?", (row.prediction_id,)).fetchall()
-        if not found:
-            return Recorded("unknown_prediction", row.feedback_id)
-        done = self.base.execute("insert or ignore into feedback values (?, ?)", (row.feedback_id, row.prediction_id))
-        return Recorded("stored" if done.rowcount else "known", row.feedback_id)
-
-if sys.argv[1:] == ["worker"]:
-    verb.recorder = Store
-    sys.exit(verb.main())
-verb.WORKER = (sys.executable, __file__, "worker")
-from pathlib import Path
-verb.serve(["digits"], lambda line: print(line, flush=True), root=Path.cwd(), port=0, workers=2, record="full")
-"""
 
 
 def listed(folder: Path) -> dict[str, tuple[int, int]]:
@@ -163,14 +134,11 @@ def test_nothing_is_written_and_no_request_is_lost_when_it_stops(
         httpx.get(f"{running.url}/healthz")
 
 
-def test_acknowledged_feedback_survives_kills(home: Path, test_images: Array) -> None:
+def test_acknowledged_feedback_survives_kills(serve: Callable[..., Running], home: Path, test_images: Array) -> None:
     """kill -9 of workers, then of the server: every acknowledged feedback is in the store, once."""
-    (home / "server.py").write_text(WITH_STORE)
-    with sqlite3.connect(home / "kept.db") as base:
-        base.execute("pragma journal_mode = wal")
-        base.execute("create table predictions (id text primary key)")
-        base.execute("create table feedback (id text primary key, prediction text)")
-    running = Running(home, [sys.executable, "server.py"])
+    (home / "params.yaml").write_text("tasks: {}\n")
+    url = f"sqlite:///{home}/killed.db"
+    running = serve("digits", "--record", "full", "--workers", "2", FLYWHEEL_FEEDBACK_URL=url)
     acknowledged: set[str] = set()
     ended = threading.Event()
 
@@ -205,8 +173,7 @@ def test_acknowledged_feedback_survives_kills(home: Path, test_images: Array) ->
     for thread in threads:
         thread.join()
     running.process.wait()
-    with sqlite3.connect(home / "kept.db") as base:
-        kept = [identity for (identity,) in base.execute("select id from feedback")]
+    kept = [one.feedback.feedback_id for one in FeedbackStore(url).answered("digits")]
     assert len(kept) == len(set(kept))
     assert acknowledged <= set(kept)
     assert len(acknowledged) >= 40

@@ -117,7 +117,11 @@ class Recorded(NamedTuple):
 
 
 class Recorder(Protocol):
-    """Keeps predictions and feedback; what it has returned from is on the disk."""
+    """Keeps predictions and feedback; what it has returned from is on the disk.
+
+    A worker calls both methods at once, from several threads: what one of them has not committed yet must not be
+    acknowledged by the other.
+    """
 
     def record_predictions(self, rows: Sequence[Prediction]) -> None:
         """Keep them; those whose id is known already are left as they are."""
