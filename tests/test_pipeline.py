@@ -328,14 +328,14 @@ def test_an_experiment_in_a_copy_uses_the_copy_s_code_and_the_main_store(restore
     assert "edited" in restored.run(sys.executable, "-c", program).stdout
 
 
-def test_a_rotten_cache_is_found_and_mended(restored: Project) -> None:
+def test_a_rotten_cache_is_found_and_fixed(restored: Project) -> None:
     cached = max((restored.folder / ".dvc/cache/files/md5").glob("??/*"), key=lambda file: file.stat().st_size)
     content = bytearray(cached.read_bytes())
     content[len(content) // 2] ^= 1
     cached.chmod(0o644)
     cached.write_bytes(content)
     cached.chmod(0o444)
-    done = restored.run(sys.executable, "-m", "flywheel.command.cli", "verify", "--no-mend", check=False)
+    done = restored.run(sys.executable, "-m", "flywheel.command.cli", "verify", "--no-fix", check=False)
     assert done.returncode == 1
     assert "1 rotten" in done.stdout
     done = restored.run(sys.executable, "-m", "flywheel.command.cli", "verify")

@@ -61,8 +61,7 @@ def test_bad_raw_data_is_one_line_and_exit_code_two(stage: tuple[Path, Run]) -> 
     result = run("--task", "digits")
     assert result.returncode == 2
     assert result.stderr.splitlines() == [
-        "flywheel: error: data/raw/digits/digits.csv.gz: missing; run the download stage, "
-        "or mend its name in conf/data/"
+        "flywheel: error: data/raw/digits/digits.csv.gz: missing; run the download stage, or fix its name in conf/data/"
     ]
 
 

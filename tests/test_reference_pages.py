@@ -74,7 +74,7 @@ def check(settings: Outer) -> None:
         if not is_good:
             raise ConfigError("out of range", where=key)
     if settings.inner.word not in ("a", "b"):
-        raise ConfigError("is not known", where="word", mend=nearest(settings.inner.word, ("a", "b")))
+        raise ConfigError("is not known", where="word", fix=nearest(settings.inner.word, ("a", "b")))
 
 
 @pytest.mark.parametrize(

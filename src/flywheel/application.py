@@ -200,9 +200,9 @@ def _refuse_sweep(overrides: list[str]) -> None:
         word, key = str(one.input_line), one.key_or_group
         if one.is_sweep_override():
             hint = f"add -m to train with each of them, or make them one list: '{key}=[{word.partition('=')[2]}]'"
-            raise ConfigError(f"{word} names several values", where="command line", mend=hint)
+            raise ConfigError(f"{word} names several values", where="command line", fix=hint)
         if key == "sweep" or key.startswith(("sweep.", "hydra/launcher", "hydra/sweeper")):
-            raise ConfigError(f"{word} says how several trainings are run", where="command line", mend="add -m")
+            raise ConfigError(f"{word} says how several trainings are run", where="command line", fix="add -m")
 
 
 def _parsed(words: list[str]) -> _Typed:
@@ -223,6 +223,6 @@ def _parsed(words: list[str]) -> _Typed:
     for one in instead if flags.multirun else ():
         if getattr(flags, one.dest):
             what = f"--multirun does not go with {one.option_strings[0]}"
-            raise ConfigError(what, where="command line", mend="leave one of them out")
+            raise ConfigError(what, where="command line", fix="leave one of them out")
     is_question = any(getattr(flags, one.dest) for one in told)
     return _Typed([word for word in rest if not word.startswith("-")], flags.multirun, is_question)

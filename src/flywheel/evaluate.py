@@ -83,7 +83,7 @@ def predict(network: LoadedNetwork, test: Examples, folder: Path) -> Array:
     if bad.any():
         row = int(test.rows[int(bad.argmax())])
         why = f"answers {int(bad.sum()):,} of {len(bad):,} test rows with NaN or infinity, row {row} first"
-        raise ModelError(why, where=folder, mend="train again with a smaller learning rate or gradient clipping")
+        raise ModelError(why, where=folder, fix="train again with a smaller learning rate or gradient clipping")
     return scores
 
 
@@ -97,7 +97,7 @@ def _check_fit(network: LoadedNetwork, meta: Json, folder: Path) -> None:
     for key in ("inputs", "target", "classes", "items"):
         if network.meta.get(key) != meta.get(key):
             why = f"was trained on data with other {key}"
-            raise ModelError(why, where=folder, mend="run `dvc repro` to train again")
+            raise ModelError(why, where=folder, fix="run `dvc repro` to train again")
 
 
 def _evidence(task: TaskConfig, report: Report, network: LoadedNetwork, data: Path, meta: Json) -> Evidence:
@@ -136,9 +136,9 @@ def _log_to_mlflow(task: str, model_sha256: str, metrics: Json, folder: Path) ->
             for file in sorted([*folder.glob("*.png"), *folder.glob("*.html")]):
                 client.log_artifact(run_id, str(file), "report")
     except (MlflowException, OSError) as error:
-        mend = f"they are whole in {folder.parent}; mend the store and run `dvc repro` again"
+        fix = f"they are whole in {folder.parent}; fix the store and run `dvc repro` again"
         what = f"MLflow did not take the results: {first_line(error)}"
-        raise FlywheelError(what, where=masked(tracking.tracking_uri()), mend=mend) from None
+        raise FlywheelError(what, where=masked(tracking.tracking_uri()), fix=fix) from None
 
 
 if __name__ == "__main__":

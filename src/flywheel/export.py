@@ -59,7 +59,7 @@ def export(task: TaskConfig) -> None:
             raise ModelError(
                 f"ONNX differs from PyTorch by {parity.max_difference:.1e}, more than {task.export.max_difference:.1e}",
                 where=f"{task.name}: export.max_difference",
-                mend="find the operation that differs, or allow it in conf/",
+                fix="find the operation that differs, or allow it in conf/",
             )
         found: Json = {
             "model_sha256": loaded.model_sha256,

@@ -115,7 +115,7 @@ def _alone(task: str) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise FlywheelError("another loop is at work on this task", where=file, mend="wait for it") from None
+        raise FlywheelError("another loop is at work on this task", where=file, fix="wait for it") from None
     try:
         yield
     finally:

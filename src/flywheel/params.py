@@ -44,7 +44,7 @@ def check() -> None:
         for name, task in load_params()["tasks"].items():
             check_task(task, f"tasks.{name}", root)
     elif compose.is_stale(root):
-        raise ConfigError("differs from what conf/ composes to", where="params.yaml", mend=_HINT)
+        raise ConfigError("differs from what conf/ composes to", where="params.yaml", fix=_HINT)
     compose.make_feedback_folders(root, (root / "params.yaml").read_text())
     if root != home_root():
         _warn_of_what_was_not_copied(root)

@@ -107,7 +107,7 @@ def _candidate(task: TaskConfig, report: Report, places: Places, meta: Json) -> 
 
     parity, metrics = read_json(places.export / "parity.json"), read_json(places.artifacts / "evaluation.json")
     if metrics.get("model_sha256") != parity["model_sha256"]:
-        raise DataError(places.artifacts / "evaluation.json", None, "is of another model", mend="run `dvc repro`")
+        raise DataError(places.artifacts / "evaluation.json", None, "is of another model", fix="run `dvc repro`")
     variant = judged(parity, task.export.serve, 1 if report.kinds[report.headline].higher_is_better else -1)
     scores = evidence.read_scores(replace(places, variant=variant).scores, places.processed / evidence.META)
     sizes = [entry_of(parity, name)["num_bytes"] for name in passing(parity)]

@@ -81,8 +81,8 @@ def look_with(kept: bool) -> Look:
         if done.returncode == 0:
             return cast("Json", json.loads(done.stdout))
         said = (done.stderr.strip().splitlines() or [f"it took over {LOOK_SECONDS} s"])[-1]
-        what, mend = f"it cannot be seen how the task does: {said[:500]}", "see the server's log, or `flywheel monitor`"
-        raise RequestError(503, what, where="server", mend=mend, headers={"retry-after": "30"})
+        what, fix = f"it cannot be seen how the task does: {said[:500]}", "see the server's log, or `flywheel monitor`"
+        raise RequestError(503, what, where="server", fix=fix, headers={"retry-after": "30"})
 
     return look
 

@@ -59,7 +59,7 @@ def watch(task: str, *, since: str = "7d", last: int | None = None, traffic: Tra
     settings = load_settings(project_root(), task)
     start = datetime.now(UTC) - period(since)
     if last is not None and last < 1:
-        raise FlywheelError("must be 1 or more", where="--last", mend="leave it out, or name a number")
+        raise FlywheelError("must be 1 or more", where="--last", fix="leave it out, or name a number")
     service = in_service(prepare(), task)
     window = read_window(traffic or open_traffic(), task, start, last or settings.max_rows)
     check = examine(service, window, settings)
@@ -168,7 +168,7 @@ def period(words: str) -> timedelta:
     """
     found = re.fullmatch(r"(\d{1,6})([mhdw])", words.strip())
     if not found or not int(found[1]):
-        raise FlywheelError(f"'{words}' is no period", where="--since", mend="give 30m, 12h, 7d or 2w")
+        raise FlywheelError(f"'{words}' is no period", where="--since", fix="give 30m, 12h, 7d or 2w")
     return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
@@ -209,14 +209,14 @@ def _made_now(version: Version, folder: Path) -> Reference:
 
     root = project_root()
     processed = root / "data/processed" / version.task
-    mend = f"run `dvc repro register@{version.task}`, which registers a version with its reference"
+    fix = f"run `dvc repro register@{version.task}`, which registers a version with its reference"
     file = processed / "preprocessor.json"
     same = file.is_file() and sha256_of(file) == version.tags.get(PREPROCESSOR_TAG)
     if not same or read_json(processed / "meta.json").get("sha256", {}).get("train") != version.tags.get(
         "train_sha256"
     ):
         why = "has no reference, and the data here are not those it was trained on"
-        raise DataError(str(version), None, why, mend=mend)
+        raise DataError(str(version), None, why, fix=fix)
     reader = build(load_task(version.task).data.reader.read, READER, where="data.reader.read")
     splits = reader.read(root / "data/raw" / version.task)
     feedback = root / "data/feedback" / version.task

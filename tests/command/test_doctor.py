@@ -29,7 +29,7 @@ def test_a_sound_project_has_nothing_bad_but_maybe_its_network(project: Path, wi
     assert [finding for finding in found if finding.state == "bad"] == []
 
 
-def test_each_trouble_is_named_with_its_mend(project: Path) -> None:
+def test_each_trouble_is_named_with_its_fix(project: Path) -> None:
     (project / "constraints.txt").write_text("torch==1.0\n")
     (project / ".dvc/config").unlink()
     (project / "params.yaml").write_text("tasks: {}\n")
@@ -38,16 +38,16 @@ def test_each_trouble_is_named_with_its_mend(project: Path) -> None:
     assert found["packages"].state == "warn"
     assert "not 1.0" in found["packages"].said
     assert found["dvc"].state == "bad"
-    assert found["params"].mend == "run `make params`"
+    assert found["params"].fix == "run `make params`"
     assert found["mlflow"].state == "bad"
-    assert all(finding.mend for finding in found.values() if finding.state != "ok")
+    assert all(finding.fix for finding in found.values() if finding.state != "ok")
 
 
 def test_a_registry_that_was_lost_is_named(project: Path) -> None:
     (project / "artifacts/digits").mkdir(parents=True)
     (project / "artifacts/digits/registered.json").write_text("{}")
     (found,) = findings("registry")
-    assert (found.state, found.mend) == ("warn", "run `dvc repro -f -s register@digits`")
+    assert (found.state, found.fix) == ("warn", "run `dvc repro -f -s register@digits`")
 
 
 def test_a_model_that_was_registered_elsewhere_is_named(at_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,16 +61,16 @@ def test_a_model_that_was_registered_elsewhere_is_named(at_store: Path, monkeypa
         (found,) = findings("registry")
     finally:
         decision.write_text(before)
-    assert (found.state, found.mend) == ("warn", "run `dvc repro -f -s register@digits`")
+    assert (found.state, found.fix) == ("warn", "run `dvc repro -f -s register@digits`")
 
 
 def test_a_missing_params_file_is_a_finding_not_a_crash(project: Path) -> None:
     (project / "params.yaml").unlink()
-    assert any(finding.state == "bad" and "make params" in finding.mend for finding in findings("params"))
+    assert any(finding.state == "bad" and "make params" in finding.fix for finding in findings("params"))
 
 
 def test_half_a_dvc_lock_is_named_with_the_command_that_puts_it_back(project: Path) -> None:
     (project / "dvc.lock").write_text("schema: '2.0'\nstages:\n  train@a:\n    cmd: x\n    deps:\n    - path")
     (found,) = findings("dvc")
     assert (found.state, found.said[:8]) == ("bad", "dvc.lock")
-    assert "run `flywheel params`" in found.mend
+    assert "run `flywheel params`" in found.fix

@@ -10,9 +10,9 @@ from flywheel.project.stage import explained, run_stage
 
 def test_errors_are_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     with explained() as outcome:
-        raise DataError("a.csv", 7, "two\nlines", mend="mend it")
+        raise DataError("a.csv", 7, "two\nlines", fix="fix it")
     assert outcome.code == 2
-    assert capsys.readouterr().err == "flywheel: error: a.csv, row 7: two lines; mend it\n"
+    assert capsys.readouterr().err == "flywheel: error: a.csv, row 7: two lines; fix it\n"
 
 
 def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,7 +62,7 @@ def test_what_mlflow_refuses_is_no_full_disk(project: Path) -> None:
     assert not isinstance(caught.value, StoreError)
     assert "MLflow refuses what it is to keep" in str(caught.value)
     assert "f1 (macro), test" in str(caught.value)
-    assert "space" not in str(caught.value.mend)
+    assert "space" not in str(caught.value.fix)
 
 
 def test_the_store_is_the_main_checkout_s_and_absolute(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

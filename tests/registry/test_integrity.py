@@ -20,7 +20,7 @@ def folder(project: Path, registered: Callable[..., Any]) -> Path:
 
 
 def test_sound_versions_are_counted(folder: Path) -> None:
-    found = verify_registry(mend=True)
+    found = verify_registry(fix=True)
     assert not found.rotten
     assert found.num_files > 20
     assert found.num_bytes > 10_000
@@ -31,24 +31,24 @@ def test_what_rotted_is_named_and_put_back_from_the_projects_folders(folder: Pat
     good = model.read_bytes()
     model.write_bytes(good[:-1] + b"?")
     code.unlink()
-    found = verify_registry(mend=False)
-    assert [(rot.file, rot.belongs_to, rot.mended) for rot in found.rotten] == [
+    found = verify_registry(fix=False)
+    assert [(rot.file, rot.belongs_to, rot.fixed) for rot in found.rotten] == [
         (model, "digits/1", ""), (code, "digits/1", ""),
     ]  # fmt: skip
-    found = verify_registry(mend=True)
-    assert all(rot.mended.startswith("put back from") for rot in found.rotten)
+    found = verify_registry(fix=True)
+    assert all(rot.fixed.startswith("put back from") for rot in found.rotten)
     assert model.read_bytes() == good
-    assert not verify_registry(mend=True).rotten
+    assert not verify_registry(fix=True).rotten
 
 
 def test_what_has_no_copy_is_told_as_lost(folder: Path) -> None:
     (folder / "input_example.json").write_text("{}")
-    found = verify_registry(mend=True)
-    assert [(rot.file.name, rot.mended) for rot in found.rotten] == [("input_example.json", "")]
+    found = verify_registry(fix=True)
+    assert [(rot.file.name, rot.fixed) for rot in found.rotten] == [("input_example.json", "")]
 
 
 def test_versions_without_files_are_told_as_lost(folder: Path) -> None:
     shutil.rmtree(folder)
-    found = verify_registry(mend=True)
-    assert [(rot.belongs_to, rot.mended) for rot in found.rotten] == [("digits/1: its files are gone", "")]
+    found = verify_registry(fix=True)
+    assert [(rot.belongs_to, rot.fixed) for rot in found.rotten] == [("digits/1: its files are gone", "")]
     assert found.num_files == 0

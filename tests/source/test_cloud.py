@@ -101,7 +101,7 @@ def test_a_connection_that_breaks_is_the_sources_fault(
         fetch(make_data("s3://toys"), project / "out")
 
 
-def test_a_missing_driver_is_a_reason_with_its_mend(
+def test_a_missing_driver_is_a_reason_with_its_fix(
     make_data: Callable[..., DataConfig], bucket: Bucket, project: Path
 ) -> None:
     with pytest.raises(SourceError, match=r"no_such_driver is not installed; `pip install 'flywheel\[gs\]'`"):

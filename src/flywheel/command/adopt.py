@@ -67,7 +67,7 @@ def adopt(reference: str, *, task: str | None = None, force: bool = False, dry_r
     file = root / "conf/task" / f"{winner.task}.yaml"
     if not file.is_file():
         near = nearest(winner.task, [path.stem for path in file.parent.glob("*.yaml")])
-        raise ConfigError(f"its task '{winner.task}' has no file in conf/task/", where=reference, mend=near)
+        raise ConfigError(f"its task '{winner.task}' has no file in conf/task/", where=reference, fix=near)
     before = file.read_bytes().decode()
     overrides = parsed(winner.overrides, reference)
     wanted = [one for one in overrides if one.key_or_group != "fold"]
@@ -77,8 +77,8 @@ def adopt(reference: str, *, task: str | None = None, force: bool = False, dry_r
         changed = _changed_since(draft, after, winner)
         stopped = _stopped_after(winner, target)
     if changed and not force:
-        mend = "take that back in conf/, or adopt it all the same with --force"
-        raise ConfigError(f"conf/ has changed since this run: {told(changed)}", where=reference, mend=mend)
+        fix = "take that back in conf/, or adopt it all the same with --force"
+        raise ConfigError(f"conf/ has changed since this run: {told(changed)}", where=reference, fix=fix)
     if not dry_run:
         _write(root, file, before, after)
     name = file.relative_to(root).as_posix()
@@ -124,7 +124,7 @@ def _is_in_pipeline(draft: Draft, target: Json) -> bool:
             return False
         asked, made = (asdict(task_from(one, "")) for one in (target, tasks[target["name"]]))
         if found := differing(asked, made, ("the run", "params.yaml")):
-            raise ConfigError(told(found), mend="look what conf/config.yaml says of this task")
+            raise ConfigError(told(found), fix="look what conf/config.yaml says of this task")
     return True
 
 

@@ -160,15 +160,15 @@ def doctor(as_json: AsJson = False) -> None:
     bad = False
     for finding in examine():
         colour = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "bad": typer.colors.RED}[finding.state]
-        mend = f"  -> {finding.mend}" if finding.mend else ""
-        typer.echo(f"{typer.style(f'{finding.state:4}', fg=colour)} {finding.what}: {finding.said}{mend}")
+        fix = f"  -> {finding.fix}" if finding.fix else ""
+        typer.echo(f"{typer.style(f'{finding.state:4}', fg=colour)} {finding.what}: {finding.said}{fix}")
         bad |= finding.state == "bad"
     raise typer.Exit(1 if bad else 0)
 
 
 @app.command()
 def verify(
-    mend: Annotated[
+    fix: Annotated[
         bool, typer.Option(help="Restore damaged files from good copies, or remove them so that they are rebuilt.")
     ] = True,
 ) -> None:
@@ -178,12 +178,12 @@ def verify(
 
     num_rotten = num_lost = 0
     for check in (verify_cache, verify_store, verify_registry):
-        checked = check(mend=mend)
+        checked = check(fix=fix)
         megabytes = checked.num_bytes / 1e6
         typer.echo(f"{checked.store}: {checked.num_files} files, {megabytes:.1f} MB, {len(checked.rotten)} rotten")
         for rot in checked.rotten:
-            typer.echo(f"  rotten: {rot.file} ({rot.belongs_to}){'; ' + rot.mended if rot.mended else ''}")
-            num_lost += not rot.mended
+            typer.echo(f"  rotten: {rot.file} ({rot.belongs_to}){'; ' + rot.fixed if rot.fixed else ''}")
+            num_lost += not rot.fixed
         num_rotten += len(checked.rotten)
     raise typer.Exit(1 if num_lost else 0)
 
@@ -198,7 +198,7 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000) -> 
     client = prepare()
     uri = tracking_uri()
     if not is_database(uri):
-        raise FlywheelError("runs are on a tracking server", where=masked(uri), mend="open that address in a browser")
+        raise FlywheelError("runs are on a tracking server", where=masked(uri), fix="open that address in a browser")
     # Not as arguments, which every user of the machine can read: the URLs may hold a password.
     os.environ |= {"MLFLOW_BACKEND_STORE_URI": uri, "MLFLOW_REGISTRY_STORE_URI": registry_uri()}
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
@@ -275,7 +275,7 @@ def trace(
 
 
 def main() -> None:
-    """Run the command line; an error the user can mend is one line and exit code 2."""
+    """Run the command line; an error the user can fix is one line and exit code 2."""
     words = [word for word in sys.argv[1:] if word != "--debug"]  # it may stand anywhere
     with explained(debug="--debug" in sys.argv) as outcome:
         app(words)

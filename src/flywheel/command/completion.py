@@ -44,5 +44,5 @@ def script(words: Sequence[str]) -> str | None:
         return INSTALL if asked == ["install=bash"] else UNINSTALL
     hint = 'eval "$(python -m flywheel.train --shell-completion install=bash)"; for other shells there is none'
     raise ConfigError(
-        f"{' '.join(asked) or 'nothing'} is not known", where="--shell-completion", mend=f"in bash: {hint}"
+        f"{' '.join(asked) or 'nothing'} is not known", where="--shell-completion", fix=f"in bash: {hint}"
     )

@@ -1,4 +1,4 @@
-"""Looks at what Flywheel needs of this machine: one line a thing, with the mend where something is wrong."""
+"""Looks at what Flywheel needs of this machine: one line a thing, with the fix where something is wrong."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ PORTS = {5000: "mlflow ui"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: `state` is ok, warn (works without) or bad (mend it)."""
+    """One line: `state` is ok, warn (works without) or bad (fix it)."""
 
     state: str
     what: str
     said: str
-    mend: str = ""
+    fix: str = ""
 
 
 def examine() -> Iterator[Finding]:
@@ -43,7 +43,7 @@ def examine() -> Iterator[Finding]:
             yield from look()
         except FlywheelError as error:
             said = f"{error.where}: {error.what}" if error.where else error.what
-            yield Finding("bad", look.__name__.strip("_"), said, error.mend or "")
+            yield Finding("bad", look.__name__.strip("_"), said, error.fix or "")
         except (OSError, ImportError) as error:
             yield Finding("bad", look.__name__.strip("_"), str(error), "run `make setup`")
 
@@ -74,7 +74,7 @@ def _disk() -> Iterator[Finding]:
     yield Finding("ok" if good else "warn", "disk", f"{free / 1e9:.1f} GB free", "" if good else "free some space")
     for folder in (project_root(), state_dir()):
         if folder.exists() and not os.access(folder, os.W_OK):
-            yield Finding("bad", "disk", f"{folder} cannot be written", "mend its permissions")
+            yield Finding("bad", "disk", f"{folder} cannot be written", "fix its permissions")
 
 
 def _git() -> Iterator[Finding]:
@@ -116,10 +116,10 @@ def _torch() -> Iterator[Finding]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     gpu = gpu or ("Apple MPS" if torch.backends.mps.is_available() else None)
     said = f"{torch.__version__}, {gpu or 'no GPU'}, {torch.get_num_threads()} threads"
-    mend = ""
+    fix = ""
     if gpu is None and Path("/dev/nvidia0").exists():
-        mend = "there is an NVIDIA card: install the CUDA build of torch, or a newer driver"
-    yield Finding("warn" if mend else "ok", "torch", said, mend)
+        fix = "there is an NVIDIA card: install the CUDA build of torch, or a newer driver"
+    yield Finding("warn" if fix else "ok", "torch", said, fix)
 
 
 def _mlflow() -> Iterator[Finding]:
@@ -133,9 +133,9 @@ def _registry() -> Iterator[Finding]:
     client = prepare()
     folders = [file.parent for file in sorted((project_root() / "artifacts").glob("*/registered.json"))]
     lost = [folder.name for folder in folders if not client.search_model_versions(_registered(folder))]
-    mend = how_to_register(*lost) if lost else ""
+    fix = how_to_register(*lost) if lost else ""
     said = f"not there: {', '.join(lost)}" if lost else f"{len(folders)} task(s) of this pipeline registered"
-    yield Finding("warn" if lost else "ok", "registry", said, mend)
+    yield Finding("warn" if lost else "ok", "registry", said, fix)
 
 
 def _registered(folder: Path) -> str:
@@ -161,5 +161,5 @@ def _sources() -> Iterator[Finding]:
         usable = any(reach.usable for reach in found)
         for reach in found:
             state = "ok" if reach.usable else "warn" if usable else "bad"
-            mend = "" if reach.usable else "another source is used" if usable else "no source of this task is reachable"
-            yield Finding(state, f"source of {name}", f"{reach.uri}: {reach.detail}", mend)
+            fix = "" if reach.usable else "another source is used" if usable else "no source of this task is reachable"
+            yield Finding(state, f"source of {name}", f"{reach.uri}: {reach.detail}", fix)

@@ -132,8 +132,8 @@ def feedback_forget(
         return
     if not yes:
         if not sys.stdin.isatty():
-            mend = "add --yes to delete, or --dry-run to look only"
-            raise FeedbackError("there is no terminal to ask in", where="forget", mend=mend)
+            fix = "add --yes to delete, or --dry-run to look only"
+            raise FeedbackError("there is no terminal to ask in", where="forget", fix=fix)
         typer.confirm("Delete them?", abort=True)
     _told(deletion.forget(store, subject, _folders()))
 

@@ -27,11 +27,11 @@ def loop(
     from flywheel import loop as verb
 
     if (watch and (once or dry_run or log)) or (log and (once or dry_run)):
-        raise FlywheelError("these options exclude each other", where="loop", mend="give one of --once, --watch, --log")
+        raise FlywheelError("these options exclude each other", where="loop", fix="give one of --once, --watch, --log")
     if log:
         entries = verb.journal_of(task).read()
         if not entries:
-            raise FlywheelError("the loop has done nothing yet", where=task, mend=f"run `flywheel loop {task}`")
+            raise FlywheelError("the loop has done nothing yet", where=task, fix=f"run `flywheel loop {task}`")
         show_table(verb.table(entries, task))
         return
     if watch:

@@ -89,7 +89,7 @@ def predict(
                 heads.append(answers.head(HEAD_ROWS - num_head))
                 num_head += len(heads[-1])
         if not num_rows:
-            raise DataError(files[0], None, "holds no rows", mend="name a file with at least one")
+            raise DataError(files[0], None, "holds no rows", fix="name a file with at least one")
     head = pd.concat(heads, ignore_index=True)
     titles = predictor.preprocessor.inputs.item_titles()
     return Predictions(str(found), found.model_sha256, num_rows, head, output, found.variant, titles)
@@ -139,16 +139,16 @@ def _check(files: Sequence[Path], output: Path | None, version: str | None, alia
     from flywheel.reader.format.folder import check_name
 
     if version is not None and alias is not None:
-        raise FlywheelError("a version and an alias are both given", mend="give one of them")
+        raise FlywheelError("a version and an alias are both given", fix="give one of them")
     if not files:
-        raise DataError("predict", None, "no files given", mend="name at least one")
+        raise DataError("predict", None, "no files given", fix="name at least one")
     for file in files:
         check_name(file)
         if not file.exists():
-            raise DataError(file, None, "no such file", mend="check the path")
+            raise DataError(file, None, "no such file", fix="check the path")
     if output not in (None, STDOUT) and output.suffix.lower() not in ENDINGS:
         what = f"answers are not written as '{output.suffix}'"
-        raise FlywheelError(what, where=output, mend=nearest(output.suffix, ENDINGS))
+        raise FlywheelError(what, where=output, fix=nearest(output.suffix, ENDINGS))
 
 
 def _groups(files: Sequence[Path]) -> Iterator[list[Path]]:

@@ -30,7 +30,7 @@ def registry_list(
     found = listing.list_versions(task)
     if not found:
         raise FlywheelError(
-            "no versions are registered", where=task or "registry", mend=how_to_register(*registered_here())
+            "no versions are registered", where=task or "registry", fix=how_to_register(*registered_here())
         )
     events = aliases.history(client, task) if task else []
     if as_json:

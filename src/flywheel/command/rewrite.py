@@ -92,7 +92,7 @@ def parsed(words: Sequence[str], reference: str) -> list[Override]:
         raise ConfigError(f"its overrides cannot be read: {str(error).splitlines()[0]}", where=reference) from None
     swept = [one.input_line for one in found if one.is_sweep_override()]
     if swept:
-        raise ConfigError(f"'{swept[0]}' is many values", where=reference, mend="name one of its trials")
+        raise ConfigError(f"'{swept[0]}' is many values", where=reference, fix="name one of its trials")
     return [one for one in found if re.split(r"[./@]", one.key_or_group)[0] not in NOT_TRAINED]
 
 
@@ -117,7 +117,7 @@ def rewritten(draft: Draft, before: str, overrides: Sequence[Override]) -> tuple
         for one in overrides:
             if one not in values:
                 if one.is_delete():
-                    raise ConfigError(f"'{one.input_line}' takes a whole group away", mend="take it out by hand")
+                    raise ConfigError(f"'{one.input_line}' takes a whole group away", fix="take it out by hand")
                 text = with_choice(text, one.get_key_element().lstrip("+"), one.value(), is_new=one.is_add())
         known: Json = {}
         with contextlib.suppress(ConfigError):  # groups may not compose without the values: then all of these are set
@@ -130,7 +130,7 @@ def rewritten(draft: Draft, before: str, overrides: Sequence[Override]) -> tuple
                 text = without(text, path_of(one))
     made = draft.compose(text, [], cannot)
     if found := differing(target, made, ("the run", "the file")):
-        raise ConfigError(f"{cannot}: {told(found)}", where=draft.reference, mend="write it into conf/ by hand")
+        raise ConfigError(f"{cannot}: {told(found)}", where=draft.reference, fix="write it into conf/ by hand")
     return text, target
 
 

@@ -48,12 +48,12 @@ def without(text: str, path: Sequence[str]) -> str:
     """
     found, _ = _walk(text, path)
     if len(found) < len(path):
-        raise ConfigError(f"'{'.'.join(path)}' is not set there", mend="take it out of conf/ by hand")
+        raise ConfigError(f"'{'.'.join(path)}' is not set there", fix="take it out of conf/ by hand")
     parents: list[Any] = [_root(text), *(value for _, value in found[:-1])]
     while len(found) > 1 and len(parents[-1].value) == 1:
         found, parents = found[:-1], parents[:-1]
     if parents[-1].flow_style:
-        raise ConfigError(f"'{'.'.join(path)}' stands in a mapping on one line", mend="take it out by hand")
+        raise ConfigError(f"'{'.'.join(path)}' stands in a mapping on one line", fix="take it out by hand")
     key, value = found[-1]
     start = text.rfind("\n", 0, key.start_mark.index) + 1
     return text[:start] + text[_end(text, key, value) :]
@@ -75,7 +75,7 @@ def with_choice(text: str, group: str, option: Any, *, is_new: bool = False) -> 
     items = found[0][1] if found else None
     if not isinstance(items, SequenceNode) or items.flow_style or not items.value:
         raise ConfigError(
-            "has no defaults list of one item a line", mend="write one: `defaults:` and `  - /group: name`"
+            "has no defaults list of one item a line", fix="write one: `defaults:` and `  - /group: name`"
         )
     for item in items.value:
         if isinstance(item, MappingNode) and _canonical_group(item.value[0][0].value) == wanted:
@@ -101,7 +101,7 @@ def rendered(value: Any, literal: str | None = None) -> str:
     for text in (literal, _flow(value), json.dumps(value, ensure_ascii=False)):
         if "\n" not in text and _reads_as(text, value):
             return text
-    raise ConfigError(f"{value!r} cannot be written as YAML", mend="write it into the file by hand")
+    raise ConfigError(f"{value!r} cannot be written as YAML", fix="write it into the file by hand")
 
 
 def _flow(value: Any) -> str:
@@ -136,7 +136,7 @@ def _nested(path: Sequence[str], value: Any) -> Any:
 def _root(text: str) -> MappingNode:
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(node, MappingNode):
-        raise ConfigError("holds no keys", mend="see README.md, To add: a task")
+        raise ConfigError("holds no keys", fix="see README.md, To add: a task")
     return node
 
 
@@ -151,8 +151,8 @@ def _walk(text: str, path: Sequence[str]) -> tuple[list[Entry], MappingNode | No
         if entry is None:
             break
         if entry[1].start_mark.index < entry[0].end_mark.index:  # the node is the anchor's, which others share
-            mend = "write it out there instead of its alias (*)"
-            raise ConfigError(f"'{part}' has the value of another place", mend=mend)
+            fix = "write it out there instead of its alias (*)"
+            raise ConfigError(f"'{part}' has the value of another place", fix=fix)
         found.append(entry)
         node = entry[1]
     return found, node if isinstance(node, MappingNode) else None

@@ -55,7 +55,7 @@ def trace(reference: str) -> list[Json]:
         return _of_digest(client, reference, reference)
     if re.fullmatch(r"[0-9a-f]{32}", reference):
         return [_of_run(client, reference)]
-    raise RegistryError("names no model, run or prediction file", where=reference, mend=FORMS)
+    raise RegistryError("names no model, run or prediction file", where=reference, fix=FORMS)
 
 
 def feedback_of(reference: str) -> list[str]:
@@ -75,7 +75,7 @@ def feedback_of(reference: str) -> list[str]:
     found: list[str] = []
     for model in trace(reference):
         if "version" not in model:
-            raise RegistryError("was never registered", where=reference, mend="give a version, such as fashion/3")
+            raise RegistryError("was never registered", where=reference, fix="give a version, such as fashion/3")
         task, _, number = model["version"].rpartition("/")
         client = prepare()
         file = versions.files_of(client, versions.resolve(client, task, number)) / EVIDENCE / evidence.FEEDBACK
@@ -107,12 +107,12 @@ def _digests(file: Path) -> list[str]:
         else:
             values = pd.Series([json.loads(line)[column] for line in file.read_text().splitlines() if line.strip()])
     except FileNotFoundError:
-        raise RegistryError("no such file", where=file, mend=FORMS) from None
+        raise RegistryError("no such file", where=file, fix=FORMS) from None
     except (ValueError, KeyError, OSError):
-        raise RegistryError(f"has no column '{column}'", where=file, mend=FORMS) from None
+        raise RegistryError(f"has no column '{column}'", where=file, fix=FORMS) from None
     found = list(dict.fromkeys(str(value) for value in values.dropna()))
     if not found:
-        raise RegistryError("names no model", where=file, mend="it has no rows; run `flywheel predict` again")
+        raise RegistryError("names no model", where=file, fix="it has no rows; run `flywheel predict` again")
     return found
 
 
@@ -125,7 +125,7 @@ def _of_digest(client: MlflowClient, digest: str, where: str) -> list[Json]:
     run = _run_of(client, digest)
     if run is None:
         what = f"no version and no run has the weights {digest[:12]}..."
-        raise RegistryError(what, where=where, mend="look in the MLflow store that it came from (MLFLOW_TRACKING_URI)")
+        raise RegistryError(what, where=where, fix="look in the MLflow store that it came from (MLFLOW_TRACKING_URI)")
     return [_run_facts(run)]
 
 
@@ -149,7 +149,7 @@ def _of_run(client: MlflowClient, run_id: str) -> Json:
 
     run = _run(client, run_id)
     if run is None:
-        raise RegistryError("no such run", where=run_id, mend=FORMS)
+        raise RegistryError("no such run", where=run_id, fix=FORMS)
     digest = run.data.tags.get(versions.MODEL_TAG, "")
     registered = versions.versions_of(client, tags={versions.MODEL_TAG: digest}) if digest else []
     return _of_version(client, registered[0]) if registered else _run_facts(run)

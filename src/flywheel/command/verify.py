@@ -1,4 +1,4 @@
-"""Hashes what is stored, names what rotted, and mends what can be mended.
+"""Hashes what is stored, names what rotted, and fixes what can be fixed.
 
 DVC trusts a cache file that it once made read-only, so a flipped bit is checked out as good (DESIGN, "found by
 trial"). Here every file of the cache and of the download store is read and compared with the hash in its name.
@@ -21,35 +21,35 @@ from flywheel.project.params import home_root, state_dir
 from flywheel.project.types import Checked, Rot
 
 
-def verify_cache(*, mend: bool) -> Checked:
+def verify_cache(*, fix: bool) -> Checked:
     """Check DVC's cache, whose files are named by their md5.
 
     Args:
-        mend: Put a good copy from the working tree back, or remove the rotten file, so that DVC makes or fetches it
+        fix: Put a good copy from the working tree back, or remove the rotten file, so that DVC makes or fetches it
             anew. Without it nothing is changed.
     """
     folder = home_root() / ".dvc" / "cache" / "files" / "md5"
     files = sorted(file for file in folder.glob("??/*") if file.is_file())
     bad = [file for file, good in zip(files, _all(_md5_fits, files), strict=True) if not good]
     owners = _owners(folder) if bad else {}
-    rotten = [_treat(file, owners.get(_name(file), []), mend=mend) for file in bad]
+    rotten = [_treat(file, owners.get(_name(file), []), fix=fix) for file in bad]
     return Checked("DVC cache", len(files), sum(file.stat().st_size for file in files if file.exists()), rotten)
 
 
-def verify_store(*, mend: bool) -> Checked:
+def verify_store(*, fix: bool) -> Checked:
     """Check the store of downloads, whose files are named by their sha256.
 
     Args:
-        mend: Remove rotten files: the next download fetches them again.
+        fix: Remove rotten files: the next download fetches them again.
     """
     files = sorted(file for file in (state_dir() / "store").glob("??/*") if len(file.name) == 64)
     bad = [file for file, good in zip(files, _all(lambda f: sha256_of(f) == f.name, files), strict=True) if not good]
     num_bytes = sum(file.stat().st_size for file in files)
     rotten = []
     for file in bad:
-        if mend:
+        if fix:
             file.unlink()
-        rotten.append(Rot(file, "a downloaded file", "removed; the next download fetches it again" if mend else ""))
+        rotten.append(Rot(file, "a downloaded file", "removed; the next download fetches it again" if fix else ""))
     return Checked("download store", len(files), num_bytes, rotten)
 
 
@@ -93,9 +93,9 @@ def _listing(cache: Path, md5: str) -> Iterator[dict[str, str]]:
         return
 
 
-def _treat(file: Path, places: list[Path], *, mend: bool) -> Rot:
+def _treat(file: Path, places: list[Path], *, fix: bool) -> Rot:
     belongs_to = ", ".join(str(place.relative_to(home_root())) for place in places) or "an earlier version"
-    if not mend:
+    if not fix:
         return Rot(file, belongs_to, "")
     wanted = _name(file)
     for place in places:

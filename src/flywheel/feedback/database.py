@@ -52,7 +52,7 @@ class Database:
             self._engine = _engine(self.url)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             what = f"is no address of a database that can be used ({first_line(error)})"
-            raise FeedbackError(what, where=_hidden(url), mend=_CHECK) from None
+            raise FeedbackError(what, where=_hidden(url), fix=_CHECK) from None
         self.where = self.url.render_as_string(hide_password=True)
         self._pid = os.getpid()
         self._close = weakref.finalize(self, _close, self._engine, self._pid)
@@ -145,8 +145,8 @@ class Database:
             yield
         except SQLAlchemyError as error:
             why = first_line(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
-            mend = "free some space or mend the permissions" if self.file else "check that the server runs, and its URL"
-            raise FeedbackError(f"the feedback store cannot be used: {why}", where=self.where, mend=mend) from error
+            fix = "free some space or fix the permissions" if self.file else "check that the server runs, and its URL"
+            raise FeedbackError(f"the feedback store cannot be used: {why}", where=self.where, fix=fix) from error
 
     def _own(self) -> sa.Engine:
         """The engine, with connections of this process: a fork must not share its parent's."""
@@ -174,7 +174,7 @@ class Database:
                 version = self._version()
         if version is None or version > SCHEMA:
             what = f"was written by a newer Flywheel (version {version} of its tables, this one knows {SCHEMA})"
-            raise FeedbackError(what, where=self.where, mend="update Flywheel, or use another database")
+            raise FeedbackError(what, where=self.where, fix="update Flywheel, or use another database")
 
     def _first_use(self) -> contextlib.AbstractContextManager[Any]:
         if self.file is None:

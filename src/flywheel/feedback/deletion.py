@@ -47,7 +47,7 @@ def duration_of(text: str) -> timedelta:
     """
     found = re.fullmatch(r"(\d{1,6})([hdw])", text.strip())
     if found is None:
-        raise FeedbackError(f"'{text}' is no length of time", where="--older-than", mend="give 90d, 12h or 4w")
+        raise FeedbackError(f"'{text}' is no length of time", where="--older-than", fix="give 90d, 12h or 4w")
     return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
 
 
@@ -70,7 +70,7 @@ def held_of(store: FeedbackStore, subject: str) -> tuple[int, int]:
         )
     if not number:
         what = "nothing is stored under this key"
-        raise FeedbackError(what, where=subject, mend="check how it is spelled, and --store")
+        raise FeedbackError(what, where=subject, fix="check how it is spelled, and --store")
     return number, number - sure
 
 

@@ -190,6 +190,6 @@ def _arrays(file: Path, only: tuple[str, ...] | None = None) -> dict[str, Array]
         with safe_open(file, framework="numpy") as stored:
             return {name: stored.get_tensor(name) for name in stored.keys() if only is None or name in only}  # noqa: SIM118 - no mapping
     except FileNotFoundError:
-        raise DataError(file, None, "missing", mend="run `dvc repro` up to the preprocess stage") from None
+        raise DataError(file, None, "missing", fix="run `dvc repro` up to the preprocess stage") from None
     except SafetensorError as error:
-        raise DataError(file, None, f"damaged: {error}", mend="run `dvc checkout`") from None
+        raise DataError(file, None, f"damaged: {error}", fix="run `dvc checkout`") from None

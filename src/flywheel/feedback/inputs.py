@@ -119,7 +119,7 @@ class Inputs:
 
     def _opened(self, content: bytes, name: str) -> bytes:
         if self.vault is None:
-            raise FeedbackError("stored inputs are sealed, and there is no key", where=KEY_VARIABLE, mend="give it")
+            raise FeedbackError("stored inputs are sealed, and there is no key", where=KEY_VARIABLE, fix="give it")
         return self.vault.open(content, name)
 
     def _file(self, sha256: str) -> Path:
@@ -130,5 +130,5 @@ class Inputs:
         try:
             return file.read_bytes()
         except FileNotFoundError:
-            mend = "restore it, or run the deletion again that was interrupted"
-            raise FeedbackError("a stored input's file is gone", where=file, mend=mend) from None
+            fix = "restore it, or run the deletion again that was interrupted"
+            raise FeedbackError("a stored input's file is gone", where=file, fix=fix) from None

@@ -46,17 +46,17 @@ def add_outcomes(store: FeedbackStore, file: Path, client: str) -> Counter[str]:
 
 def _rows(file: Path, client: str) -> Iterator[Feedback]:
     if not file.is_file():
-        raise DataError(file, None, "no such file", mend="check the path")
+        raise DataError(file, None, "no such file", fix="check the path")
     if not is_table(file):
-        raise DataError(file, None, f"files of kind '{file.suffix}' are not read", mend="give .csv, .parquet or .jsonl")
+        raise DataError(file, None, f"files of kind '{file.suffix}' are not read", fix="give .csv, .parquet or .jsonl")
     now = datetime.now(UTC)
     for frame in TableFile(file, TableFormat()).chunks(ROWS):
         names = [str(name) for name in frame.columns]
         frame.columns = pd.Index(names, dtype=object)
         if "prediction_id" not in names:
-            raise DataError(file, None, "has no column 'prediction_id'", mend=nearest("prediction_id", names))
+            raise DataError(file, None, "has no column 'prediction_id'", fix=nearest("prediction_id", names))
         if "label" not in names and "correct" not in names:
-            raise DataError(file, None, "has neither a column 'label' nor 'correct'", mend=nearest("label", names))
+            raise DataError(file, None, "has neither a column 'label' nor 'correct'", fix=nearest("label", names))
         columns = {name: frame[name].tolist() if name in names else [None] * len(frame) for name in COLUMNS}
         for row, values in zip(frame.index, zip(*columns.values(), strict=True), strict=True):
             yield _word(file, int(row), dict(zip(COLUMNS, map(_given, values), strict=True)), client, now)
@@ -65,9 +65,9 @@ def _rows(file: Path, client: str) -> Iterator[Feedback]:
 def _word(file: Path, row: int, given: dict[str, Any], client: str, now: datetime) -> Feedback:
     name, label, correct = given["prediction_id"], given["label"], _truth(file, row, given["correct"])
     if name is None:
-        raise DataError(file, row, "has no prediction_id", mend="remove the row, or mend it")
+        raise DataError(file, row, "has no prediction_id", fix="remove the row, or fix it")
     if label is None and correct is None:
-        raise DataError(file, row, "gives neither label nor correct", mend="remove the row, or mend it")
+        raise DataError(file, row, "gives neither label nor correct", fix="remove the row, or fix it")
     label = label if label is None or isinstance(label, int | float) else str(label)
     return Feedback("", str(name), label, correct, _time(file, row, given["time"]) or now, client, "outcome")
 

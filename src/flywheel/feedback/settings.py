@@ -24,7 +24,7 @@ def check_settings(settings: FeedbackConfig, where: str) -> None:
         *(("mask", word, MASKS) for word in settings.mask),
     ):
         if value not in words:
-            raise ConfigError(f"'{value}' is none of {', '.join(words)}", where=f"{where}.{key}", mend=_MEND)
+            raise ConfigError(f"'{value}' is none of {', '.join(words)}", where=f"{where}.{key}", fix=_FIX)
     ranges: dict[str, Any] = {
         "min_agreement": 0.5 < settings.min_agreement <= 1,
         "max_share": 0 <= settings.max_share < 1,
@@ -36,7 +36,7 @@ def check_settings(settings: FeedbackConfig, where: str) -> None:
     for key, good in ranges.items():
         if not good:
             what = f"{getattr(settings, key)} is out of range"
-            raise ConfigError(what, where=f"{where}.{key}", mend=_MEND)
+            raise ConfigError(what, where=f"{where}.{key}", fix=_FIX)
 
 
 def project_settings() -> dict[str, FeedbackConfig]:
@@ -56,4 +56,4 @@ def project_settings() -> dict[str, FeedbackConfig]:
     return found
 
 
-_MEND = "mend it in conf/ and run `make params`"
+_FIX = "fix it in conf/ and run `make params`"

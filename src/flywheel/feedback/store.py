@@ -260,7 +260,7 @@ class FeedbackStore:
         vault = self.inputs.vault
         if vault is None:
             if sealed is not None:
-                raise FeedbackError("its inputs are sealed", where=self.database.where, mend=f"give {KEY_VARIABLE}")
+                raise FeedbackError("its inputs are sealed", where=self.database.where, fix=f"give {KEY_VARIABLE}")
             return
         if sealed is None:
             sealed = self.database.set_fact(_SEAL, vault.seal(_SEALED_WORD, _SEAL).hex())

@@ -13,7 +13,7 @@ from flywheel.project.errors import FeedbackError
 KEY_VARIABLE = "FLYWHEEL_FEEDBACK_KEY"
 KEY_BYTES = 32
 NONCE_BYTES = 12
-_MEND = "make one with `flywheel feedback key`"
+_FIX = "make one with `flywheel feedback key`"
 
 
 def new_key() -> str:
@@ -33,7 +33,7 @@ def given_key() -> str | None:
     try:
         return Path(given).read_text().strip()
     except (OSError, ValueError):
-        raise FeedbackError("is neither a key nor a file with one", where=KEY_VARIABLE, mend=_MEND) from None
+        raise FeedbackError("is neither a key nor a file with one", where=KEY_VARIABLE, fix=_FIX) from None
 
 
 class Vault:
@@ -51,7 +51,7 @@ class Vault:
 
         raw = _decoded(key)
         if raw is None:
-            raise FeedbackError(f"is not {KEY_BYTES} bytes in base64", where="feedback key", mend=_MEND)
+            raise FeedbackError(f"is not {KEY_BYTES} bytes in base64", where="feedback key", fix=_FIX)
         self._cipher = AESGCM(raw)
 
     def seal(self, content: bytes, name: str) -> bytes:
@@ -76,7 +76,7 @@ class Vault:
             return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], name.encode())
         except (InvalidTag, ValueError):
             what = "the key is not the one that the stored inputs were sealed with, or they were changed"
-            raise FeedbackError(what, where=KEY_VARIABLE, mend="give the right key") from None
+            raise FeedbackError(what, where=KEY_VARIABLE, fix="give the right key") from None
 
 
 def _decoded(key: str) -> bytes | None:

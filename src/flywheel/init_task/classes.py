@@ -38,11 +38,11 @@ def check_classes(guess: Guess, path: Path, what: str, counts: pd.Series, *, is_
     if num_classes < 2:
         name = counts.index[0] if num_classes else ""
         why = f"has one class only, '{name}': there is nothing to tell apart" if name else "has no classes"
-        raise DataError(path, None, why, mend="add examples of another class")
+        raise DataError(path, None, why, fix="add examples of another class")
     if num_classes > max(20, total / 2):
         why = f"{what} has {num_classes:,} classes in {total:,} rows: it looks like an identifier or free text"
-        mend = "predict it as a quantity: --kind number" if numeric else "name another column: --target COLUMN"
-        raise DataError(path, None, why, mend=mend)
+        fix = "predict it as a quantity: --kind number" if numeric else "name another column: --target COLUMN"
+        raise DataError(path, None, why, fix=fix)
     guess.num_classes = num_classes
     if num_classes > MANY_CLASSES:
         guess.warn(f"{what} has {num_classes:,} classes: the network's last layer and the report grow with them.")
@@ -54,9 +54,9 @@ def check_classes(guess: Guess, path: Path, what: str, counts: pd.Series, *, is_
     if not is_whole:
         guess.warn(f"In the sample, {few}. If the whole data have no more, preprocessing refuses them.")
     elif rare.sum() > MAX_DROPPED * total or num_classes - len(rare) < 2:
-        mend = "add rows of them, join them to other classes, or name another column: --target COLUMN"
+        fix = "add rows of them, join them to other classes, or name another column: --target COLUMN"
         why = f"{what} has {few}; train, validation and test need one each"
-        raise DataError(path, None, why, mend=mend)
+        raise DataError(path, None, why, fix=fix)
     else:
         guess.num_classes = num_classes - len(rare)
         kept = counts.index.difference(rare.index)
@@ -84,7 +84,7 @@ def check_rows(
     guess.num_rows = labelled
     if labelled < MIN_ROWS:
         why = f"has {counted(labelled, 'labelled row')}, at least {MIN_ROWS} are needed for train, validation and test"
-        raise DataError(path, None, why, mend="add rows")
+        raise DataError(path, None, why, fix="add rows")
     most = (num_unlabelled + num_rare) / num_rows if share is None else share
     if num_unlabelled:
         guess.warn(f"{counted(num_unlabelled, 'row')} of {num_rows:,} without a label: preprocess drops them.")

@@ -47,7 +47,7 @@ def dialect_of(path: Path, head: str) -> Dialect:
     """
     lines = "\n".join(head.split("\n", SNIFFED_LINES)[:SNIFFED_LINES])
     if not lines.strip():
-        raise DataError(path, None, "is empty", mend="give a table with a header line and rows")
+        raise DataError(path, None, "is empty", fix="give a table with a header line and rows")
     separator = max(SEPARATORS, key=lambda each: _agreement(lines, each))
     columns = next(csv.reader(io.StringIO(head), delimiter=separator))
     if not columns[0].strip() and len(columns) > 1:
@@ -70,10 +70,10 @@ def _agreement(lines: str, separator: str) -> tuple[float, int]:
 def _check_names(path: Path, columns: list[str]) -> None:
     if all(_NUMBER.fullmatch(name) for name in columns):
         why = f"its first line holds numbers ({listed(columns, 3)}), not the columns' names"
-        raise DataError(path, None, why, mend="add a header line")
+        raise DataError(path, None, why, fix="add a header line")
     if "" in map(str.strip, columns):
         place = [name.strip() for name in columns].index("")
-        raise DataError(path, None, f"column {place + 1} has no name", mend="name it in the header line")
+        raise DataError(path, None, f"column {place + 1} has no name", fix="name it in the header line")
     check_columns(path, columns)
 
 
@@ -120,9 +120,9 @@ def _parse(text: str, dialect: Dialect, **options: object) -> pd.DataFrame:
 
 
 def _too_many(path: Path, dialect: Dialect, message: str) -> DataError:
-    mend = f"put quotes round values that hold {dialect.name}"
+    fix = f"put quotes round values that hold {dialect.name}"
     found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message)
     if found is None:
-        return DataError(path, None, "a row has more values than the header, or a quote is left open", mend=mend)
+        return DataError(path, None, "a row has more values than the header, or a quote is left open", fix=fix)
     expected, line, saw = map(int, found.groups())
-    return DataError(path, line - 2, f"has {saw} values, the header {expected}", mend=mend)
+    return DataError(path, line - 2, f"has {saw} values, the header {expected}", fix=fix)

@@ -24,9 +24,9 @@ def encoding_of(path: Path, blocks: SampleBlocks) -> str:
         DataError: It is UTF-16 or UTF-32, or no text.
     """
     if blocks.head.startswith(_WIDE):
-        raise DataError(path, None, "is UTF-16 or UTF-32 text", mend="save it as UTF-8")
+        raise DataError(path, None, "is UTF-16 or UTF-32 text", fix="save it as UTF-8")
     if b"\0" in blocks.head:
-        raise DataError(path, None, "is no text: it holds zero bytes", mend="give a CSV, Parquet or JSONL file")
+        raise DataError(path, None, "is no text: it holds zero bytes", fix="give a CSV, Parquet or JSONL file")
     parts = (blocks.head, *blocks.others)
     if all(_fits(part, UTF8) for part in parts):
         return UTF8

@@ -25,11 +25,11 @@ def check_name(name: str) -> None:
     Raises:
         ConfigError: It cannot.
     """
-    mend = "begin with a letter, use letters, digits, _ and -"
+    fix = "begin with a letter, use letters, digits, _ and -"
     if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
-        raise ConfigError(f"'{name}' cannot name a task", where="NAME", mend=f"{mend}, at most {MAX_NAME}")
+        raise ConfigError(f"'{name}' cannot name a task", where="NAME", fix=f"{fix}, at most {MAX_NAME}")
     if not isinstance(yaml.safe_load(name), str):
-        raise ConfigError(f"'{name}' is a word of YAML's own", where="NAME", mend="take another name")
+        raise ConfigError(f"'{name}' is a word of YAML's own", where="NAME", fix="take another name")
 
 
 def check_free(root: Path, name: str, *, force: bool) -> None:
@@ -42,13 +42,13 @@ def check_free(root: Path, name: str, *, force: bool) -> None:
     taken = [file for file in (own, data) if file.exists()]
     if taken and not force:
         where = taken[0].relative_to(root)
-        raise ConfigError(f"the name '{name}' is taken", where=where, mend="take another, or replace it with --force")
+        raise ConfigError(f"the name '{name}' is taken", where=where, fix="take another, or replace it with --force")
     use = re.compile(rf"^\s*- +/?data: *{re.escape(name)}\s*$", re.MULTILINE)
     tasks = sorted((root / "conf/task").glob("*.yaml"))
     others = [file for file in tasks if file != own and use.search(file.read_text())]
     if others:
         what = f"the data set '{name}' is used by task '{others[0].stem}' too"
-        raise ConfigError(what, where=data.relative_to(root), mend="take another name")
+        raise ConfigError(what, where=data.relative_to(root), fix="take another name")
 
 
 def place_of(root: Path, path: Path, name: str) -> str:
@@ -63,15 +63,15 @@ def place_of(root: Path, path: Path, name: str) -> str:
     if not inside.is_relative_to(root):
         place = absolute.as_posix()
     elif inside == root:
-        raise FlywheelError("is the project itself", where=path, mend="name the file or folder that holds the data")
+        raise FlywheelError("is the project itself", where=path, fix="name the file or folder that holds the data")
     else:
         place = inside.relative_to(root).as_posix()
         taken = (*IGNORED_BY_DVC, *OUTPUTS, *(f"{folder}/{name}" for folder in OUTPUTS))
         if place in taken or place.startswith(tuple(f"{folder}/" for folder in taken if folder not in OUTPUTS)):
-            raise FlywheelError("lies where the stages or tools write", where=place, mend="move the data elsewhere")
+            raise FlywheelError("lies where the stages or tools write", where=place, fix="move the data elsewhere")
         place = f"./{place}" if place.startswith("~") else place
     if "${" in place or "{file}" in place or "\n" in place:
-        raise FlywheelError("this path means something else in conf/", where=place, mend="rename it")
+        raise FlywheelError("this path means something else in conf/", where=place, fix="rename it")
     return place
 
 
@@ -102,7 +102,7 @@ def with_line(text: str, name: str) -> str:
     else:
         first = next((number for number, line in enumerate(lines) if line.rstrip() == "defaults:"), None)
         if first is None:
-            raise ConfigError("has no `defaults:`", where="conf/config.yaml", mend=f"add - task@tasks.{name}: {name}")
+            raise ConfigError("has no `defaults:`", where="conf/config.yaml", fix=f"add - task@tasks.{name}: {name}")
         beside = re.match(r"(\s*)- ", lines[first + 1]) if first + 1 < len(lines) else None
         place, indent = first + 1, beside[1] if beside else "  "
     return "".join([*lines[:place], f"{indent}- task@tasks.{name}: {name}\n", *lines[place:]])

@@ -61,9 +61,9 @@ def guess_folder(folder: Path, modality: str | None) -> Guess:
     files, medium = found[name], media()[name]
     if not files.num_files:
         why = f"its {counted(len(files.loose), medium.noun)} lie in no class's folder"
-        raise DataError(folder, None, why, mend=f"put each class's {medium.noun}s into a folder of its name")
+        raise DataError(folder, None, why, fix=f"put each class's {medium.noun}s into a folder of its name")
     if files.loose and splits and medium.loose_are_bad:
-        raise DataError(folder / files.loose[0], None, "lies in no class's folder", mend="move it into one, or away")
+        raise DataError(folder / files.loose[0], None, "lies in no class's folder", fix="move it into one, or away")
     guess = Guess(name, CLASS, {})
     guess.note("files", counted(files.num_files, medium.noun), "by their endings")
     guess.note("modality", name, f"you said it, or most files are {medium.noun}s" if modality else "the files' endings")
@@ -83,7 +83,7 @@ def _listed(folder: Path) -> list[Path]:
     """
     found = list_files(folder)
     if not found:
-        raise DataError(folder, None, "is an empty folder", mend="name a table, or a folder with a folder a class")
+        raise DataError(folder, None, "is an empty folder", fix="name a table, or a folder with a folder a class")
     return [Path(name) for name in found]
 
 
@@ -118,7 +118,7 @@ def _modality(folder: Path, found: dict[str, _Files], paths: list[Path], wanted:
     if wanted is not None:
         if not (found[wanted].num_files or found[wanted].loose):
             why = f"holds no {media()[wanted].noun}s ({', '.join(media()[wanted].extensions)})"
-            raise DataError(folder, None, why, mend="say another --modality, or none")
+            raise DataError(folder, None, why, fix="say another --modality, or none")
         return wanted
     numbers = {name: files.num_files + len(files.loose) for name, files in found.items()}
     held = sorted((name for name, number in numbers.items() if number), key=lambda name: media()[name].lies_beside)
@@ -126,18 +126,18 @@ def _modality(folder: Path, found: dict[str, _Files], paths: list[Path], wanted:
     if len(mixed) > 1:
         all_of_them = " and ".join(counted(numbers[name], media()[name].noun) for name in mixed)
         folders = "two folders" if len(mixed) == 2 else "folders"
-        mend = f"part them into {folders}, or say --modality {' or '.join(mixed)} to leave the others out"
-        raise DataError(folder, None, f"mixes {all_of_them}", mend=mend)
+        fix = f"part them into {folders}, or say --modality {' or '.join(mixed)} to leave the others out"
+        raise DataError(folder, None, f"mixes {all_of_them}", fix=fix)
     if held:
         return held[0]
     if any(path.suffix.lower() in TABLES for path in paths):
         example = next(path for path in paths if path.suffix.lower() in TABLES)
-        raise DataError(folder, None, "is a folder of tables", mend=f"name one of them: --from {folder / example}")
+        raise DataError(folder, None, "is a folder of tables", fix=f"name one of them: --from {folder / example}")
     endings = Counter(path.suffix.lower() or "no ending" for path in paths)
     shown = listed([f"{number} {ending}" for ending, number in endings.most_common(3)])
     *nouns, last = sorted(f"{medium.noun}s" for medium in media().values())
     why = f"holds no {', '.join(nouns)} or {last} ({shown})"
-    raise DataError(folder, None, why, mend="name a table or such a folder")
+    raise DataError(folder, None, why, fix="name a table or such a folder")
 
 
 def _look(guess: Guess, folder: Path, files: _Files, medium: Medium) -> dict[str, tuple[int, int]]:
@@ -183,7 +183,7 @@ def _say_classes(guess: Guess, folder: Path, files: _Files, medium: Medium, brok
         strange = sorted(set(classes) - set(train))
         if strange:
             why = f"class '{strange[0]}' is in {split} but not in train"
-            raise DataError(folder, None, why, mend=f"add {medium.noun}s of it to train, or remove it")
+            raise DataError(folder, None, why, fix=f"add {medium.noun}s of it to train, or remove it")
     if "." in parts:
         guess.note("split", DRAWN_SHARES, "no train and test folders: drawn, seeded, alike in classes")
     else:

@@ -71,7 +71,7 @@ def say_bad(guess: Guess, files: list[Path], bad: dict[Path, str], noun: str) ->
         return
     first, why = next(iter(bad.items()))
     if len(bad) == len(files):
-        mend = f"give {noun}s of the formats that docs/your-own-data.md names"
-        raise DataError(first, None, f"{why}; none of the {len(files)} files looked at can be used", mend=mend)
+        fix = f"give {noun}s of the formats that docs/your-own-data.md names"
+        raise DataError(first, None, f"{why}; none of the {len(files)} files looked at can be used", fix=fix)
     looked = counted(len(files), "file")
     guess.warn(f"{len(bad)} of {looked} looked at cannot be used: preprocess drops them. {first.name} {why}.")

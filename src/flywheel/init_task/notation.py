@@ -75,8 +75,8 @@ def _dates(columns: list[list[str]]) -> tuple[tuple[str, ...], str]:
         return (*DATE_FORMATS, DAY_FIRST), ""
     if second > 12 >= first:
         return (*DATE_FORMATS, MONTH_FIRST), ""
-    mend = f"add '{DAY_FIRST}' or '{MONTH_FIRST}' to preprocess.inputs.date_formats"
-    return DATE_FORMATS, f"Dates such as '{dates[0][0]}' can be read in two ways: {mend}."
+    fix = f"add '{DAY_FIRST}' or '{MONTH_FIRST}' to preprocess.inputs.date_formats"
+    return DATE_FORMATS, f"Dates such as '{dates[0][0]}' can be read in two ways: {fix}."
 
 
 def _mostly(values: list[str], *patterns: re.Pattern[str]) -> bool:

@@ -40,8 +40,8 @@ def check_weights(sample: TableSample, name: str) -> None:
     if len(faults) > MAX_DROPPED * len(sample.frame):
         many = f"{len(faults):,} of {len(sample.frame):,} rows looked at"
         why = f"column '{name}' is no weight of {many}; of this one, "
-        mend = "write numbers above 0, with a decimal point, or name another --weight"
-        raise DataError(sample.path, int(faults.index[0]), why + faults.iloc[0], mend=mend)
+        fix = "write numbers above 0, with a decimal point, or name another --weight"
+        raise DataError(sample.path, int(faults.index[0]), why + faults.iloc[0], fix=fix)
 
 
 def by_time(inputs: Sequence[ColumnGuess]) -> str:

@@ -69,7 +69,7 @@ def check(guess: Guess, path: Path) -> None:
     if (guess.modality, guess.target) not in recipes():
         name = next((f" '{note.guess}'" for note in guess.notes if note.what == "target"), "")
         why = f"{guess.modality} is learnt with classes, and the target{name} is a {guess.target}"
-        raise DataError(path, None, why, mend="say --kind class, or --modality tabular to leave the text out")
+        raise DataError(path, None, why, fix="say --kind class, or --modality tabular to leave the text out")
 
 
 def groups(guess: Guess) -> dict[str, str]:

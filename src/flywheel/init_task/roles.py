@@ -103,8 +103,8 @@ def check_roles(path: Path, target: str, roles: Mapping[str, str]) -> None:
     for role, name in roles.items():
         if name in taken:
             why = f"column '{name}' is the {taken[name]} already"
-            raise DataError(path, None, why, mend=f"name another --{role}")
+            raise DataError(path, None, why, fix=f"name another --{role}")
         taken[name] = role
     if "time" in roles and "group" in roles:
         why = f"the latest rows are the test set, so rows of one '{roles['group']}' may stand on both sides"
-        raise DataError(path, None, why, mend="give --time or --group")
+        raise DataError(path, None, why, fix="give --time or --group")

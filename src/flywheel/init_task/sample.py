@@ -59,7 +59,7 @@ def read_sample(path: Path) -> TableSample:
         OSError: It cannot be read.
     """
     if path.stat().st_size == 0:
-        raise DataError(path, None, "is empty", mend="give a table with a header line and rows")
+        raise DataError(path, None, "is empty", fix="give a table with a header line and rows")
     kind = kind_of(path)
     if kind in PARQUET_KINDS:
         sample = _parquet(path)
@@ -68,9 +68,9 @@ def read_sample(path: Path) -> TableSample:
     else:
         sample = _delimited(path, kind)
     if not len(sample.frame):
-        raise DataError(path, None, "has a header but no rows", mend="add rows to learn from")
+        raise DataError(path, None, "has a header but no rows", fix="add rows to learn from")
     if not len(sample.frame.columns):
-        raise DataError(path, None, "has no column of plain values", mend="give one value a column")
+        raise DataError(path, None, "has no column of plain values", fix="give one value a column")
     return sample
 
 
@@ -125,14 +125,14 @@ def _object(path: Path, row: int, number: int, line: str, in_head: bool) -> dict
         record = parse_json(line)
     except RepeatedKeyError as error:
         where = f"line {number + 1}" if in_head else "a line"
-        raise DataError(path, row if in_head else None, f"{where}: {error}", mend="rename one of them") from None
+        raise DataError(path, row if in_head else None, f"{where}: {error}", fix="rename one of them") from None
     except (ValueError, RecursionError) as error:
         where = f"line {number + 1}" if in_head else "a line"
-        mend = "give one JSON object a line (JSON lines)"
-        raise DataError(path, row if in_head else None, f"{where} is no JSON: {error}", mend=mend) from None
+        fix = "give one JSON object a line (JSON lines)"
+        raise DataError(path, row if in_head else None, f"{where} is no JSON: {error}", fix=fix) from None
     if not isinstance(record, dict):
         kind = type(record).__name__
-        raise DataError(path, row, f"holds a {kind}, no JSON object", mend="give one {...} a line (JSON lines)")
+        raise DataError(path, row, f"holds a {kind}, no JSON object", fix="give one {...} a line (JSON lines)")
     return record
 
 

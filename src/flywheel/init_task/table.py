@@ -69,11 +69,11 @@ def guess_table(sample: TableSample, wanted: Wanted) -> Guess:
     found, modality = interactions(columns, wanted), wanted.modality
     recommends = modality == "interactions" or wanted.user is not None or wanted.item is not None
     if recommends and found is None:
-        mend = "name both: --user COLUMN --item COLUMN and, if you have it, --time COLUMN"
-        raise DataError(sample.path, None, "has no columns of users and items", mend=mend)
+        fix = "name both: --user COLUMN --item COLUMN and, if you have it, --time COLUMN"
+        raise DataError(sample.path, None, "has no columns of users and items", fix=fix)
     if found and (recommends or (modality is None and wanted.target is None)):
         if wanted.weight is not None:
-            raise DataError(sample.path, None, "interactions have no weights", mend="leave out --weight")
+            raise DataError(sample.path, None, "interactions have no weights", fix="leave out --weight")
         (room,) = (module for module in modules_of("guess").values() if hasattr(module, "guess_interactions"))
         guess: Guess = room.guess_interactions(sample, columns, found)
         return guess
@@ -110,7 +110,7 @@ def _text_column(table: _Table, modality: str | None) -> ColumnGuess | None:
     if modality == "text" and not texts:
         texts = [column for column in table.features() if column.words > 0]
         if not texts:
-            raise DataError(table.sample.path, None, "has no column of text", mend="say --modality tabular")
+            raise DataError(table.sample.path, None, "has no column of text", fix="say --modality tabular")
     if modality == "tabular" or not texts:
         return None
     longest = max(texts, key=lambda column: column.words)

@@ -77,12 +77,12 @@ def choose(
     column = look_at(sample.frame[found_column.name], rules, given_labels)
     values = given_labels(sample.frame[column.name])
     if not column.num_present:
-        mend = "label some rows, or name another --target"
-        raise DataError(sample.path, None, f"column '{column.name}' holds no labels", mend=mend)
+        fix = "label some rows, or name another --target"
+        raise DataError(sample.path, None, f"column '{column.name}' holds no labels", fix=fix)
     if column.num_distinct == 1:
         one = f"all {len(values):,} labels of '{column.name}' are '{column.example}'"
         why_not = f"{one}: there is nothing to tell apart"
-        raise DataError(sample.path, None, why_not, mend="add rows of another class, or name another --target")
+        raise DataError(sample.path, None, why_not, fix="add rows of another class, or name another --target")
     as_numbers = read_numbers(values, rules)
     strange = values[as_numbers.isna()]
     found, why_kind = _kind(column, len(values), wanted.kind)
@@ -90,7 +90,7 @@ def choose(
         names = [str(name) for name in strange.value_counts().index]
         if len(strange) == len(values) or len(names) > MAX_STRANGE:
             why_not = f"'{column.name}' is no number in {counted(len(strange), 'row')} (such as '{names[0]}')"
-            raise DataError(sample.path, int(strange.index[0]), why_not, mend="mend these values, or say --kind class")
+            raise DataError(sample.path, int(strange.index[0]), why_not, fix="fix these values, or say --kind class")
         return TargetGuess(column.name, found, why, why_kind, column.num_missing + len(strange), tuple(names))
     return TargetGuess(column.name, found, why, why_kind, column.num_missing)
 
@@ -109,12 +109,12 @@ def _column(
         return able[0], "no other column can be one"
     likely = sorted(able, key=lambda column: (column not in by_name, -columns.index(column)))
     if not likely:
-        mend = f"name it: --target COLUMN, one of {listed([column.name for column in columns], 12)}"
-        raise DataError(sample.path, None, "no column looks like a target", mend=mend)
+        fix = f"name it: --target COLUMN, one of {listed([column.name for column in columns], 12)}"
+        raise DataError(sample.path, None, "no column looks like a target", fix=fix)
     if wanted.ask is None:
         shown = listed([f"'{column.name}' ({column.kind})" for column in likely], 8)
-        mend = "name the one to be predicted: --target COLUMN"
-        raise DataError(sample.path, None, f"the target is not certain: it may be {shown}", mend=mend)
+        fix = "name the one to be predicted: --target COLUMN"
+        raise DataError(sample.path, None, f"the target is not certain: it may be {shown}", fix=fix)
     answer = wanted.ask(f"{sample.path.name}: which column is to be predicted?", [column.name for column in likely])
     return named(sample, columns, answer, "you named it")
 
@@ -129,11 +129,11 @@ def named(sample: TableSample, columns: Sequence[ColumnGuess], name: str, why: s
     if name in by_name:
         return by_name[name], why
     if name in sample.nested:
-        raise DataError(sample.path, None, f"column '{name}' holds lists or objects", mend="give plain values")
+        raise DataError(sample.path, None, f"column '{name}' holds lists or objects", fix="give plain values")
     near = [own for own in by_name if own.strip().lower() == name.strip().lower()]
     if len(near) == 1:
         return by_name[near[0]], f"you named '{name}'"
-    raise DataError(sample.path, None, f"no column '{name}'", mend=nearest(name, by_name))
+    raise DataError(sample.path, None, f"no column '{name}'", fix=nearest(name, by_name))
 
 
 def _by_name(columns: Sequence[ColumnGuess]) -> list[ColumnGuess]:

@@ -79,9 +79,9 @@ def _readable(source: Path) -> Path:
     if not path.exists():
         beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
         near = nearest(path.name, beside) if beside else ""
-        raise DataError(source, None, "no such file or folder", mend=near if "did you" in near else "check the path")
+        raise DataError(source, None, "no such file or folder", fix=near if "did you" in near else "check the path")
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-        raise DataError(source, None, "may not be read", mend=f"give yourself the permission: chmod u+r {source}")
+        raise DataError(source, None, "may not be read", fix=f"give yourself the permission: chmod u+r {source}")
     return path
 
 
@@ -90,10 +90,10 @@ def _guess(path: Path, wanted: Wanted, test: Path | None) -> Guess:
     about_columns = [f"--{name}" for name in options if getattr(wanted, name) is not None]
     if path.is_dir():
         if about_columns:
-            mend = f"leave out {' and '.join(about_columns)}"
-            raise FlywheelError("is a folder: its classes are the folders in it", where=path, mend=mend)
+            fix = f"leave out {' and '.join(about_columns)}"
+            raise FlywheelError("is a folder: its classes are the folders in it", where=path, fix=fix)
         if wanted.modality is not None and not hasattr(modules_of("guess")[wanted.modality], "medium"):
-            raise FlywheelError(f"is a folder, not {wanted.modality}", where=path, mend="name a table")
+            raise FlywheelError(f"is a folder, not {wanted.modality}", where=path, fix="name a table")
         from flywheel.init_task.folder import guess_folder
 
         return guess_folder(path, wanted.modality)
@@ -127,17 +127,17 @@ def _check_ending(path: Path) -> None:
 
     if is_table(path) or path.suffix.lower() in LOOSE_KINDS:
         return
-    mends = {
+    fixes = {
         ".json": "save it as JSON lines: one object a line, named .jsonl",
         ".xlsx": "save the sheet as CSV",
         ".xls": "save the sheet as CSV",
         ".zip": "unpack it, and name what is in it",
     }
-    mend = mends.get(path.suffix.lower(), "give .csv, .tsv, .parquet, .jsonl, or a folder of class-named folders")
-    raise DataError(path, None, f"files of kind '{path.suffix}' are not read", mend=mend)
+    fix = fixes.get(path.suffix.lower(), "give .csv, .tsv, .parquet, .jsonl, or a folder of class-named folders")
+    raise DataError(path, None, f"files of kind '{path.suffix}' are not read", fix=fix)
 
 
 def _check_words(word: str | None, known: object, option: str) -> None:
     names = [str(name) for name in known]  # type: ignore[attr-defined]
     if word is not None and word not in names:
-        raise FlywheelError(f"no '{word}'", where=option, mend=nearest(word, names))
+        raise FlywheelError(f"no '{word}'", where=option, fix=nearest(word, names))

@@ -105,7 +105,7 @@ def assemble(
     rank, size = (ranks.rank, ranks.size) if ranks else (0, 1)
     if min(train.num_rows, validation.num_rows) < size:
         rows = min(train.num_rows, validation.num_rows)
-        raise ConfigError(f"{size} ranks cannot share {rows} rows", where="trainer.devices", mend="use fewer")
+        raise ConfigError(f"{size} ranks cannot share {rows} rows", where="trainer.devices", fix="use fewer")
     batch_size = task.trainer.batch_size
     batches = Blocks(train, batch_size, machine.steps_per_call, seed=task.seed, rank=rank, num_ranks=size)
     evaluation = Blocks(validation, max(_EVALUATION_ROWS, batch_size), 1, rank=rank, num_ranks=size)

@@ -102,5 +102,5 @@ def must_weigh_rows(criterion: nn.Module) -> None:
 def cannot_weigh(name: str) -> ConfigError:
     """The error of a criterion, by its class's name, that gives no loss for each row."""
     what = f"{name} gives no loss for each row, but the rows of these data have weights"
-    mend = "choose a loss with reduction: mean, or leave out weight_column and preprocess.overlap: weight"
-    return ConfigError(what, where="loss.criterion", mend=mend)
+    fix = "choose a loss with reduction: mean, or leave out weight_column and preprocess.overlap: weight"
+    return ConfigError(what, where="loss.criterion", fix=fix)

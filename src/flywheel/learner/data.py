@@ -152,16 +152,16 @@ def open_part(file: Path, input_names: list[str], *, stream: bool, weighted: boo
     try:
         mapped = map_safetensors(file)
     except FileNotFoundError:
-        raise DataError(file, None, "missing", mend="run `dvc repro`") from None
+        raise DataError(file, None, "missing", fix="run `dvc repro`") from None
     except (ValueError, KeyError) as error:
-        raise DataError(file, None, f"damaged: {error}", mend="run `dvc repro`") from None
+        raise DataError(file, None, f"damaged: {error}", fix="run `dvc repro`") from None
     wanted = [*input_names, "target"]
     missing = [name for name in wanted if name not in mapped]
     if missing:
-        raise DataError(file, None, f"has no tensor {', '.join(missing)}", mend="run `dvc repro`")
+        raise DataError(file, None, f"has no tensor {', '.join(missing)}", fix="run `dvc repro`")
     wanted += [WEIGHT] if weighted and WEIGHT in mapped else []
     if len(mapped["target"]) == 0:
-        raise DataError(file, None, "has no rows", mend="check preprocess.validation and profile.json")
+        raise DataError(file, None, "has no rows", fix="check preprocess.validation and profile.json")
     if stream:
         return Part({name: mapped[name] for name in wanted})
     return Part({name: torch.from_numpy(np.array(mapped[name])) for name in wanted})

@@ -99,14 +99,14 @@ def load_parent(task: TaskConfig, meta: Json) -> LoadedNetwork | None:
     if folder is None:
         return None
     if not folder.is_dir():
-        mend = "set it to artifacts/<task>/model of a task that is built"
-        raise ModelError(f"no trained model in {task.trainer.parent}", where="trainer.parent", mend=mend)
+        fix = "set it to artifacts/<task>/model of a task that is built"
+        raise ModelError(f"no trained model in {task.trainer.parent}", where="trainer.parent", fix=fix)
     parent = load_network(folder)
     for key in ("inputs", "target", "classes", "items"):
         if parent.meta.get(key) != meta.get(key):
-            mend = "give both tasks the same data and preprocess settings"
+            fix = "give both tasks the same data and preprocess settings"
             raise ModelError(
-                f"{task.trainer.parent} was trained on data with other {key}", where="trainer.parent", mend=mend
+                f"{task.trainer.parent} was trained on data with other {key}", where="trainer.parent", fix=fix
             )
     return parent
 
@@ -119,10 +119,10 @@ def check_distillation(task: TaskConfig) -> None:
     """
     distil = task.loss.distil
     if not 0 <= distil.alpha <= 1:
-        raise ConfigError(f"{distil.alpha} is not in [0, 1]", where="loss.distil.alpha", mend="set 0 for no teacher")
+        raise ConfigError(f"{distil.alpha} is not in [0, 1]", where="loss.distil.alpha", fix="set 0 for no teacher")
     if not distil.temperature > 0:
-        raise ConfigError(f"{distil.temperature} is not above 0", where="loss.distil.temperature", mend="set 1 or more")
+        raise ConfigError(f"{distil.temperature} is not above 0", where="loss.distil.temperature", fix="set 1 or more")
     if distil.answer not in ANSWERS:
         raise ConfigError(
-            f"'{distil.answer}' is not known", where="loss.distil.answer", mend=nearest(distil.answer, ANSWERS)
+            f"'{distil.answer}' is not known", where="loss.distil.answer", fix=nearest(distil.answer, ANSWERS)
         )

@@ -110,15 +110,15 @@ def _must_go_together(task: TaskConfig, network: Network, *, alone: bool) -> Non
     """Refuse what a training on several devices, or a net with a frozen part, cannot do."""
     if is_frozen(network) and task.loss.distil.alpha > 0:
         what = "a student with a frozen part sees features, which its teacher cannot answer"
-        raise ConfigError(what, where="loss.distil.alpha", mend="set it to 0, or take another model")
+        raise ConfigError(what, where="loss.distil.alpha", fix="set it to 0, or take another model")
     if alone:
         return
     if is_frozen(network):
         what = "a net with a frozen part trains its head alone, on one device"
-        raise ConfigError(what, where="trainer.devices", mend="use 1")
+        raise ConfigError(what, where="trainer.devices", fix="use 1")
     if task.loss.distil.alpha > 0 or task.trainer.prune.method == "magnitude":
         what = "distillation and magnitude pruning train on one device"
-        raise ConfigError(what, where="trainer.devices", mend="use 1")
+        raise ConfigError(what, where="trainer.devices", fix="use 1")
 
 
 def _job(

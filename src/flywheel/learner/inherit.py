@@ -87,5 +87,5 @@ def _copy(target: nn.Module, source: nn.Module, kept: Tensor) -> None:
 
 
 def _misfit(what: str) -> ModelError:
-    mend = "give model.net the class of trainer.parent's, with narrower layers, and a net that is a chain of layers"
-    return ModelError(f"cannot be cut out of its parent: it has {what}", where="trainer.prune", mend=mend)
+    fix = "give model.net the class of trainer.parent's, with narrower layers, and a net that is a chain of layers"
+    return ModelError(f"cannot be cut out of its parent: it has {what}", where="trainer.prune", fix=fix)

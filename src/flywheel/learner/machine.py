@@ -122,19 +122,19 @@ def num_devices(config: TrainerConfig, place: Place | None = None) -> int:
         devices = (there or 1) if config.devices == "all" else _whole(config.devices, "devices", "'auto', 'all'")
     if place and devices != place.local_size:
         what = f"{devices}, but {place.local_size} ranks have been started on this node"
-        raise ConfigError(what, where="trainer.devices", mend="leave it 'auto' under torchrun and srun")
+        raise ConfigError(what, where="trainer.devices", fix="leave it 'auto' under torchrun and srun")
     if there is not None and devices > there and not (place and there == 1):
         what = f"{devices} asked for, and there {'is' if there == 1 else 'are'} {there} ({accelerator})"
-        raise ConfigError(what, where="trainer.devices", mend="use fewer, or trainer.accelerator: cpu")
+        raise ConfigError(what, where="trainer.devices", fix="use fewer, or trainer.accelerator: cpu")
     world_size = place.size if place else devices
     if world_size > 1 and accelerator == "mps":
-        raise ConfigError("mps has one device", where="trainer.devices", mend="use 1, or trainer.accelerator: cpu")
+        raise ConfigError("mps has one device", where="trainer.devices", fix="use 1, or trainer.accelerator: cpu")
     if world_size > 1 and config.compile:
-        raise ConfigError("does not go with several devices", where="trainer.compile", mend="set it to false")
+        raise ConfigError("does not go with several devices", where="trainer.compile", fix="set it to false")
     if config.batch_size < world_size:
         what = f"{config.batch_size} rows cannot be shared by {world_size} ranks"
         raise ConfigError(
-            what, where="trainer.batch_size", mend=f"use {world_size} or more, it is of all ranks together"
+            what, where="trainer.batch_size", fix=f"use {world_size} or more, it is of all ranks together"
         )
     return devices
 
@@ -156,7 +156,7 @@ def _accelerator(wanted: str) -> str:
     if wanted == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if there[name])
     if not there[wanted]:
-        raise ConfigError(f"no {wanted} device here", where="trainer.accelerator", mend="use auto")
+        raise ConfigError(f"no {wanted} device here", where="trainer.accelerator", fix="use auto")
     return wanted
 
 

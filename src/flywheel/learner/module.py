@@ -169,7 +169,7 @@ class Learner(pl.LightningModule):
         if not torch.isfinite(self._sums["train"]):
             raise ModelError(
                 f"the training loss is no longer finite in epoch {self.current_epoch + 1}",
-                mend="lower optimizer.lr or set trainer.gradient_clip_norm",
+                fix="lower optimizer.lr or set trainer.gradient_clip_norm",
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -48,16 +48,16 @@ def check_values(task: TaskConfig) -> None:
         *known_choices(task.trainer),
     ):
         if value not in known:
-            raise ConfigError(f"'{value}' is not known", where=where, mend=nearest(value, known))
+            raise ConfigError(f"'{value}' is not known", where=where, fix=nearest(value, known))
     if task.trainer.compile and " " in torch.__file__:
         what = f"torch.compile cannot use a torch in a path with a space ({Path(torch.__file__).parent})"
-        raise ConfigError(what, where="trainer.compile", mend="move the project, or set it to false")
+        raise ConfigError(what, where="trainer.compile", fix="move the project, or set it to false")
     check_distillation(task)
     check_pruning(task)
     _check_weights(task)
     if not 0 < task.preprocess.validation < 1:
         what = f"{task.preprocess.validation} leaves no rows to choose by, or none to train on"
-        raise ConfigError(what, where="preprocess.validation", mend="use a share between 0 and 1")
+        raise ConfigError(what, where="preprocess.validation", fix="use a share between 0 and 1")
     for where, number, lowest in (
         ("trainer.max_epochs", task.trainer.max_epochs, 1),
         ("trainer.batch_size", task.trainer.batch_size, 1),
@@ -68,7 +68,7 @@ def check_values(task: TaskConfig) -> None:
         ("loss.l2", task.loss.l2, 0),
     ):
         if number < lowest:
-            raise ConfigError(f"{number} is too small", where=where, mend=f"use {lowest} or more")
+            raise ConfigError(f"{number} is too small", where=where, fix=f"use {lowest} or more")
 
 
 def _check_weights(task: TaskConfig) -> None:

@@ -78,10 +78,10 @@ def check_pruning(task: TaskConfig) -> None:
         return
     if not 0 < settings.share < 1:
         what = f"{settings.share} is not between 0 and 1"
-        raise ConfigError(what, where="trainer.prune.share", mend="set a share of the weights, such as 0.8")
+        raise ConfigError(what, where="trainer.prune.share", fix="set a share of the weights, such as 0.8")
     if not 0 < settings.until <= 1:
         what = f"{settings.until} is not above 0 and at most 1"
-        raise ConfigError(what, where="trainer.prune.until", mend="set a share of the training, such as 0.5")
+        raise ConfigError(what, where="trainer.prune.until", fix="set a share of the training, such as 0.5")
     if task.trainer.keep != "last":
         what = "'best' may keep an epoch that has too few zeros"
-        raise ConfigError(what, where="trainer.keep", mend="set it to last where trainer.prune.method is magnitude")
+        raise ConfigError(what, where="trainer.keep", fix="set it to last where trainer.prune.method is magnitude")

@@ -61,7 +61,7 @@ def check_values(task: Mapping[str, Any], where: str) -> None:
         check_words(task_from(task, where))
         _check_optimizer(task["optimizer"])
     except ConfigError as error:
-        raise ConfigError(error.what, where=f"{where}.{error.where}".lstrip("."), mend=error.mend) from None
+        raise ConfigError(error.what, where=f"{where}.{error.where}".lstrip("."), fix=error.fix) from None
 
 
 def explained(error: ConfigError, task: Mapping[str, Any], root: Path) -> ConfigError:
@@ -92,9 +92,7 @@ def explained(error: ConfigError, task: Mapping[str, Any], root: Path) -> Config
     option = "-S " if prefix else ""
     words = " ".join(f"{option}{shlex.quote(f'~{prefix}{node}.{key}')}" for key in keys)
     sets = f"conf/task/{name}.yaml sets {' and '.join(keys)} for another {node.split('.')[0]}"
-    return ConfigError(
-        f"{error.what}: {sets}", where=error.where, mend=f"edit that file, or add {words} to the command"
-    )
+    return ConfigError(f"{error.what}: {sets}", where=error.where, fix=f"edit that file, or add {words} to the command")
 
 
 def _names(node: Mapping[str, Any]) -> set[str]:
@@ -113,7 +111,7 @@ def _check_types(node: Any, where: str) -> None:
         for key, value in node.items():
             place = f"{where}.{key}".lstrip(".")
             if wanted := _misfit(value, hints.get(key)):
-                raise ConfigError(f"{value!r} is not {wanted}", where=place, mend=f"{node['_target_']} takes {wanted}")
+                raise ConfigError(f"{value!r} is not {wanted}", where=place, fix=f"{node['_target_']} takes {wanted}")
             _check_types(value, place)
     elif isinstance(node, list):
         for index, item in enumerate(node):
@@ -160,4 +158,4 @@ def _check_optimizer(node: Mapping[str, Any]) -> None:
     try:
         _target(node)([torch.nn.Parameter(torch.zeros(1))], **settings)
     except (TypeError, ValueError) as error:
-        raise ConfigError(str(error).splitlines()[0], where="optimizer", mend="mend it there") from None
+        raise ConfigError(str(error).splitlines()[0], where="optimizer", fix="fix it there") from None

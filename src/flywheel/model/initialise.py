@@ -73,7 +73,7 @@ def initialise(net: nn.Module, how: str) -> None:
         SourceError: Pretrained weights cannot be had.
     """
     if how not in INITIALISATIONS:
-        raise ConfigError(f"no initialisation '{how}'", where="model.init", mend=nearest(how, INITIALISATIONS))
+        raise ConfigError(f"no initialisation '{how}'", where="model.init", fix=nearest(how, INITIALISATIONS))
     draw = INITIALISATIONS[how]
     if draw is not None:
         for layer in net.modules():

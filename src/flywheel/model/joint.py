@@ -72,10 +72,10 @@ class Joint(nn.Module):
         prefix = f"{name}_"
         own = {key.removeprefix(prefix): x for key, x in inputs.items() if key.startswith(prefix)}
         if not own:
-            mend = f"name it like a part of preprocess.inputs; there are the inputs {', '.join(inputs)}"
-            raise ModelError("has no inputs", where=f"model.net.parts.{name}", mend=mend)
+            fix = f"name it like a part of preprocess.inputs; there are the inputs {', '.join(inputs)}"
+            raise ModelError("has no inputs", where=f"model.net.parts.{name}", fix=fix)
         x_BW: Tensor = net(**own)
         if x_BW.ndim != 2 or x_BW.shape[1] != self.width:
             what = f"gives {list(x_BW.shape[1:])} outputs a row, not [{self.width}]"
-            raise ModelError(what, where=f"model.net.parts.{name}", mend="set its num_outputs to the joint net's width")
+            raise ModelError(what, where=f"model.net.parts.{name}", fix="set its num_outputs to the joint net's width")
         return x_BW

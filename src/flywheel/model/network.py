@@ -106,7 +106,7 @@ def build_network(
         net = build(net_node, NET, where=where, meta=meta, stored=stored)
     except ConfigError as error:
         lacking = re.fullmatch(r"meta\.json has no '(\w+)'", error.what)
-        if not lacking or "did you mean" in str(error.mend):
+        if not lacking or "did you mean" in str(error.fix):
             raise
         raise _misfit(net_node, meta, f"needs '{lacking[1]}'", where) from None
     takes = inspect.signature(net.forward).parameters.values()
@@ -121,7 +121,7 @@ def _misfit(net_node: Mapping[str, Any], meta: Json, takes: str, where: str) -> 
     """The error of a net for texts that is given pictures, and the like."""
     given = " and ".join(f"'{name}' ({' x '.join(map(str, spec['shape']))})" for name, spec in meta["inputs"].items())
     what = f"{net_node['_target_']} {takes}, and the data of this task are {given}"
-    return ConfigError(what, where=where, mend="choose a model for such data; conf/task/ shows which is used for what")
+    return ConfigError(what, where=where, fix="choose a model for such data; conf/task/ shows which is used for what")
 
 
 def save_network(folder: Path, network: Network, description: Json, weights: Mapping[str, Tensor] | None = None) -> str:
@@ -155,23 +155,23 @@ def load_network(folder: Path) -> LoadedNetwork:
         description: Json = json.loads((folder / DESCRIPTION).read_text())
         weights = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
-        raise ModelError("no trained model", where=error.filename, mend="run `dvc repro` to train it") from None
+        raise ModelError("no trained model", where=error.filename, fix="run `dvc repro` to train it") from None
     except (ValueError, RecursionError, SafetensorError) as error:
-        raise ModelError(f"damaged: {error}", where=folder, mend="run `dvc checkout`, or train again") from None
+        raise ModelError(f"damaged: {error}", where=folder, fix="run `dvc checkout`, or train again") from None
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         given = description.get("format") if isinstance(description, dict) else None
-        raise ModelError(f"format {given!r}, not {FORMAT}", where=folder / DESCRIPTION, mend="train again")
+        raise ModelError(f"format {given!r}, not {FORMAT}", where=folder / DESCRIPTION, fix="train again")
     try:
         meta = description["meta"]
         network = build_network(description["net"], meta, where=f"{DESCRIPTION}: net", stored=True)
         link: nn.Module = build(description["link"], LINK, where=f"{DESCRIPTION}: link", meta=meta, stored=True)
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         why = f"does not describe a network: {_reason(error)}"
-        raise ModelError(why, where=folder / DESCRIPTION, mend="run `dvc checkout`, or train again") from None
+        raise ModelError(why, where=folder / DESCRIPTION, fix="run `dvc checkout`, or train again") from None
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise ModelError(f"weights do not fit: {_reason(error)}", where=folder, mend="train again") from None
+        raise ModelError(f"weights do not fit: {_reason(error)}", where=folder, fix="train again") from None
     return LoadedNetwork(network.eval(), link.eval(), meta, description, sha256_of(folder / WEIGHTS))
 
 

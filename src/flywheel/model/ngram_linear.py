@@ -95,8 +95,8 @@ class NgramLinear(nn.Module):
         summed_BO = self._sum(self.table, self.features(tokens))
         if self.pieces is not None:
             if characters is None:
-                mend = "set preprocess.inputs.num_characters, or model.net.character_ngrams to 0"
-                raise ModelError("needs the input 'characters'", where="model.net", mend=mend)
+                fix = "set preprocess.inputs.num_characters, or model.net.character_ngrams to 0"
+                raise ModelError("needs the input 'characters'", where="model.net", fix=fix)
             summed_BO = summed_BO + self._sum(self.pieces, self.character_features(characters))
         logits: Tensor = self.head(summed_BO + self.bias)
         return logits.squeeze(1) if logits.shape[1] == 1 else logits

@@ -214,17 +214,17 @@ def _read_bert(path: Path, encoder: nn.Module, uri: str) -> dict[str, Tensor]:
     try:
         found = {name.removeprefix("bert."): weight for name, weight in load_file(path).items()}
     except SafetensorError as error:
-        raise ModelError(f"no safetensors: {error}", where=uri, mend="name the encoder's model.safetensors") from None
+        raise ModelError(f"no safetensors: {error}", where=uri, fix="name the encoder's model.safetensors") from None
     weights = {}
     for name, old in encoder.state_dict().items():
         parts = _bert_names(name)
         if missing := [part for part in parts if part not in found]:
-            raise ModelError(f"has no weights '{missing[0]}'", where=uri, mend="name a BERT encoder, or mend its sizes")
+            raise ModelError(f"has no weights '{missing[0]}'", where=uri, fix="name a BERT encoder, or fix its sizes")
         weights[name] = torch.cat([found[part] for part in parts]).float()
         if weights[name].shape != old.shape:
             what = f"'{parts[0]}' has shape {list(found[parts[0]].shape)}, the encoder of model.net {list(old.shape)}"
-            mend = "set model.net's sizes to the file's, and use the tokeniser that belongs to it (its vocabulary_size)"
-            raise ModelError(what, where=uri, mend=mend)
+            fix = "set model.net's sizes to the file's, and use the tokeniser that belongs to it (its vocabulary_size)"
+            raise ModelError(what, where=uri, fix=fix)
     return weights
 
 

@@ -123,10 +123,10 @@ def _matrix(path: Path, key: str, old: Tensor, uri: str) -> Tensor:
         with safe_open(path, framework="pt") as file:
             found: Tensor = file.get_tensor(key).float()
     except SafetensorError as error:
-        raise ModelError(f"cannot read '{key}': {error}", where=uri, mend="mend model.net.pretrained.key") from None
+        raise ModelError(f"cannot read '{key}': {error}", where=uri, fix="fix model.net.pretrained.key") from None
     if found.shape != old.shape:
         what = f"'{key}' has shape {list(found.shape)}, model.net needs {list(old.shape)}"
-        raise ModelError(what, where=uri, mend="set width to the file's, and use the tokeniser that belongs to it")
+        raise ModelError(what, where=uri, fix="set width to the file's, and use the tokeniser that belongs to it")
     return found
 
 
@@ -149,7 +149,7 @@ def _aligned(path: Path, vocabulary: Sequence[str], width: int, uri: str) -> Ten
             lower.setdefault(number, _floats(numbers, word, uri))
     rows = {**lower, **exact}
     if not rows:
-        raise ModelError("has none of the task's words", where=uri, mend="use vectors of the texts' language and case")
+        raise ModelError("has none of the task's words", where=uri, fix="use vectors of the texts' language and case")
     log.info("%s: vectors for %d of %d tokens", uri, len(rows), len(wanted))
     index = torch.tensor(sorted(rows))
     vectors = torch.tensor([rows[number] for number in sorted(rows)], dtype=torch.float32)
@@ -169,7 +169,7 @@ def _lines(path: Path, width: int, uri: str) -> Iterator[tuple[str, list[str]]]:
                 continue
             if len(numbers) != width or not word:
                 what = f"line {row + 1} has not a word and {width} numbers"
-                raise ModelError(what, where=uri, mend="set model.net.width to the file's")
+                raise ModelError(what, where=uri, fix="set model.net.width to the file's")
             yield word, numbers
 
 
@@ -177,4 +177,4 @@ def _floats(numbers: list[str], word: str, uri: str) -> list[float]:
     try:
         return [float(number) for number in numbers]
     except ValueError as error:
-        raise ModelError(f"the vector of '{word}': {error}", where=uri, mend="set width to the file's") from None
+        raise ModelError(f"the vector of '{word}': {error}", where=uri, fix="set width to the file's") from None

@@ -105,13 +105,13 @@ class Journal:
     def _entry(self, told: object, number: int) -> Entry:
         known = {item.name for item in fields(Entry)}
         if not isinstance(told, dict) or not set(_ALWAYS) <= told.keys() <= known:
-            raise DataError(self.file, number, "is no entry of the loop", mend="restore or remove the line")
+            raise DataError(self.file, number, "is no entry of the loop", fix="restore or remove the line")
         try:
             entry = Entry(**told)
             if entry.when.tzinfo is None:
                 raise ValueError("a time without a zone")
         except (TypeError, ValueError) as error:
-            raise DataError(self.file, number, f"is no entry of the loop: {error}", mend="remove the line") from None
+            raise DataError(self.file, number, f"is no entry of the loop: {error}", fix="remove the line") from None
         return entry
 
 

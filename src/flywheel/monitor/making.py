@@ -60,7 +60,7 @@ def make_reference(
         answered.append(answer_traits(predictor.preprocessor.target, predictor.predict(cleaned)))
     found = concatenated(traits)
     if not found:
-        raise DataError(processed, None, "has no rows to make a reference of", mend="run `dvc repro`")
+        raise DataError(processed, None, "has no rows to make a reference of", fix="run `dvc repro`")
     return Reference.of(found, concatenated(answered), model_sha256)
 
 
@@ -74,9 +74,9 @@ def rows_of(file: Path) -> Array:
         with safe_open(file, framework="numpy") as stored:
             return np.asarray(stored.get_tensor("row"))
     except FileNotFoundError:
-        raise DataError(file, None, "missing", mend="run `dvc repro`, or `dvc checkout`") from None
+        raise DataError(file, None, "missing", fix="run `dvc repro`, or `dvc checkout`") from None
     except SafetensorError as error:
-        raise DataError(file, None, f"damaged: {error}", mend="run `dvc checkout`") from None
+        raise DataError(file, None, f"damaged: {error}", fix="run `dvc checkout`") from None
 
 
 def raw_rows(name: str, splits: Splits, feedback: Path, rows: Array) -> Iterator[pd.DataFrame]:

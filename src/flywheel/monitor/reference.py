@@ -79,9 +79,9 @@ class Reference:
                 }
                 return cls(found["inputs"], found["answers"], header["model_sha256"])
         except FileNotFoundError:
-            raise DataError(file, None, "missing", mend="run `dvc repro`") from None
+            raise DataError(file, None, "missing", fix="run `dvc repro`") from None
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise DataError(file, None, f"is no reference: {error}", mend="restore it, or remove it") from None
+            raise DataError(file, None, f"is no reference: {error}", fix="restore it, or remove it") from None
 
 
 def _distribution(item: Json, stored: Any, key: str) -> Distribution:

@@ -54,15 +54,15 @@ class MonitorSettings:
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name in ("alpha", "min_effect", "confidence") and not 0 < value < 1:
-                raise ConfigError(f"{value} is not between 0 and 1", where=f"{where}.{item.name}", mend=_MEND)
+                raise ConfigError(f"{value} is not between 0 and 1", where=f"{where}.{item.name}", fix=_FIX)
             if isinstance(value, int | float) and (value < 0 or (value == 0 and item.name != "max_quality_loss")):
-                raise ConfigError(f"{value} is out of range", where=f"{where}.{item.name}", mend=_MEND)
+                raise ConfigError(f"{value} is out of range", where=f"{where}.{item.name}", fix=_FIX)
         if self.min_rows > self.max_rows:
-            raise ConfigError("is more than max_rows", where=f"{where}.min_rows", mend=_MEND)
+            raise ConfigError("is more than max_rows", where=f"{where}.min_rows", fix=_FIX)
         return self
 
 
-_MEND = f"mend it in {FILE}"
+_FIX = f"fix it in {FILE}"
 
 
 def load_settings(root: Path, task: str) -> MonitorSettings:
@@ -87,7 +87,7 @@ def read_for_task(kind: type[T], file: Path, name: str, task: str) -> T:
     try:
         raw = yaml.safe_load(file.read_text()) if file.is_file() else {}
     except yaml.YAMLError as error:
-        raise ConfigError(f"no YAML: {error}".replace("\n", " "), where=file, mend="mend it") from None
+        raise ConfigError(f"no YAML: {error}".replace("\n", " "), where=file, fix="fix it") from None
     common = settings_from(kind, raw or {}, name)
     own = getattr(common, "tasks", {}).get(task, {})
     return settings_from(kind, {**(raw or {}), **own}, f"{name}.tasks.{task}") if own else common

@@ -64,10 +64,10 @@ class LoopSettings:
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, int | float) and (value < 0 or (value == 0 and item.name not in may_be_zero)):
-                raise ConfigError(f"{value} is out of range", where=f"{where}.{item.name}", mend=f"mend it in {FILE}")
+                raise ConfigError(f"{value} is out of range", where=f"{where}.{item.name}", fix=f"fix it in {FILE}")
         if not 0 < self.rollback_confidence < 1:
             what = f"{self.rollback_confidence} is not between 0 and 1"
-            raise ConfigError(what, where=f"{where}.rollback_confidence", mend=f"mend it in {FILE}")
+            raise ConfigError(what, where=f"{where}.rollback_confidence", fix=f"fix it in {FILE}")
         return self
 
 

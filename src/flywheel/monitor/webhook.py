@@ -35,7 +35,7 @@ def webhook_url(given: str | None = None) -> str | None:
         return None
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError("is no http: or https: address", where="webhook", mend=f"mend --webhook, or {URL_VARIABLE}")
+        raise ConfigError("is no http: or https: address", where="webhook", fix=f"fix --webhook, or {URL_VARIABLE}")
     return url
 
 

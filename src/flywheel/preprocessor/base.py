@@ -173,16 +173,16 @@ def rebuild(state: Any, kind: Kind, file: str | Path, key: str) -> Any:
     """
     again = "run the preprocess stage again"
     if not isinstance(state, dict):
-        raise DataError(file, None, f"has no '{key}'", mend=again)
+        raise DataError(file, None, f"has no '{key}'", fix=again)
     found = locate(state, kind, where=f"{Path(file).name}: {key}", stored=True)
     try:
         made = found.from_json(state)
         told = made.to_json()
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-        raise DataError(file, None, f"its {key} is no {found.__name__}'s: {error!r}", mend=again) from None
+        raise DataError(file, None, f"its {key} is no {found.__name__}'s: {error!r}", fix=again) from None
     # A value that was read as another, or not at all, would change answers in silence.
     if odd := _differs(state, told, key):
-        raise DataError(file, None, f"{odd} is no value of a {found.__name__}", mend=again)
+        raise DataError(file, None, f"{odd} is no value of a {found.__name__}", fix=again)
     return made
 
 

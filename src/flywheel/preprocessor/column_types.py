@@ -102,11 +102,11 @@ def _refuse_mixed(name: str, seen: ColumnEvidence, kind: str, number: int, first
         f"column '{name}': {seen.num_present - number:,} of {seen.num_present:,} values are no {NOUNS[kind]}s, "
         f"'{text[:40]}' first"
     )
-    mend = (
+    fix = (
         f"say what they are in preprocess.inputs: types: {{{name}: {kind}}} drops such rows, {{{name}: category}} takes"
         f" all values as they stand, or add '{text[:40]}' to missing"
     )
-    raise DataError("train", row, why, mend=mend)
+    raise DataError("train", row, why, fix=fix)
 
 
 def check_types(types: Mapping[str, str]) -> None:

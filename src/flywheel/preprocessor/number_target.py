@@ -58,9 +58,7 @@ class NumberTarget(Target):
         mean, std = float(values.mean()), float(values.std())
         if std <= NO_DEVIATION * max(1.0, float(np.abs(values).max())):
             why = f"every label is {values[0]:g}, so there is nothing to learn"
-            raise DataError(
-                "train", None, why, mend="mend the label's column, or set preprocess.target.normalise: none"
-            )
+            raise DataError("train", None, why, fix="fix the label's column, or set preprocess.target.normalise: none")
         self.mean, self.std = mean, std
 
     def clean(self, labels: pd.Series) -> tuple[pd.Series, pd.Series]:
@@ -121,7 +119,7 @@ class NumberTarget(Target):
             made.mean, made.std = float(state["mean"]), float(state["std"])
         except (KeyError, TypeError, ValueError) as error:
             why = f"its target is no NumberTarget's: {error!r}"
-            raise DataError("preprocessor.json", None, why, mend="run the preprocess stage again") from None
+            raise DataError("preprocessor.json", None, why, fix="run the preprocess stage again") from None
         return made
 
     def _numbers(self, labels: pd.Series) -> Array:

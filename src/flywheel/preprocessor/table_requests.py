@@ -60,7 +60,7 @@ def read_table_requests(
         frame["row"] = np.arange(len(frame))
         frames.append(frame)
     if not frames:
-        raise DataError("predict", None, "no files given", mend=f"name {TABLES} files")
+        raise DataError("predict", None, "no files given", fix=f"name {TABLES} files")
     held = {name for frame in frames for name in frame.columns}
     names = [name for name in (*columns, *optional, "label", "file", "row") if name in held]
     return pd.concat([_with_all(frame, names) for frame in frames], ignore_index=True)
@@ -75,9 +75,9 @@ def _files(path: Path, text_files: bool) -> list[Path]:
         return files
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "no such file"
-        raise DataError(path, None, what, mend=f"give {kinds}" if path.is_dir() else "check the path")
+        raise DataError(path, None, what, fix=f"give {kinds}" if path.is_dir() else "check the path")
     if not is_table(path) and path.suffix.lower() not in ((".txt",) if text_files else LOOSE_KINDS):
-        raise DataError(path, None, f"files of kind '{path.suffix}' are not read", mend=f"give {kinds}")
+        raise DataError(path, None, f"files of kind '{path.suffix}' are not read", fix=f"give {kinds}")
     return [path]
 
 
@@ -89,7 +89,7 @@ def _table(path: Path, columns: Sequence[str], optional: Sequence[str], own: Tab
     frame.columns = pd.Index(_renamed(list(map(str, frame.columns)), own), dtype=object)
     for name in columns:
         if name not in frame.columns:
-            raise DataError(path, None, f"has no column '{name}'", mend=nearest(name, frame.columns))
+            raise DataError(path, None, f"has no column '{name}'", fix=nearest(name, frame.columns))
     return frame[[name for name in dict.fromkeys([*columns, *optional, "label"]) if name in frame.columns]].copy()
 
 
@@ -145,11 +145,11 @@ def _is_utf8(path: Path) -> bool:
 def _text(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if len(columns) != 1:
         why = f"a text file gives '{columns[0]}' alone, but {', '.join(columns[1:])} must be given too"
-        raise DataError(path, None, why, mend=f"give {TABLES}")
+        raise DataError(path, None, why, fix=f"give {TABLES}")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(path, None, f"is not UTF-8 text (byte {error.start})", mend="save it as UTF-8") from None
+        raise DataError(path, None, f"is not UTF-8 text (byte {error.start})", fix="save it as UTF-8") from None
     return pd.DataFrame({columns[0]: object_column([text])})
 
 

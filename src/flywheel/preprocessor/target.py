@@ -105,7 +105,7 @@ class ClassTarget(Target):
         absent = [name for name in self._given or [] if name not in found]
         if absent:
             why = f"class '{absent[0]}' has no rows in train"
-            raise DataError("train", None, why, mend="mend preprocess.target.classes")
+            raise DataError("train", None, why, fix="fix preprocess.target.classes")
         if len(found) < 2:
             raise DataError("train", None, f"holds {len(found)} classes; two are needed to tell apart")
         self._classes = self._given or sorted(found, key=_class_order(found))
@@ -129,7 +129,7 @@ class ClassTarget(Target):
             at = int((codes < 0).argmax())
             name = names.iloc[at]
             why = MISSING if pd.isna(name) else f"class '{name}' is not known"
-            raise DataError("labels", _row_number(labels.index[at]), why, mend=nearest(str(name), self._classes))
+            raise DataError("labels", _row_number(labels.index[at]), why, fix=nearest(str(name), self._classes))
         return codes.astype(np.int64)
 
     def answers(

@@ -19,7 +19,7 @@ from flywheel.project.types import Json
 from flywheel.reader.format.table_file import TableFormat
 
 FORMAT = 1
-MEND = "run the preprocess stage again"
+FIX = "run the preprocess stage again"
 
 
 class TaskPreprocessor:
@@ -88,13 +88,13 @@ def load_preprocessor(path: Path) -> TaskPreprocessor:
     try:
         state = with_present_names(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise DataError(path, None, "missing", mend="run the preprocess stage") from None
+        raise DataError(path, None, "missing", fix="run the preprocess stage") from None
     except (ValueError, RecursionError) as error:
-        raise DataError(path, None, f"is no JSON: {error}", mend="run the preprocess stage") from None
+        raise DataError(path, None, f"is no JSON: {error}", fix="run the preprocess stage") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         given = state.get("format") if isinstance(state, dict) else None
         why = f"has format {given}, this version reads {FORMAT}"
-        raise DataError(path, None, why, mend="run the preprocess stage again")
+        raise DataError(path, None, why, fix="run the preprocess stage again")
     inputs = rebuild(state.get("inputs"), kind.PREPROCESSOR, path, "inputs")
     target = rebuild(state.get("target"), kind.TARGET, path, "target")
     return TaskPreprocessor(cast(Preprocessor, inputs), cast(Target, target), _table(state, path))
@@ -105,5 +105,5 @@ def _table(state: Json, path: Path) -> TableFormat:
         table = TableFormat(**state.get("table", {}))
         table.check(path.name)
     except (TypeError, ConfigError) as error:
-        raise DataError(path, None, f"its 'table' is no table's form: {error}", mend=MEND) from None
+        raise DataError(path, None, f"its 'table' is no table's form: {error}", fix=FIX) from None
     return table

@@ -42,13 +42,13 @@ def compose_params(root: Path, overrides: Sequence[str] = (), *, check: Check | 
     config = compose(root, "config", overrides)
     plain = as_plain(config)
     if "data" in plain:
-        raise ConfigError("a task that starts from another lands at the root", where="conf/task/", mend=_STARTS_FROM)
+        raise ConfigError("a task that starts from another lands at the root", where="conf/task/", fix=_STARTS_FROM)
     if check:
         for name, task in (plain.get("tasks") or {}).items():
             check(task, f"tasks.{name}", root)
             if task["name"] != name:
-                mend = f"set name: {name} in conf/task/"
-                raise ConfigError(f"named '{task['name']}'", where=f"tasks.{name}", mend=mend)
+                fix = f"set name: {name} in conf/task/"
+                raise ConfigError(f"named '{task['name']}'", where=f"tasks.{name}", fix=fix)
     return str(OmegaConf.to_yaml(config, resolve=True))
 
 
@@ -76,8 +76,8 @@ def compose_task(
     without = alone or compose(root, "train", [*launcher, "~task"], with_hydra=True)
     plain = as_plain(without_hydra(composed, without))
     if set(plain) - {"sweep"} == {"task"}:
-        mend = "make `# @package _global_` its very first line"
-        raise ConfigError("does not stand at the root", where=f"conf/task/{plain['task'].get('name')}.yaml", mend=mend)
+        fix = "make `# @package _global_` its very first line"
+        raise ConfigError("does not stand at the root", where=f"conf/task/{plain['task'].get('name')}.yaml", fix=fix)
     plain.pop("sweep", None)
     task_from(plain, "")
     if check:
@@ -220,14 +220,14 @@ def _missing_group(error: Any, overrides: Sequence[str]) -> ConfigError:
     is_typed = any(re.search(rf"={re.escape(option)}\b", word) for word in overrides)
     file = f"conf/{where[1]}.yaml" if where and where[1] != "train" else "command line or conf/"
     place = "command line" if is_typed else file
-    return ConfigError(f"no '{option}' in conf/{group}/", where=place, mend=nearest(option, options))
+    return ConfigError(f"no '{option}' in conf/{group}/", where=place, fix=nearest(option, options))
 
 
 def _wrong_override(error: Exception, plain: Any) -> ConfigError:
     """A key that is not there, or something else that Hydra says."""
     if inside := re.search(r"In 'task/([^']+)': Could not override '[^']+@tasks\.", str(error)):
         where = f"conf/task/{inside[1]}.yaml"
-        return ConfigError("a group that it overrides is not in its place", where=where, mend=_STARTS_FROM)
+        return ConfigError("a group that it overrides is not in its place", where=where, fix=_STARTS_FROM)
     found = re.search(r"Could not override '([^']+)'", str(error))
     if not found:
         return ConfigError(_first_line(error), where="conf/ or command line")
@@ -237,9 +237,9 @@ def _wrong_override(error: Exception, plain: Any) -> ConfigError:
     except Exception as other:  # noqa: BLE001 - the first error is the one to tell
         return ConfigError(f"no key '{key}' ({_first_line(other)})", where="command line")
     if key in known:
-        mend = f"pick a file ({key}=NAME) or set one of its keys ({key}.KEY=VALUE)"
-        return ConfigError(f"'{key}' is a group, not a value", where="command line", mend=mend)
-    return ConfigError(f"no key or group '{key}'", where="command line", mend=nearest(key, known))
+        fix = f"pick a file ({key}=NAME) or set one of its keys ({key}.KEY=VALUE)"
+        return ConfigError(f"'{key}' is a group, not a value", where="command line", fix=fix)
+    return ConfigError(f"no key or group '{key}'", where="command line", fix=nearest(key, known))
 
 
 def _dotted(config: Any) -> set[str]:
@@ -261,7 +261,7 @@ def as_plain(config: Any) -> dict[str, Any]:
         return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
     except OmegaConfBaseException as error:
         where = f"conf/ ({error.full_key})" if error.full_key else "conf/"
-        raise ConfigError(_first_line(error), where=where, mend="mend the ${...} there") from None
+        raise ConfigError(_first_line(error), where=where, fix="fix the ${...} there") from None
 
 
 def _first_line(error: Exception) -> str:

@@ -137,5 +137,5 @@ def _held_by_server(url: str, not_beside: str) -> Iterator[None]:
         connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": _LOCK})
         if connection.execute(text("SELECT to_regclass(:name)"), {"name": not_beside}).scalar() is not None:
             what = f"the database holds another program's tables ({not_beside})"
-            raise ConfigError(what, where=without_password(url), mend="give MLflow and the studies a database each")
+            raise ConfigError(what, where=without_password(url), fix="give MLflow and the studies a database each")
         yield  # closing the connection gives the lock back

@@ -47,9 +47,9 @@ def read(root: Path) -> dict[str, Any]:
         return {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         why = " ".join(str(error).split())[:120]
-        raise ConfigError(f"is damaged ({why})", where=NAME, mend=HINT) from None
+        raise ConfigError(f"is damaged ({why})", where=NAME, fix=HINT) from None
     if not isinstance(found, dict):
-        raise ConfigError("is damaged (it holds no mapping)", where=NAME, mend=HINT)
+        raise ConfigError("is damaged (it holds no mapping)", where=NAME, fix=HINT)
     return found
 
 
@@ -63,16 +63,16 @@ def check(root: Path) -> int:
     from voluptuous import Invalid
 
     if _is_half(root / RWLOCK):
-        raise ConfigError("is half written", where=RWLOCK, mend="run `flywheel params`, which removes it")
+        raise ConfigError("is half written", where=RWLOCK, fix="run `flywheel params`, which removes it")
     if not (root / NAME).exists():
         return 0
     found = read(root)
     try:
         COMPILED_LOCKFILE_SCHEMA(found)
     except Invalid as error:
-        raise ConfigError(f"is damaged ({error})", where=NAME, mend=HINT) from None
+        raise ConfigError(f"is damaged ({error})", where=NAME, fix=HINT) from None
     if not (root / NAME).read_bytes().endswith(b"\n"):  # half of a line may be valid YAML too
-        raise ConfigError("is damaged (its last line has no end)", where=NAME, mend=HINT)
+        raise ConfigError("is damaged (its last line has no end)", where=NAME, fix=HINT)
     return len(found.get("stages", {}))
 
 
@@ -129,7 +129,7 @@ def refuse_while_dvc_works(root: Path) -> None:
         if is_alive(pid):
             words = _without_folder(command)
             what = f"process {pid} is at work in this project: {words}"
-            raise ConfigError(what, where="DVC", mend=f"wait until it has ended, or end it: kill {pid}")
+            raise ConfigError(what, where="DVC", fix=f"wait until it has ended, or end it: kill {pid}")
 
 
 def _without_folder(command: str) -> str:
@@ -140,8 +140,8 @@ def _without_folder(command: str) -> str:
 def _refuse_conflict(file: Path) -> None:
     """Refuse what a merge has left to decide: the last whole file would silently drop the other side's stages."""
     if any(line.startswith(CONFLICT) for line in (_bytes(file) or b"").splitlines()):
-        mend = f"take one side, `git checkout --theirs {NAME}` (or --ours), and `dvc repro`"
-        raise ConfigError("holds both sides of a merge", where=NAME, mend=mend)
+        fix = f"take one side, `git checkout --theirs {NAME}` (or --ours), and `dvc repro`"
+        raise ConfigError("holds both sides of a merge", where=NAME, fix=fix)
 
 
 def _restore(root: Path) -> None:
@@ -166,7 +166,7 @@ def _restore(root: Path) -> None:
     with whole_file(file) as part:
         part.write_bytes(damaged)
     hint = f"`rm {NAME}`: the next `dvc repro` takes what was built out of DVC's run cache"
-    raise ConfigError(f"{what}, and there is no copy", where=NAME, mend=hint)
+    raise ConfigError(f"{what}, and there is no copy", where=NAME, fix=hint)
 
 
 def _is_half(rwlock: Path) -> bool:
@@ -190,7 +190,7 @@ def _dvc_shut_out(root: Path, name: str = NAME) -> Iterator[None]:
         with Lock(str(guard)):
             yield
     except LockError:
-        raise ConfigError("another `dvc` is at work on it", where=name, mend="wait until it has ended") from None
+        raise ConfigError("another `dvc` is at work on it", where=name, fix="wait until it has ended") from None
 
 
 def keep_what_dvc_has_read(root: Path) -> None:

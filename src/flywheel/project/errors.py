@@ -1,4 +1,4 @@
-"""The one exception family: every bad input ends in one line that says what, where and how to mend it."""
+"""The one exception family: every bad input ends in one line that says what, where and how to fix it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 
 
 class FlywheelError(Exception):
-    """Something the user can mend; the command line prints it as one line and exits with 2.
+    """Something the user can fix; the command line prints it as one line and exits with 2.
 
     Args:
         what: What is wrong, without a full stop.
         where: The file, key, URI or row concerned.
-        mend: What to do about it, as an imperative.
+        fix: What to do about it, as an imperative.
     """
 
-    def __init__(self, what: str, *, where: str | Path | None = None, mend: str | None = None) -> None:
+    def __init__(self, what: str, *, where: str | Path | None = None, fix: str | None = None) -> None:
         self.what = what
         self.where = None if where is None else str(where)
-        self.mend = mend
+        self.fix = fix
         parts = [f"{self.where}: {what}" if self.where else what]
-        if mend:
-            parts.append(mend)
+        if fix:
+            parts.append(fix)
         super().__init__("; ".join(part.rstrip(".") for part in parts))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -61,13 +61,13 @@ class DataError(FlywheelError):
         file: The file the row is in.
         row: The row's number (0-based, as in the file's own order), or None for the whole file.
         why: What is wrong with it.
-        mend: What to do about it.
+        fix: What to do about it.
     """
 
-    def __init__(self, file: str | Path, row: int | None, why: str, *, mend: str | None = None) -> None:
+    def __init__(self, file: str | Path, row: int | None, why: str, *, fix: str | None = None) -> None:
         self.file, self.row, self.why = str(file), row, why
         where = self.file if row is None else f"{self.file}, row {row}"
-        super().__init__(why, where=where, mend=mend)
+        super().__init__(why, where=where, fix=fix)
 
 
 class ModelError(FlywheelError):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NO_LOGGING = {"version": 1, "root": None, "disable_existing_loggers": False}
 _NOTES = ("overrides", "runtime")  # of what was composed: they name the task
-_MEND = "Hydra's settings belong in conf/train.yaml and conf/hydra/, and name no code"
+_FIX = "Hydra's settings belong in conf/train.yaml and conf/hydra/, and name no code"
 
 
 def without_hydra(composed: DictConfig, alone: DictConfig) -> DictConfig:
@@ -41,15 +41,15 @@ def _check(given: Any, own: Any) -> None:
     given["job"]["override_dirname"] = own["job"]["override_dirname"]
     for key, value in own.items():
         if key not in _NOTES and given.get(key) != value:
-            raise ConfigError("is set by a task", where=f"hydra.{key}", mend=_MEND)
+            raise ConfigError("is set by a task", where=f"hydra.{key}", fix=_FIX)
     if own["callbacks"]:
-        raise ConfigError("names code to run", where="hydra.callbacks", mend=_MEND)
+        raise ConfigError("names code to run", where="hydra.callbacks", fix=_FIX)
     for key in ("job_logging", "hydra_logging"):
         if own[key] != NO_LOGGING:
-            raise ConfigError("is not 'none'", where=f"hydra.{key}", mend=_MEND)
+            raise ConfigError("is not 'none'", where=f"hydra.{key}", fix=_FIX)
     for key in ("launcher", "sweeper"):
         if _names_code({name: value for name, value in own[key].items() if name != "_target_"}):
-            raise ConfigError("names code to run", where=f"hydra.{key}", mend=_MEND)
+            raise ConfigError("names code to run", where=f"hydra.{key}", fix=_FIX)
 
 
 def refuse_environment() -> None:
@@ -61,7 +61,7 @@ def refuse_environment() -> None:
 
 def _refused(name: str, default: object = None) -> None:
     what = f"reads ${name} of the environment, and what it says would be committed with params.yaml"
-    raise ConfigError(what, mend="write the value itself, or let the program read the variable")
+    raise ConfigError(what, fix="write the value itself, or let the program read the variable")
 
 
 def _names_code(value: Any) -> bool:

@@ -35,37 +35,37 @@ def locate(node: Mapping[str, Any], *kinds: Kind, where: str, stored: bool = Fal
     """
     target = node.get("_target_")
     if not isinstance(target, str):
-        raise ConfigError("has no _target_", where=where, mend="name the class to build")
+        raise ConfigError("has no _target_", where=where, fix="name the class to build")
     target = present_name(target)
-    mend = " or ".join(f"name {kind.described}" for kind in kinds)
+    fix = " or ".join(f"name {kind.described}" for kind in kinds)
     homes = [home for kind in kinds for home in (*kind.homes, *(name.rpartition(".")[0] for name in kind.functions))]
     module_name, _, attribute = target.rpartition(".")
     # A package above a home may pass its classes on (torch.nn.Linear); nothing else is imported to look.
     known = [home for home in homes if is_in(module_name, home) or is_in(home, module_name)]
     if not known or ".." in target or "__" in target or not attribute:
-        raise ConfigError(f"target '{target}' is not allowed", where=where, mend=mend)
+        raise ConfigError(f"target '{target}' is not allowed", where=where, fix=fix)
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not module_name.startswith(error.name):
             raise
-        raise ConfigError(f"no module '{module_name}'", where=where, mend="check _target_") from None
+        raise ConfigError(f"no module '{module_name}'", where=where, fix="check _target_") from None
     found = getattr(module, attribute, None)
     if not callable(found):
         names = [name for name, value in vars(module).items() if any(kind.takes(value) for kind in kinds)]
-        raise ConfigError(f"'{module_name}' has no '{attribute}'", where=where, mend=nearest(attribute, names))
+        raise ConfigError(f"'{module_name}' has no '{attribute}'", where=where, fix=nearest(attribute, names))
     if not any(kind.takes(found) for kind in kinds):
         home = getattr(found, "__module__", None) or module_name
         if not any(is_in(str(home), home_) for home_ in homes):
             # e.g. flywheel.model.network.Path: reached through, not part of, an allowed module.
-            raise ConfigError(f"target '{target}' belongs to '{home}'", where=where, mend=mend)
+            raise ConfigError(f"target '{target}' belongs to '{home}'", where=where, fix=fix)
         what = f"'{target}' is no {' or '.join(kind.base for kind in kinds)}"
-        raise ConfigError(what, where=where, mend=mend)
+        raise ConfigError(what, where=where, fix=fix)
     if stored and target not in (name_of(found), f"torch.nn.{found.__name__}"):
         raise ConfigError(
             f"target '{target}' is '{name_of(found)}' by another name",
             where=where,
-            mend="run `dvc repro`, or `dvc checkout`",
+            fix="run `dvc repro`, or `dvc checkout`",
         )
     return found
 
@@ -107,10 +107,10 @@ def check_arguments(target: Any, arguments: Iterable[str], where: str, *, partia
     known = set(arguments)
     for key in known:
         if key not in names and not open_ended:
-            raise ConfigError(f"unknown key '{key}'", where=where, mend=nearest(key, names))
+            raise ConfigError(f"unknown key '{key}'", where=where, fix=nearest(key, names))
     missing = [n for n in names if parameters[n].default is inspect.Parameter.empty and n not in known]
     if missing and not partial:
-        raise ConfigError(f"missing key {', '.join(missing)}", where=where, mend="add it in conf/")
+        raise ConfigError(f"missing key {', '.join(missing)}", where=where, fix="add it in conf/")
 
 
 def check_targets(hint: Any, value: Any, where: str) -> None:
@@ -192,7 +192,7 @@ def _build(
         if isinstance(item, str) and item.startswith("meta."):
             key = item.removeprefix("meta.")
             if meta is None or key not in meta:
-                raise ConfigError(f"meta.json has no '{key}'", where=where, mend=nearest(key, meta or {}))
+                raise ConfigError(f"meta.json has no '{key}'", where=where, fix=nearest(key, meta or {}))
             return meta[key]
         return item
 
@@ -203,12 +203,12 @@ def _build(
         return target(**arguments)
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         why = str(error).partition("\n")[0]
-        raise ConfigError(f"{node['_target_']}: {why}", where=where, mend="mend its arguments in conf/") from error
+        raise ConfigError(f"{node['_target_']}: {why}", where=where, fix="fix its arguments in conf/") from error
 
 
 def _must_nest(node: Mapping[str, Any], kinds: tuple[Kind, ...], where: str) -> None:
     if not kinds:
-        raise ConfigError(f"'{node['_target_']}' cannot stand here", where=where, mend="give a value, not a _target_")
+        raise ConfigError(f"'{node['_target_']}' cannot stand here", where=where, fix="give a value, not a _target_")
 
 
 def _inner(kinds: tuple[Kind, ...], found: Any) -> tuple[Kind, ...]:

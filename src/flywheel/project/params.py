@@ -31,7 +31,7 @@ def project_root(start: Path | None = None) -> Path:
     for folder in (here, *here.parents):
         if (folder / "dvc.yaml").is_file() and (folder / "conf").is_dir():
             return folder
-    raise ConfigError("not inside a Flywheel project", where=here, mend="go to the folder that holds dvc.yaml")
+    raise ConfigError("not inside a Flywheel project", where=here, fix="go to the folder that holds dvc.yaml")
 
 
 def home_root() -> Path:
@@ -61,7 +61,7 @@ def task_from(raw: Any, where: str) -> TaskConfig:
     task = cast(TaskConfig, _typed(TaskConfig, raw, where))
     if not _TASK_NAME.fullmatch(task.name):
         key = f"{where}.name".lstrip(".")
-        raise ConfigError(f"'{task.name}' cannot name a task", where=key, mend="use letters, digits, _ and -")
+        raise ConfigError(f"'{task.name}' cannot name a task", where=key, fix="use letters, digits, _ and -")
     return task
 
 
@@ -84,11 +84,11 @@ def load_params(path: Path | None = None) -> dict[str, Any]:
     try:
         params = load_yaml(file.read_text())
     except FileNotFoundError:
-        raise ConfigError("missing", where=file, mend="run `make params`") from None
+        raise ConfigError("missing", where=file, fix="run `make params`") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"no YAML: {error}".replace("\n", " "), where=file, mend="run `make params`") from None
+        raise ConfigError(f"no YAML: {error}".replace("\n", " "), where=file, fix="run `make params`") from None
     if not isinstance(params, dict) or not isinstance(params.get("tasks"), dict):
-        raise ConfigError("has no tasks", where=file, mend="run `make params`")
+        raise ConfigError("has no tasks", where=file, fix="run `make params`")
     return params
 
 
@@ -109,7 +109,7 @@ def load_task(name: str, path: Path | None = None) -> TaskConfig:
     """
     tasks = load_params(path)["tasks"]
     if name not in tasks:
-        raise ConfigError(f"no task '{name}'", where="params.yaml", mend=nearest(name, tasks))
+        raise ConfigError(f"no task '{name}'", where="params.yaml", fix=nearest(name, tasks))
     return task_from(tasks[name], f"tasks.{name}")
 
 
@@ -137,13 +137,13 @@ def _dataclass(kind: Any, value: Any, where: str) -> Any:
     hints = get_type_hints(kind)
     for key in value:
         if key not in hints:
-            raise ConfigError(f"unknown key '{key}'", where=where, mend=nearest(str(key), hints))
+            raise ConfigError(f"unknown key '{key}'", where=where, fix=nearest(str(key), hints))
     made = {key: _typed(hints[key], item, f"{where}.{key}".lstrip(".")) for key, item in value.items()}
     try:
         return kind(**made)
     except TypeError:
         missing = [f.name for f in fields(kind) if f.name not in made and _required(f)]
-        raise ConfigError(f"missing key {', '.join(missing)}", where=where, mend="add it in conf/") from None
+        raise ConfigError(f"missing key {', '.join(missing)}", where=where, fix="add it in conf/") from None
 
 
 def _required(item: Any) -> bool:
@@ -172,4 +172,4 @@ def _scalar(kind: Any, value: Any, where: str) -> Any:
 
 def _expect(good: bool, value: Any, wanted: str, where: str) -> None:
     if not good:
-        raise ConfigError(f"{value!r} is not {wanted}", where=where, mend="mend it in conf/ and run `make params`")
+        raise ConfigError(f"{value!r} is not {wanted}", where=where, fix="fix it in conf/ and run `make params`")

@@ -56,9 +56,9 @@ class Asker:
     modules: tuple[str, ...] = ("ray",)
 
     @property
-    def mend(self) -> str:
+    def fix(self) -> str:
         """What to do where no cluster answers."""
-        return f"start one with `ray start --head`, mend {self.address}, or {self.instead}"
+        return f"start one with `ray start --head`, fix {self.address}, or {self.instead}"
 
 
 def connect(address: str | None, asker: Asker, *, store_bytes: int, **options: Any) -> None:
@@ -82,8 +82,8 @@ def connect(address: str | None, asker: Asker, *, store_bytes: int, **options: A
             importlib.import_module(name)
         import ray
     except ImportError as error:
-        mend = f"pip install 'flywheel[ray]', or {asker.instead}"
-        raise ConfigError(f"Ray is not installed ({error})", where=asker.where, mend=mend) from None
+        fix = f"pip install 'flywheel[ray]', or {asker.instead}"
+        raise ConfigError(f"Ray is not installed ({error})", where=asker.where, fix=fix) from None
     if ray.is_initialized():
         return
     if address is None:
@@ -146,7 +146,7 @@ def _start(ray: Any, asker: Asker, store_bytes: int, options: dict[str, Any]) ->
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         disconnect()
         what = f"Ray does not start: {(str(error).splitlines() or [''])[0][:200]}"
-        raise ConfigError(what, where=asker.where, mend=f"free memory, or {asker.instead}") from None
+        raise ConfigError(what, where=asker.where, fix=f"free memory, or {asker.instead}") from None
     except BaseException:  # Ctrl+C while it starts
         disconnect()
         raise
@@ -158,7 +158,7 @@ def _join(ray: Any, address: str, asker: Asker, options: dict[str, Any]) -> None
         ray.init(address=address, **{**QUIET, **options})
     except (OSError, RuntimeError, ValueError) as error:
         what = f"no Ray cluster answers at {address}: {(str(error).splitlines() or [''])[0][:200]}"
-        raise ConfigError(what, where=asker.address, mend=asker.mend) from None
+        raise ConfigError(what, where=asker.address, fix=asker.fix) from None
 
 
 def _must_listen(address: str) -> None:

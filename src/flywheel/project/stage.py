@@ -29,7 +29,7 @@ def run_stage(verb: str, work: Callable[[TaskConfig], None], arguments: list[str
         arguments: The command line; None: `sys.argv`.
 
     Returns:
-        The exit code: 0, or 2 for an error the user can mend (one line on standard error).
+        The exit code: 0, or 2 for an error the user can fix (one line on standard error).
     """
     parser = argparse.ArgumentParser(prog=f"python -m flywheel.{verb}")
     parser.add_argument("--task", required=True, help="a task of params.yaml")
@@ -76,7 +76,7 @@ def explained(*, debug: bool = False) -> Iterator[Outcome]:
             return
         if debug or (error.filename is None and error.errno is None):
             raise
-        _say(f"{error.filename or 'disk'}: {error.strerror or error}; free space or mend the permissions")
+        _say(f"{error.filename or 'disk'}: {error.strerror or error}; free space or fix the permissions")
         outcome.code = 2
 
 

@@ -98,10 +98,10 @@ def store_must_work() -> Iterator[None]:
     except store_errors() as error:
         where, why = masked(tracking_uri()), first_line(error)
         if getattr(error, "error_code", "") in _REFUSALS:
-            mend = "mend the name or the value that it quotes"
-            raise ConfigError(f"MLflow refuses what it is to keep: {why}", where=where, mend=mend) from error
-        mend = "free some space, or check MLFLOW_TRACKING_URI and what it names"
-        raise StoreError(f"MLflow's store cannot be used: {why}", where=where, mend=mend) from error
+            fix = "fix the name or the value that it quotes"
+            raise ConfigError(f"MLflow refuses what it is to keep: {why}", where=where, fix=fix) from error
+        fix = "free some space, or check MLFLOW_TRACKING_URI and what it names"
+        raise StoreError(f"MLflow's store cannot be used: {why}", where=where, fix=fix) from error
 
 
 def prepare() -> MlflowClient:
@@ -120,11 +120,11 @@ def prepare() -> MlflowClient:
             client = MlflowClient(tracking_uri=uri, registry_uri=registry_uri())
             client.search_experiments(max_results=1)
     except errors as error:
-        mend = "check MLFLOW_TRACKING_URI, or unset it"
+        fix = "check MLFLOW_TRACKING_URI, or unset it"
         if isinstance(error, ImportError):
-            mend = "pip install 'flywheel[postgres]', or another driver that the address names"
+            fix = "pip install 'flywheel[postgres]', or another driver that the address names"
         what = f"MLflow's store cannot be opened: {first_line(error)}"
-        raise StoreError(what, where=masked(uri), mend=mend) from None
+        raise StoreError(what, where=masked(uri), fix=fix) from None
     return client
 
 
@@ -140,14 +140,14 @@ def open_to_read() -> MlflowClient:
     uri = tracking_uri()
     file = sqlite_file(uri)
     if file and not file.is_file():
-        raise ConfigError("there is no store", where=uri, mend="run `dvc repro`, or check MLFLOW_TRACKING_URI")
+        raise ConfigError("there is no store", where=uri, fix="run `dvc repro`, or check MLFLOW_TRACKING_URI")
     errors: tuple[type[Exception], ...] = (*store_errors(), OSError)
     try:
         client = MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI", uri))
         client.search_registered_models(max_results=1)
     except errors as error:
         why = str(error).splitlines()[0][:300]
-        raise ConfigError(f"MLflow's store cannot be opened: {why}", where=uri, mend="check it") from None
+        raise ConfigError(f"MLflow's store cannot be opened: {why}", where=uri, fix="check it") from None
     return client
 
 

@@ -82,12 +82,12 @@ class Rot:
     Attributes:
         file: Where it is stored.
         belongs_to: What it is the content of, as far as `dvc.lock` knows.
-        mended: What was done.
+        fixed: What was done.
     """
 
     file: Path
     belongs_to: str
-    mended: str
+    fixed: str
 
 
 @dataclass(frozen=True)

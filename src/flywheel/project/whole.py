@@ -75,11 +75,11 @@ def read_json(file: Path) -> Json:
     try:
         found: Any = json.loads(file.read_text())
     except FileNotFoundError:
-        raise DataError(file, None, "missing", mend="run `dvc repro`") from None
+        raise DataError(file, None, "missing", fix="run `dvc repro`") from None
     except ValueError as error:
-        raise DataError(file, None, f"is no JSON: {error}", mend="run `dvc checkout`, or make it again") from None
+        raise DataError(file, None, f"is no JSON: {error}", fix="run `dvc checkout`, or make it again") from None
     if not isinstance(found, dict):
-        raise DataError(file, None, "holds no mapping", mend="run `dvc checkout`, or make it again")
+        raise DataError(file, None, "holds no mapping", fix="run `dvc checkout`, or make it again")
     return found
 
 

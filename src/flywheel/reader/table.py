@@ -86,7 +86,7 @@ class TableReader(Reader):
         parting = [name for name in ("split_column", "time_column") if getattr(self, name) is not None]
         if parting and (len(parting) > 1 or self.test_path is not None or self.validation_path is not None):
             what = f"{parting[0]} says where rows belong, so {'time_column' if parting[1:] else 'test_path'} cannot"
-            raise ConfigError(what, where=WHERE, mend="give one of them")
+            raise ConfigError(what, where=WHERE, fix="give one of them")
         if len(self.time_shares) != 2 or min(self.time_shares) <= 0 or sum(self.time_shares) >= 1:
             what = f"time_shares {list(self.time_shares)} are not two shares above 0 that leave some rows to train"
             raise ConfigError(what, where=WHERE)
@@ -95,7 +95,7 @@ class TableReader(Reader):
             raise ConfigError(what, where=WHERE)
         for name in self.columns or ():
             if name in self.special:
-                raise ConfigError(f"columns holds '{name}', which is no input", where=WHERE, mend="leave it out")
+                raise ConfigError(f"columns holds '{name}', which is no input", where=WHERE, fix="leave it out")
 
     def read(self, raw_dir: Path) -> Splits:
         """Count the rows and check the columns; rows are read when a chunk is asked for.
@@ -149,15 +149,15 @@ class _Table:
         reader, special = self.reader, self.reader.special
         for name in [*special, *(reader.columns or ())]:
             if name not in names:
-                raise DataError(self.path, None, f"no column '{name}'", mend=nearest(name, names))
+                raise DataError(self.path, None, f"no column '{name}'", fix=nearest(name, names))
         inputs = [name for name in names if name not in special] if reader.columns is None else list(reader.columns)
         for name in inputs:
             if name in RESERVED:
-                mend = f"rename it: data.reader.read.rename: {{{name}: {name}_}}"
-                mend += ", or weigh rows by it: data.reader.read.weight_column" * (name == "sample_weight")
-                raise DataError(self.path, None, f"a column is named '{name}', which is reserved", mend=mend)
+                fix = f"rename it: data.reader.read.rename: {{{name}: {name}_}}"
+                fix += ", or weigh rows by it: data.reader.read.weight_column" * (name == "sample_weight")
+                raise DataError(self.path, None, f"a column is named '{name}', which is reserved", fix=fix)
         if not inputs:
-            raise DataError(self.path, None, f"has no column besides {', '.join(special)}", mend="add inputs")
+            raise DataError(self.path, None, f"has no column besides {', '.join(special)}", fix="add inputs")
         return inputs
 
     def whole(self, rows: int) -> Iterator[pd.DataFrame]:
@@ -233,7 +233,7 @@ class _Moments:
         first, second = (round(len(times) * share) for share in (1 - validation - test, 1 - test))
         if not times[0] < times[first] < times[second]:
             why = f"column '{column}' has too few different times to part train, validation and test"
-            raise DataError(table.path, None, why, mend="leave out time_column")
+            raise DataError(table.path, None, why, fix="leave out time_column")
         return cls(float(times[first]), float(times[second]))
 
     def __call__(self, values: pd.Series, path: Path, column: str) -> list[str]:
@@ -246,7 +246,7 @@ def _checked(values: pd.Series, path: Path, column: str) -> pd.Series:
     if not np.isfinite(times).all():
         row = int(np.flatnonzero(~np.isfinite(times))[0])
         why = f"{column} is '{values.iloc[row]}', which is neither a number nor a date"
-        raise DataError(path, int(values.index[row]), why, mend="mend it, or leave out time_column")
+        raise DataError(path, int(values.index[row]), why, fix="fix it, or leave out time_column")
     return values
 
 
@@ -286,5 +286,5 @@ def _split_names(values: pd.Series, path: Path, column: str) -> list[str]:
     if "" in names:
         row = names.index("")
         why = f"{column} is '{values.iloc[row]}', which is no split"
-        raise DataError(path, int(values.index[row]), why, mend=f"write {', '.join(SPLITS)}")
+        raise DataError(path, int(values.index[row]), why, fix=f"write {', '.join(SPLITS)}")
     return names

@@ -35,7 +35,7 @@ def locked(task: str) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         what = f"another process has held it for {WAIT_SECONDS // 60} minutes"
-        raise RegistryError(what, where=file, mend="wait for it, or end it") from None
+        raise RegistryError(what, where=file, fix="wait for it, or end it") from None
     try:
         yield
     finally:
@@ -98,13 +98,13 @@ def rollback(task: str, why: str = "by hand") -> Event:
     with locked(task):
         champion = versions.by_alias(client, task, CHAMPION)
         if champion is None:
-            raise RegistryError("no champion", where=task, mend=f"run `flywheel registry promote {task} VERSION`")
+            raise RegistryError("no champion", where=task, fix=f"run `flywheel registry promote {task} VERSION`")
         for number in _earlier(history(client, task), champion.number):
             version = versions.by_number(client, task, number)
             if version is not None:
                 return _move(client, "rolled back", champion, version, why)
         what = f"no champion before version {champion.number} is known"
-        raise RegistryError(what, where=task, mend=f"run `flywheel registry promote {task} VERSION`")
+        raise RegistryError(what, where=task, fix=f"run `flywheel registry promote {task} VERSION`")
 
 
 def history(client: MlflowClient, task: str) -> list[Event]:

@@ -60,9 +60,9 @@ def read_scores(scores: Path, meta: Path) -> TestScores:
         stored = load_file(scores)
         return TestScores(stored["row"], stored["scores"], json.loads(meta.read_text()))
     except FileNotFoundError as error:
-        raise DataError(str(error.filename or scores), None, "missing", mend="run `dvc repro`") from None
+        raise DataError(str(error.filename or scores), None, "missing", fix="run `dvc repro`") from None
     except (SafetensorError, ValueError, KeyError) as error:
-        raise DataError(scores, None, f"damaged: {error}", mend="run `dvc checkout`, or export again") from None
+        raise DataError(scores, None, f"damaged: {error}", fix="run `dvc checkout`, or export again") from None
 
 
 def read_target(test: Path, row: Array) -> Array:
@@ -75,11 +75,11 @@ def read_target(test: Path, row: Array) -> Array:
         with safe_open(test, framework="numpy") as stored:
             target, own = stored.get_tensor("target"), stored.get_tensor("row")
     except FileNotFoundError:
-        raise DataError(test, None, "missing", mend="run `dvc repro`") from None
+        raise DataError(test, None, "missing", fix="run `dvc repro`") from None
     except SafetensorError as error:
-        raise DataError(test, None, f"damaged: {error}", mend="run `dvc checkout`") from None
+        raise DataError(test, None, f"damaged: {error}", fix="run `dvc checkout`") from None
     if not np.array_equal(own, row):
-        raise DataError(test, None, "holds other rows than those that were scored", mend="run `dvc repro`")
+        raise DataError(test, None, "holds other rows than those that were scored", fix="run `dvc repro`")
     return np.asarray(target)
 
 
@@ -112,7 +112,7 @@ def rescored(folder: Path, sums: Mapping[str, str], splits: Splits, like: TestSc
     order = pd.Index(found).get_indexer(pd.Index(like.row))
     if (order < 0).any():
         missing = int(like.row[order < 0][0])
-        raise DataError(split.file, missing, "is a test row, but is not in the raw file", mend="preprocess again")
+        raise DataError(split.file, missing, "is a test row, but is not in the raw file", fix="preprocess again")
     scores = np.concatenate([scores for _, scores in parts])[order]
     aligned = _in_order(scores, _columns(meta), _columns(like.meta))
     return TestScores(like.row, aligned, like.meta)

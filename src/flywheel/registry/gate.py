@@ -59,15 +59,15 @@ def check_rules(rules: RegisterConfig, report: Report) -> None:
     """
     if rules.metric not in report.kinds:
         what = f"the report has no metric '{rules.metric}'"
-        raise ConfigError(what, where="register.metric", mend=nearest(rules.metric, report.kinds))
+        raise ConfigError(what, where="register.metric", fix=nearest(rules.metric, report.kinds))
     wanted = "max" if report.kinds[rules.metric].higher_is_better else "min"
     if rules.mode != wanted:
         what = f"'{rules.mode}' is wrong for {rules.metric}"
-        raise ConfigError(what, where="register.mode", mend=f"set it to {wanted}")
+        raise ConfigError(what, where="register.mode", fix=f"set it to {wanted}")
     if not 0 < rules.confidence < 1:
-        raise ConfigError(f"{rules.confidence} is not between 0 and 1", where="register.confidence", mend="set 0.95")
+        raise ConfigError(f"{rules.confidence} is not between 0 and 1", where="register.confidence", fix="set 0.95")
     if not rules.margin >= 0:
-        raise ConfigError(f"{rules.margin} is below 0", where="register.margin", mend="set 0 or more")
+        raise ConfigError(f"{rules.margin} is below 0", where="register.margin", fix="set 0 or more")
 
 
 def decide(

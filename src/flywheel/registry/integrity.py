@@ -22,13 +22,13 @@ log = logging.getLogger("flywheel")
 STORE = "registry"
 
 
-def verify_registry(*, mend: bool) -> Checked:
+def verify_registry(*, fix: bool) -> Checked:
     """Compare the files of all versions on this machine with what the registry's tags say of them.
 
     What Python has compiled of a version's code is no part of it, and is removed.
 
     Args:
-        mend: Put good copies back, from the project's folders, the package, or another version.
+        fix: Put good copies back, from the project's folders, the package, or another version.
     """
     from flywheel.project.tracking import prepare
 
@@ -56,14 +56,14 @@ def verify_registry(*, mend: bool) -> Checked:
         if CHECKSUMS not in version.sums:
             log.warning("%s was registered before the registry kept the checksum of its list: only its model and "
                         "preprocessor are known to be genuine", version)  # fmt: skip
-    if bad and mend:
+    if bad and fix:
         sound |= {sha256_of(file): file for task in {v.task for v, *_ in bad} for file in _copies(task)}
     for version, folder, name, digest in sorted(bad, key=lambda one: one[2] == CHECKSUMS):  # the list comes last
-        source = sound.get(digest) if mend else None
-        mended = _put_back(source, folder / name)
-        if mend and not mended and name == CHECKSUMS:
-            mended = _list_again(folder, digest)
-        rotten.append(Rot(folder / name, str(version), mended))
+        source = sound.get(digest) if fix else None
+        fixed = _put_back(source, folder / name)
+        if fix and not fixed and name == CHECKSUMS:
+            fixed = _list_again(folder, digest)
+        rotten.append(Rot(folder / name, str(version), fixed))
     return Checked(STORE, num_files, num_bytes, rotten)
 
 

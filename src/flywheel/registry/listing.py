@@ -35,8 +35,8 @@ def list_versions(task: str | None = None) -> list[Version]:
     found = versions_of(client, task)
     if not found and task is not None:
         names = sorted({version.task for version in versions_of(client)})
-        mend = how_to_register(task) if task in registered_here() or not names else nearest(task, names)
-        raise RegistryError("no registered model", where=task, mend=mend)
+        fix = how_to_register(task) if task in registered_here() or not names else nearest(task, names)
+        raise RegistryError("no registered model", where=task, fix=fix)
     return found
 
 

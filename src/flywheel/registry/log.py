@@ -106,7 +106,7 @@ def _event(line: str, where: str) -> Event:
         told = json.loads(line)
         return Event(before=told.pop("from"), after=told.pop("to"), **told)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise RegistryError(f"no event of the log: {error}", where=where, mend="restore or remove the line") from None
+        raise RegistryError(f"no event of the log: {error}", where=where, fix="restore or remove the line") from None
 
 
 def champions(events: Iterable[Event]) -> list[int]:

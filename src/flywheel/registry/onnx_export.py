@@ -66,7 +66,7 @@ def export_onnx(loaded: LoadedNetwork, file: Path, *, opset: int) -> None:
         raise ModelError(
             f"cannot be exported to ONNX: {_reason(error)}",
             where=loaded.description.get("net", {}).get("_target_"),
-            mend="use operations that torch.export supports, or another export.opset",
+            fix="use operations that torch.export supports, or another export.opset",
         ) from error
     model = cast("torch.onnx.ONNXProgram", program).model_proto
     _make_reproducible(model)
@@ -109,17 +109,17 @@ def _check(model: Any, names: list[str], opset: int) -> None:
         raise ModelError(f"export gave no valid ONNX: {error}".splitlines()[0]) from error
     got = [item.name for item in model.graph.input]
     if got != names or [item.name for item in model.graph.output] != [OUTPUT]:
-        raise ModelError(f"export gave inputs {got}, not {names}", mend="the network must use every input")
+        raise ModelError(f"export gave inputs {got}, not {names}", fix="the network must use every input")
     versions = {item.domain: item.version for item in model.opset_import}
     if versions.get("") != opset:
         raise ModelError(
             f"export gave operator set {versions.get('')}, not {opset}",
             where="export.opset",
-            mend="set it to one that torch.onnx can give",
+            fix="set it to one that torch.onnx can give",
         )
     for item in (*model.graph.input, *model.graph.output):
         if item.type.tensor_type.shape.dim[0].dim_value:
-            raise ModelError(f"the number of rows of '{item.name}' is fixed by the network", mend="keep axis 0 free")
+            raise ModelError(f"the number of rows of '{item.name}' is fixed by the network", fix="keep axis 0 free")
 
 
 def _reason(error: BaseException) -> str:

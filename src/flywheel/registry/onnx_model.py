@@ -41,7 +41,7 @@ class OnnxModel:
             self._session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except runtime_errors() as error:
             why = str(error).splitlines()[0]
-            raise ModelError(f"no ONNX model that can run: {why}", where=file, mend="export it again") from None
+            raise ModelError(f"no ONNX model that can run: {why}", where=file, fix="export it again") from None
         self.file = file
         self.input_names = [item.name for item in self._session.get_inputs()]
         self._alone = ROWS_ALONE in self._session.get_modelmeta().custom_metadata_map

@@ -128,13 +128,13 @@ def differing(folder: Path, sums: Mapping[str, str]) -> dict[str, str]:
     """
     if not {MODEL, PREPROCESSOR} <= set(sums):
         what = "the registry has no checksums of its files, so nothing can say that they are genuine"
-        raise RegistryError(what, where=folder, mend="delete the version in MLflow and register again")
+        raise RegistryError(what, where=folder, fix="delete the version in MLflow and register again")
     try:
         listed = json.loads((folder / CHECKSUMS).read_text())
         if not isinstance(listed, dict) or not all(map(_may_be_listed, listed.items())):
             raise ValueError("is no list of files and checksums")
     except (OSError, ValueError, RecursionError) as error:
-        raise RegistryError(f"{CHECKSUMS}: {error}", where=folder, mend="restore the version's files") from None
+        raise RegistryError(f"{CHECKSUMS}: {error}", where=folder, fix="restore the version's files") from None
     wanted: dict[str, str] = {**dict.fromkeys(_names(folder), ""), **listed, **sums}
     bad = {name: digest for name, digest in wanted.items() if not _holds(folder / name, digest)}
     if CHECKSUMS in bad:
@@ -156,7 +156,7 @@ def check_package(folder: Path, sums: Mapping[str, str]) -> None:
     if bad:
         more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
         what = f"{bad[0]}{more} is missing or damaged: not the file that was registered"
-        raise RegistryError(what, where=folder, mend="run `flywheel verify`")
+        raise RegistryError(what, where=folder, fix="run `flywheel verify`")
 
 
 def open_package(folder: Path, sums: Mapping[str, str], *, threads: int = 0) -> Predictor:

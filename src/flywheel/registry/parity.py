@@ -67,7 +67,7 @@ def compare(loaded: LoadedNetwork, exported: OnnxModel, split: Path, *, batch_ro
         targets.append(target)
         rows.append(row)
     if not scores:
-        raise DataError(split, None, "has no rows", mend="run `dvc repro`")
+        raise DataError(split, None, "has no rows", fix="run `dvc repro`")
     target = np.concatenate(targets)
     return Parity(largest, equal / len(target), np.concatenate(scores), target, np.concatenate(rows))
 
@@ -108,6 +108,6 @@ def _batches(split: Path, names: list[str], batch_rows: int) -> Iterator[tuple[d
                 part = {name: item[start:end] for name, item in slices.items()}
                 yield {name: part[name] for name in names}, part["target"], part["row"]
     except FileNotFoundError:
-        raise DataError(split, None, "missing", mend="run `dvc repro`") from None
+        raise DataError(split, None, "missing", fix="run `dvc repro`") from None
     except SafetensorError as error:
-        raise DataError(split, None, f"damaged: {error}", mend="run `dvc checkout`, or preprocess again") from None
+        raise DataError(split, None, f"damaged: {error}", fix="run `dvc checkout`, or preprocess again") from None

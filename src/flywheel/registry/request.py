@@ -33,17 +33,17 @@ def frame_of(data: Any, schema: Json, aliases: Mapping[str, str] | None = None) 
         data = {name: [row.get(name) for row in data] for name in dict.fromkeys(key for row in data for key in row)}
     if isinstance(data, np.ndarray | list | tuple):
         if len(names) != 1:
-            raise DataError(WHERE, None, "holds values without names", mend=f"name the columns {', '.join(names)}")
+            raise DataError(WHERE, None, "holds values without names", fix=f"name the columns {', '.join(names)}")
         data = {names[0]: data}
     if isinstance(data, Mapping):
         data = _frame(data)
     if not isinstance(data, pd.DataFrame):
-        raise DataError(WHERE, None, f"a {type(data).__name__} holds no rows", mend="give a frame, an array or a list")
+        raise DataError(WHERE, None, f"a {type(data).__name__} holds no rows", fix="give a frame, an array or a list")
     also = {old: new for old, new in (aliases or {}).items() if old in data.columns and new not in data.columns}
     frame: pd.DataFrame = data.rename(columns=also) if also else data
     for name in schema.get("required", []):
         if name not in frame.columns:
-            raise DataError(WHERE, None, f"has no column '{name}'", mend=nearest(name, map(str, frame.columns)))
+            raise DataError(WHERE, None, f"has no column '{name}'", fix=nearest(name, map(str, frame.columns)))
     return frame
 
 
@@ -51,7 +51,7 @@ def _frame(columns: Mapping[Any, Any]) -> pd.DataFrame:
     """Hold each row's value as it is, also where it is an array."""
     lengths = {name: len(values) if hasattr(values, "__len__") else -1 for name, values in columns.items()}
     if min(lengths.values(), default=0) < 0 or len(set(lengths.values())) > 1:
-        raise DataError(WHERE, None, f"columns hold different numbers of rows: {lengths}", mend="give one value a row")
+        raise DataError(WHERE, None, f"columns hold different numbers of rows: {lengths}", fix="give one value a row")
     return pd.DataFrame({name: np.fromiter(values, dtype=object) for name, values in columns.items()})
 
 

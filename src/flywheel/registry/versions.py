@@ -158,13 +158,13 @@ def resolve(client: MlflowClient, task: str, reference: str) -> Version:
     known = versions_of(client, task)
     if not known:
         names = sorted({version.task for version in versions_of(client)})
-        mend = how_to_register(task) if task in registered_here() or not names else nearest(task, names)
-        raise RegistryError("no registered model", where=task, mend=mend)
+        fix = how_to_register(task) if task in registered_here() or not names else nearest(task, names)
+        raise RegistryError("no registered model", where=task, fix=fix)
     if number:
-        mend = f"versions: {_numbers(known)}; {how_to_register(task)} to register the present model"
-        raise RegistryError(f"no version {number[1]}", where=task, mend=mend)
+        fix = f"versions: {_numbers(known)}; {how_to_register(task)} to register the present model"
+        raise RegistryError(f"no version {number[1]}", where=task, fix=fix)
     aliases = {alias for version in known for alias in version.aliases}
-    raise RegistryError(f"no version has the alias '{reference}'", where=task, mend=nearest(reference, aliases))
+    raise RegistryError(f"no version has the alias '{reference}'", where=task, fix=nearest(reference, aliases))
 
 
 def registered_here() -> list[str]:
@@ -233,7 +233,7 @@ def folder_of(client: MlflowClient, version: Version) -> Path:
         folder = Path(unquote(parsed.path))
         if not folder.is_dir():
             where = f"{version}: {folder}"
-            raise RegistryError("its files are gone", where=where, mend="restore them, or register again")
+            raise RegistryError("its files are gone", where=where, fix="restore them, or register again")
         return folder
     copy = state_dir() / "versions" / f"{version.task}-{version.number}-{version.model_sha256[:12]}"
     if not copy.is_dir():
@@ -296,5 +296,5 @@ def _numbers(versions: list[Version]) -> str:
 
 def _quotable(text: str) -> str:
     if "'" in text or "\\" in text:
-        raise RegistryError("no name of a task or tag", where=text, mend="leave out quotes")
+        raise RegistryError("no name of a task or tag", where=text, fix="leave out quotes")
     return text

@@ -97,7 +97,7 @@ def raw_rows(splits: Splits, rows: Array) -> pd.DataFrame:
     missing = np.setdiff1d(rows, found.index.to_numpy())
     if len(missing):
         why = "is a test row, but is not in the raw file"
-        raise DataError(split.file, int(missing[0]), why, mend="run `dvc repro` to preprocess again")
+        raise DataError(split.file, int(missing[0]), why, fix="run `dvc repro` to preprocess again")
     return found.loc[rows]
 
 
@@ -113,6 +113,6 @@ def read_groups(file: Path) -> Array | None:
         with safe_open(file, framework="numpy") as stored:
             return np.asarray(stored.get_tensor(GROUP)) if GROUP in stored.keys() else None  # noqa: SIM118 - no mapping
     except FileNotFoundError:
-        raise DataError(file, None, "missing", mend="run `dvc repro`") from None
+        raise DataError(file, None, "missing", fix="run `dvc repro`") from None
     except SafetensorError as error:
-        raise DataError(file, None, f"damaged: {error}", mend="run `dvc checkout`, or preprocess again") from None
+        raise DataError(file, None, f"damaged: {error}", fix="run `dvc checkout`, or preprocess again") from None

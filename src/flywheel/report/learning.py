@@ -28,11 +28,11 @@ def read_history(file: Path) -> pd.DataFrame:
     try:
         history = pd.read_csv(file)
     except FileNotFoundError:
-        raise ModelError("missing", where=file, mend="run `dvc repro` to train the model") from None
+        raise ModelError("missing", where=file, fix="run `dvc repro` to train the model") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ModelError(f"damaged: {error}", where=file, mend="run `dvc checkout`, or train again") from None
+        raise ModelError(f"damaged: {error}", where=file, fix="run `dvc checkout`, or train again") from None
     if "epoch" not in history:
-        raise ModelError("has no column epoch", where=file, mend="train again")
+        raise ModelError("has no column epoch", where=file, fix="train again")
     return history
 
 

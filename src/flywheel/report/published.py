@@ -21,8 +21,8 @@ def published_section(published: PublishedConfig, report: Report, evidence: Evid
         ConfigError: The report has no such metric.
     """
     if published.metric not in report.kinds:
-        mend = nearest(published.metric, report.kinds)
-        raise ConfigError(f"no metric '{published.metric}'", where="evaluate.published.metric", mend=mend)
+        fix = nearest(published.metric, report.kinds)
+        raise ConfigError(f"no metric '{published.metric}'", where="evaluate.published.metric", fix=fix)
     kind, ours = report.kinds[published.metric], evidence.model.measured.metrics[published.metric]
     interval = kind.show_interval(ours)
     source, value = published.source.rstrip("."), _exact(published.value, kind)

@@ -18,7 +18,7 @@ class RequestError(FlywheelError):
         status: Of HTTP.
         what: What is wrong, without a full stop.
         where: The part of the request concerned.
-        mend: What to do about it.
+        fix: What to do about it.
         headers: That the answer carries besides.
     """
 
@@ -28,15 +28,15 @@ class RequestError(FlywheelError):
         what: str,
         *,
         where: str | None = None,
-        mend: str | None = None,
+        fix: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(what, where=where, mend=mend)
+        super().__init__(what, where=where, fix=fix)
         self.status, self.headers = status, dict(headers or {})
 
 
 def status_of(error: FlywheelError) -> int:
-    """The status of HTTP: what the caller can mend is 4xx."""
+    """The status of HTTP: what the caller can fix is 4xx."""
     if isinstance(error, RequestError):
         return error.status
     return 422 if isinstance(error, DataError | ModelError) else 500
@@ -52,7 +52,7 @@ def body_of(error: FlywheelError, path: str) -> bytes:
     if path == PROTOCOL or path.startswith(f"{PROTOCOL}/"):
         return orjson.dumps({"error": _clean(str(error))})
     # `mend` is what `fix` was called; it stays beside it until 0.3.
-    told = {"what": error.what, "where": error.where, "fix": error.mend, "mend": error.mend, "message": str(error)}
+    told = {"what": error.what, "where": error.where, "fix": error.fix, "mend": error.fix, "message": str(error)}
     return orjson.dumps({"error": {key: _clean(value) for key, value in told.items()}})
 
 

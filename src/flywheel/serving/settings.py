@@ -95,15 +95,15 @@ class ServingSettings:
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, int | float) and (value < 0 or (value == 0 and item.name not in may_be_zero)):
-                raise ConfigError(f"{value} is out of range", where=f"{where}.{item.name}", mend=f"mend it in {FILE}")
+                raise ConfigError(f"{value} is out of range", where=f"{where}.{item.name}", fix=f"fix it in {FILE}")
         if self.max_held_bytes < 2 * self.max_body_bytes:
             what = f"{self.max_held_bytes} is less than one packed and unpacked request of max_body_bytes"
-            raise ConfigError(what, where=f"{where}.max_held_bytes", mend=f"mend it in {FILE}")
+            raise ConfigError(what, where=f"{where}.max_held_bytes", fix=f"fix it in {FILE}")
         if self.port > 65535:
-            raise ConfigError(f"{self.port} is no port", where=f"{where}.port", mend="give 1 to 65535, or 0")
+            raise ConfigError(f"{self.port} is no port", where=f"{where}.port", fix="give 1 to 65535, or 0")
         if self.record not in RECORD:
             what = f"'{self.record}' is not known"
-            raise ConfigError(what, where=f"{where}.record", mend=f"give {', '.join(RECORD)}")
+            raise ConfigError(what, where=f"{where}.record", fix=f"give {', '.join(RECORD)}")
         return self
 
 
@@ -121,6 +121,6 @@ def load_settings(root: Path, **given: Any) -> ServingSettings:
     try:
         raw = yaml.safe_load(file.read_text()) if file.is_file() else {}
     except yaml.YAMLError as error:
-        raise ConfigError(f"no YAML: {error}".replace("\n", " "), where=file, mend="mend it") from None
+        raise ConfigError(f"no YAML: {error}".replace("\n", " "), where=file, fix="fix it") from None
     settings = settings_from(ServingSettings, raw or {}, "serving")
     return replace(settings, **{key: value for key, value in given.items() if value is not None}).checked()

@@ -84,7 +84,7 @@ def decompressed(file: IO[bytes], name: str) -> Iterator[IO[bytes]]:
     start = file.read(6)
     file.seek(0)
     if start.startswith(ZSTD):
-        raise SourceError("is compressed with zstd", where=name, mend="unpack it by hand and use file:")
+        raise SourceError("is compressed with zstd", where=name, fix="unpack it by hand and use file:")
     opener = next((opener for magic, opener in OPENERS.items() if start.startswith(magic)), None)
     if opener is None:
         yield file

@@ -23,7 +23,7 @@ class BundledSource(Source):
         package, name = parse(uri)
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
-            raise SkippedError(f"{package} is not installed", where=uri, mend="run `make`")
+            raise SkippedError(f"{package} is not installed", where=uri, fix="run `make`")
         path = Path(spec.submodule_search_locations[0]) / FOLDERS[package] / name
         if not path.exists():
             raise SourceError(f"{package} ships no '{name}'", where=uri)
@@ -43,7 +43,7 @@ def parse(uri: str) -> tuple[str, str]:
     """
     package, _, name = uri.removeprefix("bundled:").partition("/")
     if package not in FOLDERS:
-        raise ConfigError(f"no data come with '{package}'", where=uri, mend=nearest(package, FOLDERS))
+        raise ConfigError(f"no data come with '{package}'", where=uri, fix=nearest(package, FOLDERS))
     if not safe_name(name):
         raise ConfigError("not of the form bundled:<package>/<file>", where=uri)
     return package, name

@@ -22,7 +22,7 @@ def check_download(data: DataConfig) -> None:
     """
     where = f"data.{data.name}.download"
     if not data.download.sources:
-        raise ConfigError("no sources", where=where, mend="add one, e.g. `uri: file:data/own`")
+        raise ConfigError("no sources", where=where, fix="add one, e.g. `uri: file:data/own`")
     for name, file in data.download.files.items():
         if not safe_name(name) or name == RECORD:
             raise ConfigError(f"'{name}' cannot be a file's name", where=f"{where}.files")
@@ -35,14 +35,14 @@ def _check_source(source: SourceConfig, *, has_files: bool, where: str) -> None:
     scheme = scheme_of(source.uri)
     _check_sum(source.sha256, where)
     if source.unpack not in UNPACK:
-        raise ConfigError(f"no way to unpack '{source.unpack}'", where=where, mend=nearest(source.unpack, UNPACK))
+        raise ConfigError(f"no way to unpack '{source.unpack}'", where=where, fix=nearest(source.unpack, UNPACK))
     if "{file}" in source.uri and not has_files:
-        raise ConfigError("{file} stands for nothing", where=where, mend="name the files under download.files")
+        raise ConfigError("{file} stands for nothing", where=where, fix="name the files under download.files")
     one_download = scheme in ("pypi", "apt", "espeak")
     if "{file}" in source.uri and source.sha256 and not one_download:
-        raise ConfigError("one sha256 for several downloads", where=where, mend="put it under download.files")
+        raise ConfigError("one sha256 for several downloads", where=where, fix="put it under download.files")
     if source.member and source.unpack != "archive":
-        raise ConfigError("member is for archives", where=where, mend="set unpack: archive, or remove it")
+        raise ConfigError("member is for archives", where=where, fix="set unpack: archive, or remove it")
     if source.member and not safe_name(source.member.strip("/")):
         raise ConfigError(f"member '{source.member}' lies outside the archive", where=where)
     if scheme in ("pypi", "apt", "bundled", "espeak"):
@@ -53,4 +53,4 @@ def _check_source(source: SourceConfig, *, has_files: bool, where: str) -> None:
 
 def _check_sum(sha256: str | None, where: str) -> None:
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
-        raise ConfigError(f"'{sha256}' is no sha256", where=where, mend="64 hexadecimal digits, or null")
+        raise ConfigError(f"'{sha256}' is no sha256", where=where, fix="64 hexadecimal digits, or null")

@@ -109,7 +109,7 @@ class CloudSource(Source):
 def _need_driver(scheme: str, uri: str) -> None:
     driver = DRIVERS[scheme]
     if importlib.util.find_spec(driver) is None:
-        raise SkippedError(f"{driver} is not installed", where=shown(uri), mend=f"`pip install 'flywheel[{scheme}]'`")
+        raise SkippedError(f"{driver} is not installed", where=shown(uri), fix=f"`pip install 'flywheel[{scheme}]'`")
 
 
 def _complaints() -> tuple[type[Exception], ...]:

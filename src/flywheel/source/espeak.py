@@ -94,7 +94,7 @@ def parse(uri: str) -> SpeechPlan:
     known = ("words", "accents", "voices", "takes", "speed", "pitch", "rate_hz", "seed")
     for key in given:
         if key not in known:
-            raise ConfigError(f"unknown setting '{key}'", where=uri, mend=nearest(key, known))
+            raise ConfigError(f"unknown setting '{key}'", where=uri, fix=nearest(key, known))
     lists: dict[str, Any] = {
         key: tuple(given[key].split(",")) for key in ("words", "accents", "voices") if key in given
     }
@@ -103,7 +103,7 @@ def parse(uri: str) -> SpeechPlan:
         key: _number(given[key], key, uri) for key in ("takes", "rate_hz", "seed") if key in given
     }
     if not lists.get("words") or not all(all(names) for names in lists.values()):
-        raise ConfigError("names no words, or an empty one", where=uri, mend="write words=zero,one,two")
+        raise ConfigError("names no words, or an empty one", where=uri, fix="write words=zero,one,two")
     plan = SpeechPlan(found[1], found[2], **lists, **ranges, **numbers)
     if plan.takes < 1 or not 1000 <= plan.rate_hz <= 96000:
         raise ConfigError("takes must be 1 or more, and rate_hz 1000 to 96000", where=uri)
@@ -123,5 +123,5 @@ def _number(text: str, key: str, uri: str) -> int:
 def _range(text: str, key: str, uri: str) -> tuple[int, int]:
     found = re.fullmatch(r"([0-9]{1,3})-([0-9]{1,3})", text)
     if not found or int(found[1]) > int(found[2]):
-        raise ConfigError(f"{key} '{text}' is no range", where=uri, mend="write e.g. 120-200")
+        raise ConfigError(f"{key} '{text}' is no range", where=uri, fix="write e.g. 120-200")
     return int(found[1]), int(found[2])

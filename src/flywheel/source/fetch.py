@@ -118,7 +118,7 @@ class _Fetching:
             raise SourceError(
                 f"no source gave {', '.join(self.missing()) or 'its files'}: {' | '.join(reasons)}",
                 where=f"data set {self.data.name}",
-                mend=f"go online, or set {MIRROR_VARIABLE} to a folder or server that has it",
+                fix=f"go online, or set {MIRROR_VARIABLE} to a folder or server that has it",
             )
 
     def _ask(self, source: Source, config: SourceConfig) -> list[str]:
@@ -217,7 +217,7 @@ class _Fetching:
             free = shutil.disk_usage(folder).free
             if free < needed:
                 what = f"{size_text(needed)} are needed, {size_text(free)} are free"
-                raise FlywheelError(what, where=folder, mend="free space")
+                raise FlywheelError(what, where=folder, fix="free space")
 
     def _say(self, names: list[str], origin: str) -> None:
         if names:
@@ -227,7 +227,7 @@ class _Fetching:
 
 
 def _reason(error: SourceError) -> str:
-    return error.what + (f"; {error.mend}" if error.mend else "")
+    return error.what + (f"; {error.fix}" if error.fix else "")
 
 
 def _record(data: DataConfig, done: dict[str, Got]) -> Json:

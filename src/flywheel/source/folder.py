@@ -31,7 +31,7 @@ def files_in(folder: Path) -> dict[str, Path]:
             path = Path(place) / name
             found[utf8_name(path.relative_to(folder).as_posix())] = path
             if not path.is_file():
-                raise SourceError("is no file, or a link to nothing", where=path, mend="remove it from the folder")
+                raise SourceError("is no file, or a link to nothing", where=path, fix="remove it from the folder")
     return dict(sorted(found.items()))
 
 
@@ -44,7 +44,7 @@ def utf8_name(name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise SourceError(f"the file name {name!a} is not UTF-8", mend="rename it") from None
+        raise SourceError(f"the file name {name!a} is not UTF-8", fix="rename it") from None
     return name
 
 

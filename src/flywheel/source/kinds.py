@@ -37,7 +37,7 @@ def scheme_of(uri: str) -> str:
     """
     scheme, colon, _ = uri.partition(":")
     if not colon or scheme not in KINDS:
-        raise ConfigError(f"no kind of source '{scheme}:'", where=uri, mend=nearest(scheme, KINDS))
+        raise ConfigError(f"no kind of source '{scheme}:'", where=uri, fix=nearest(scheme, KINDS))
     return scheme
 
 

@@ -44,7 +44,7 @@ def offer(
         return found
     for want in wanted:
         if want not in found:
-            raise SourceError(f"has no file '{want}'", where=shown(config.uri), mend=_hint(want, found))
+            raise SourceError(f"has no file '{want}'", where=shown(config.uri), fix=_hint(want, found))
     return {want: found[want] for want in wanted}
 
 
@@ -53,7 +53,7 @@ def _unpacked(
 ) -> dict[str, Path]:
     if config.unpack == "archive":
         if path.is_dir():
-            raise SourceError("is a folder, not an archive", where=shown(config.uri), mend="set unpack: none")
+            raise SourceError("is a folder, not an archive", where=shown(config.uri), fix="set unpack: none")
         folder = job.new_folder()
         unpack(path, folder, prefix=config.member)
         inside = folder / config.member.strip("/")

@@ -53,7 +53,7 @@ def pretrained_file(uri: str, sha256: str) -> Path:
 def _as_data(uri: str, sha256: str) -> DataConfig:
     """Describe the file as a data set of one, so that checks and mirrors are those of data sets."""
     if not re.fullmatch(r"[0-9a-fA-F]{64}", str(sha256)):
-        raise ConfigError(f"'{sha256}' is no sha256", where=shown(uri), mend="give the file's, 64 hexadecimal digits")
+        raise ConfigError(f"'{sha256}' is no sha256", where=shown(uri), fix="give the file's, 64 hexadecimal digits")
     name = re.split(r"[:/]", uri.partition("?")[0].rstrip("/"))[-1]
     files = {name: FileConfig(sha256=sha256.lower())}
     title = f"pretrained-{sha256[:8].lower()}"
@@ -87,7 +87,7 @@ def _fetched(data: DataConfig, store: Store, scratch: Path) -> Path:
             path = _brought(config, job, promised.sha256 or "", name)
         except SourceError as error:
             log.warning("%s: skipped %s: %s", name, shown(config.uri), error)
-            reasons.append(f"{shown(config.uri)}: {error.what}" + (f"; {error.mend}" if error.mend else ""))
+            reasons.append(f"{shown(config.uri)}: {error.what}" + (f"; {error.fix}" if error.fix else ""))
             continue
         log.info("%s, %s, from %s", name, size_text(path.stat().st_size), shown(config.uri))
         if config.uri.startswith(PACKAGES):
@@ -97,7 +97,7 @@ def _fetched(data: DataConfig, store: Store, scratch: Path) -> Path:
     raise SourceError(
         f"no source gave it: {' | '.join(reasons)}",
         where=f"pretrained file {name}",
-        mend=f"go online, or set {MIRROR_VARIABLE} to a folder or server that has {data.name}/{name}",
+        fix=f"go online, or set {MIRROR_VARIABLE} to a folder or server that has {data.name}/{name}",
     )
 
 

@@ -37,8 +37,8 @@ def probe(data: DataConfig) -> list[Reach]:
                 try:
                     detail = source.probe(config.uri.replace("{file}", first))
                 except SourceError as error:
-                    mend = f"; {error.mend}" if error.mend else ""
-                    found.append(Reach(shown(config.uri), False, f"{error.what}{mend}"))
+                    fix = f"; {error.fix}" if error.fix else ""
+                    found.append(Reach(shown(config.uri), False, f"{error.what}{fix}"))
                 else:
                     found.append(Reach(shown(config.uri), True, detail))
     return found

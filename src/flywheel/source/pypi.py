@@ -84,4 +84,4 @@ def parse(uri: str) -> InWheel:
 
 def _need_pip(where: str) -> None:
     if importlib.util.find_spec("pip") is None:
-        raise SkippedError("this Python has no pip", where=where, mend="run `python -m ensurepip`")
+        raise SkippedError("this Python has no pip", where=where, fix="run `python -m ensurepip`")

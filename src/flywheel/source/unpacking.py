@@ -54,7 +54,7 @@ class Meter:
 
     def bomb(self, why: str) -> SourceError:
         """Make the error for an archive that grows beyond measure."""
-        return SourceError(why, where=self.archive.name, mend="if that is right, unpack it by hand and use file:")
+        return SourceError(why, where=self.archive.name, fix="if that is right, unpack it by hand and use file:")
 
 
 class Unpacking:

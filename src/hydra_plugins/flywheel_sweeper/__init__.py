@@ -53,7 +53,7 @@ class FlywheelSweeper(Sweeper):
 
         if place_from() and self._runs_several:
             what = "several trials at a time cannot share the ranks that torchrun or srun has started"
-            raise ConfigError(what, where="hydra/launcher", mend="use basic")
+            raise ConfigError(what, where="hydra/launcher", fix="use basic")
         config = sweep_from(OmegaConf.to_container(self._config.get("sweep"), resolve=True))
         refuse_password(config.storage)
         parser = OverridesParser.create(config_loader=self._context.config_loader)

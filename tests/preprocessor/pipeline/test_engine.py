@@ -96,7 +96,7 @@ def test_a_node_without_the_folder_says_so(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("error", [FlywheelError("a", where="b", mend="c"), DataError("f", 3, "why", mend="m")])
+@pytest.mark.parametrize("error", [FlywheelError("a", where="b", fix="c"), DataError("f", 3, "why", fix="m")])
 def test_errors_travel_whole(error: FlywheelError) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)

@@ -164,7 +164,7 @@ class Numbers:
             for start in range(first, end, rows):
                 index = range(start, min(start + rows, end))
                 if self.broken in index:
-                    raise DataError(raw_dir / "numbers", self.broken, "is torn", mend="mend it")
+                    raise DataError(raw_dir / "numbers", self.broken, "is torn", fix="fix it")
                 yield pd.DataFrame({"number": list(index), "label": "a"}, index=pd.RangeIndex(index.start, index.stop))
 
         split = Split(self.rows, lambda rows: between(0, self.rows, rows), "numbers", between if self.ranges else None)
@@ -208,7 +208,7 @@ def test_work_is_done_elsewhere_and_comes_back_in_order(tmp_path: Path, connecti
 def test_an_error_is_the_very_one_of_the_local_engine(tmp_path: Path, connection: None, ranges: bool) -> None:
     def work(frame: pd.DataFrame, _: Any) -> int:
         if 777 in frame.index:
-            raise DataError("numbers", 777, "is no number", mend="mend it")
+            raise DataError("numbers", 777, "is no number", fix="fix it")
         return len(frame)
 
     one = Pass("train", "look", 10)
@@ -217,7 +217,7 @@ def test_an_error_is_the_very_one_of_the_local_engine(tmp_path: Path, connection
         for engine in engines(tmp_path, reader):
             with pytest.raises(DataError) as caught:
                 list(engine.each(one, by_value(work)))
-            said.append((str(caught.value), caught.value.row, caught.value.mend))
+            said.append((str(caught.value), caught.value.row, caught.value.fix))
         assert said[0] == said[1]
 
 

@@ -160,9 +160,9 @@ def test_a_failure_that_goes_on_is_told_once_in_a_while_and_without_what_was_to_
     now = [0.0]
     complaint = Complaint("feedback could not be kept", lambda: now[0])
     for _ in range(1000):
-        complaint.say(FeedbackError("is down", where="the store", mend="start it"))
+        complaint.say(FeedbackError("is down", where="the store", fix="start it"))
     now[0] = QUIET_SECONDS
-    complaint.say(FeedbackError("is down", where="the store", mend="start it"), 5)
+    complaint.say(FeedbackError("is down", where="the store", fix="start it"), 5)
     words = "the store: is down; start it"
     assert caplog.messages == [f"feedback could not be kept ({number}): {words}" for number in (1, 1004)]
     assert not any(record.exc_info for record in caplog.records)

@@ -69,7 +69,7 @@ def test_the_live_page_shows_what_is_seen_and_says_what_cannot_be(client_of: Cal
     assert {**seen, "task": "digits", "version": 1, "model_sha256": told["model_sha256"]} == told
 
     def fail(champion: ChampionVersion) -> dict[str, object]:
-        raise FeedbackError("the feedback store cannot be used", where="here", mend="mend it")
+        raise FeedbackError("the feedback store cannot be used", where="here", fix="fix it")
 
     failed = client_of(look=fail).get("/v1/tasks/digits/live")
     assert failed.status_code >= 400

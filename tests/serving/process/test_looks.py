@@ -26,7 +26,7 @@ class Eyes:
     def __call__(self, champion: ChampionVersion) -> dict[str, Any]:
         self.seen.append(champion)
         if self.fails:
-            raise FeedbackError("cannot be used", where="here", mend="mend it")
+            raise FeedbackError("cannot be used", where="here", fix="fix it")
         return {"number": len(self.seen)}
 
 

@@ -121,9 +121,7 @@ def test_one_error_in_many_trials_is_named_with_what_they_share() -> None:
         Trial(10 + n, {LR.key: str(x)}, FAILED, error=f"no loss at step {n}") for n, x in enumerate((0.05, 0.1, 0.07))
     ]
     (said,) = advice([*good, *bad], [MODEL, LR], ACCURACY)
-    assert (
-        said == "3 of 9 trials failed alike (no loss at step 0), all with optimizer.lr above 0.01; mend or avoid that"
-    )
+    assert said == "3 of 9 trials failed alike (no loss at step 0), all with optimizer.lr above 0.01; fix or avoid that"
     assert advice([*good, *bad[:2]], [LR], ACCURACY) == []  # two are not many
     apart = [Trial(one.number, one.params, FAILED, error=word) for one, word in zip(bad, "abc", strict=True)]
     assert advice([*good, *apart], [LR], ACCURACY) == []
@@ -133,7 +131,7 @@ def test_failures_of_one_choice() -> None:
     good = sweep("model", [("mlp", n / 10) for n in range(5)])
     bad = [Trial(10 + n, {"model": "cnn"}, FAILED, error="out of memory") for n in range(4)]
     (said,) = advice([*good, *bad], [MODEL], ACCURACY)
-    assert said == "4 of 9 trials failed alike (out of memory), all with model=cnn; mend or avoid that"
+    assert said == "4 of 9 trials failed alike (out of memory), all with model=cnn; fix or avoid that"
 
 
 def test_a_later_half_without_progress() -> None:

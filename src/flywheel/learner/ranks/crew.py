@@ -68,7 +68,7 @@ class Meeting:
         except (RuntimeError, ValueError) as error:
             why = str(error).splitlines()[0]
             raise RankError(
-                why, where=f"{place.address}:{place.port}", mend="check MASTER_ADDR and MASTER_PORT"
+                why, where=f"{place.address}:{place.port}", fix="check MASTER_ADDR and MASTER_PORT"
             ) from None
         self._store = PrefixStore(f"flywheel/{place.attempt}", store)
 
@@ -127,7 +127,7 @@ class Crew:
                 raise self._failure()
             if time.monotonic() > until:
                 named = ", ".join(map(str, missing))
-                raise RankError(f"rank {named} did not come in {_COMING_SECONDS:.0f} s", mend="see what it says")
+                raise RankError(f"rank {named} did not come in {_COMING_SECONDS:.0f} s", fix="see what it says")
             time.sleep(_POLL_SECONDS)
         return Ranks(self.place, machine, self._meeting.group_store())
 
@@ -179,12 +179,12 @@ class Crew:
     def _failure(self) -> RankError:
         if self._failed is None:
             what = "the connection to another rank broke" if not self._children else "a rank does not answer any more"
-            return RankError(what, mend="see what the other ranks said; the same command goes on from the last epoch")
+            return RankError(what, fix="see what the other ranks said; the same command goes on from the last epoch")
         rank, code = self._failed
         log = _log_of(self._logs, rank)
         if code < 0:
             what = f"rank {rank} was ended by {signal.Signals(-code).name}"
-            return RankError(what, where=log, mend="the same command goes on from the last epoch")
+            return RankError(what, where=log, fix="the same command goes on from the last epoch")
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.is_file() else []
         said = lines[-1].removeprefix("flywheel: error: ")[:300] if lines else f"exit code {code}"
         return RankError(f"rank {rank} failed: {said}", where=log)
@@ -237,7 +237,7 @@ _meetings: dict[Place, Meeting] = {}
 
 def _led(place: Place) -> Meeting:
     if place.rank:
-        raise RankError(f"rank {place.rank} cannot lead a training", mend="start it by python -m flywheel.train")
+        raise RankError(f"rank {place.rank} cannot lead a training", fix="start it by python -m flywheel.train")
     if place not in _meetings:
         _meetings[place] = Meeting(place)
     return _meetings[place]

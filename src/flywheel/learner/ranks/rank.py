@@ -38,7 +38,7 @@ def main() -> int:
     with explained() as outcome:
         place = place_from()
         if place is None or place.rank == 0:
-            raise ConfigError("is a rank's own program", where="flywheel.learner.ranks.rank", mend="run flywheel.train")
+            raise ConfigError("is a rank's own program", where="flywheel.learner.ranks.rank", fix="run flywheel.train")
         _end_with_parent()
         os.chdir(project_root())
         keep_caches_writable()
@@ -71,8 +71,8 @@ def work(job: Json, place: Place, meeting: Meeting) -> None:
     processed, checkpoint = Path(job["processed"]), Path(job["checkpoint"])
     if not processed.is_dir() or (job["resume"] and not checkpoint.is_file()):
         missing = processed if not processed.is_dir() else checkpoint
-        mend = "put the project on a file system that all nodes share"
-        raise RankError(f"rank {place.rank} does not see it", where=missing, mend=mend)
+        fix = "put the project on a file system that all nodes share"
+        raise RankError(f"rank {place.rank} does not see it", where=missing, fix=fix)
     network, _ = new_network(task, meta)
     parts = open_parts(processed, network, meta, machine)
     torch.set_num_threads(machine.num_threads)

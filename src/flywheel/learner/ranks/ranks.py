@@ -164,7 +164,7 @@ def local_device(accelerator: str, place: Place) -> torch.device:
         return torch.device("cuda", 0)
     if place.local_rank >= there:
         what = f"rank {place.rank} is the {place.local_rank + 1}th of its node, which has {there} GPUs"
-        raise ConfigError(what, where="trainer.devices", mend="start as many ranks a node as it has GPUs")
+        raise ConfigError(what, where="trainer.devices", fix="start as many ranks a node as it has GPUs")
     return torch.device("cuda", place.local_rank)
 
 
@@ -187,7 +187,7 @@ def must_be_a_mean(criterion: nn.Module) -> None:
     weighs = getattr(criterion, "weight", None) is not None and not isinstance(criterion, CLASS_WEIGHTED)
     if getattr(criterion, "reduction", "mean") != "mean" or weighs:
         what = f"{type(criterion).__name__} is no mean over rows that several devices could share"
-        raise ConfigError(what, where="loss.criterion", mend="use reduction: mean, or trainer.devices: 1")
+        raise ConfigError(what, where="loss.criterion", fix="use reduction: mean, or trainer.devices: 1")
 
 
 def _is_dtensor(value: Any) -> bool:

@@ -114,7 +114,7 @@ def first_host(nodes: str) -> str:
     """The first name of a Slurm list of nodes, e.g. `gpu[07-09,12],login` -> `gpu07`."""
     found = re.match(r"([^,\[]+)(?:\[([^\],-]+)[^\]]*\]([^,]*))?", nodes)
     if found is None:
-        raise ConfigError(f"'{nodes}' is no list of nodes", where="SLURM_STEP_NODELIST", mend="set MASTER_ADDR")
+        raise ConfigError(f"'{nodes}' is no list of nodes", where="SLURM_STEP_NODELIST", fix="set MASTER_ADDR")
     return "".join(part or "" for part in found.groups())
 
 
@@ -133,7 +133,7 @@ def _given(environment: Mapping[str, str], name: str) -> str:
     value = environment.get(name, "")
     if not value:
         what = "is not set, though this is one of several ranks"
-        raise ConfigError(what, where=name, mend="start with torchrun or srun, see docs/multi-gpu.md")
+        raise ConfigError(what, where=name, fix="start with torchrun or srun, see docs/multi-gpu.md")
     return value
 
 

@@ -56,7 +56,7 @@ def _recordings(splits: dict[str, str]) -> Node:
     """Arguments of the reader of recordings, which knows the splits by their names."""
     for split, name in splits.items():
         if name != split:
-            raise DataError(name, None, f"is the {split} folder by its name", mend=f"rename it to {split}")
+            raise DataError(name, None, f"is the {split} folder by its name", fix=f"rename it to {split}")
     return {"_target_": "flywheel.modality.audio.data.folder.AudioFolderReader"}
 
 

@@ -35,13 +35,13 @@ def guess_interactions(sample: TableSample, columns: Sequence[ColumnGuess], foun
     for number, noun, least in ((num_users, "user", MIN_USERS), (num_items, "item", MIN_ITEMS)):
         if number < least:
             why = f"has {counted(number, noun)}; at least {least} are needed to recommend"
-            raise DataError(sample.path, None, why, mend="add interactions, or say --modality tabular")
+            raise DataError(sample.path, None, why, fix="add interactions, or say --modality tabular")
     users = given(sample.frame[found.user]).value_counts()
     if (able := int((users >= MIN_INTERACTIONS).sum())) < MIN_USERS and sample.is_whole:
         why = (
             f"has {counted(able, 'user')} with {MIN_INTERACTIONS} interactions, for train, validation and test each one"
         )
-        raise DataError(sample.path, None, why, mend=f"give at least {MIN_USERS} such users")
+        raise DataError(sample.path, None, why, fix=f"give at least {MIN_USERS} such users")
     guess = Guess("interactions", ITEM, {}, num_rows=sample.num_rows, num_test=able)
     about = "" if sample.is_whole else "about "
     guess.note("rows", f"{about}{sample.num_rows:,}", sample.said)

@@ -196,7 +196,7 @@ def token_input(meta: Json) -> str:
     ]  # fmt: skip
     if len(names) != 1:
         what = f"is for one input of tokens, this task has {len(names)}"
-        raise ConfigError(what, where="evaluate.baseline", mend="use evaluate: classification")
+        raise ConfigError(what, where="evaluate.baseline", fix="use evaluate: classification")
     return str(names[0])
 
 

@@ -78,8 +78,8 @@ def fold_rows(rows: Array, train: Survey, fold: int, num_folds: int, generator: 
     codes, units = train.codes[rows], train.units
     if num_folds == 0:
         if train.groups is None:
-            mend = "give the reader a group, or set preprocess.num_folds"
-            raise DataError(train.split.file, None, "has no groups to make folds of", mend=mend)
+            fix = "give the reader a group, or set preprocess.num_folds"
+            raise DataError(train.split.file, None, "has no groups to make folds of", fix=fix)
         held = [name for name in train.group_names if (train.groups[rows] == train.group_names.index(name)).any()]
         dealt = np.searchsorted(sorted(held), [train.group_names[code] for code in train.groups[rows]])
         num_folds = len(held)
@@ -91,7 +91,7 @@ def fold_rows(rows: Array, train: Survey, fold: int, num_folds: int, generator: 
     else:
         dealt = _deal_units(codes, units[rows], num_folds, generator)
     if fold >= num_folds:
-        raise ConfigError(f"there is no fold {fold}", where="fold", mend=f"folds are 0 to {num_folds - 1}")
+        raise ConfigError(f"there is no fold {fold}", where="fold", fix=f"folds are 0 to {num_folds - 1}")
     return np.asarray(rows[dealt == fold])
 
 

@@ -50,7 +50,7 @@ class RawData:
             DataError: The folder is missing, or its files are broken.
         """
         if not self.raw_dir.is_dir():
-            raise DataError(self.raw_dir, None, "no such folder", mend="run the download stage")
+            raise DataError(self.raw_dir, None, "no such folder", fix="run the download stage")
         found: dict[str, Split] = self.reader.read(self.raw_dir)
         return found
 
@@ -166,7 +166,7 @@ def checked(
     done, last = first, split.num_rows if end is None else end
     for frame in frames:
         if "label" not in frame.columns:
-            raise DataError(split.file, None, "has no labels", mend="mend the label's column in conf/data/")
+            raise DataError(split.file, None, "has no labels", fix="fix the label's column in conf/data/")
         if len(frame) and (frame.index[0] != done or done + len(frame) > last):
             raise _other_rows(split, done)
         done += len(frame)
@@ -176,5 +176,5 @@ def checked(
 
 
 def _other_rows(split: Split, row: int) -> DataError:
-    mend = "run the stage again if the file changed meanwhile, else mend its reader"
-    return DataError(split.file, row, f"the rows read are not the {split.num_rows} that were announced", mend=mend)
+    fix = "run the stage again if the file changed meanwhile, else fix its reader"
+    return DataError(split.file, row, f"the rows read are not the {split.num_rows} that were announced", fix=fix)

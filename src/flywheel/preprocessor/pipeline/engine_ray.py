@@ -153,14 +153,14 @@ def _quiet() -> Iterator[None]:
 
 
 def _explained(error: Exception) -> FlywheelError | None:
-    """What the user can mend of an error of Ray's; None: it is a bug, and its traceback is wanted."""
+    """What the user can fix of an error of Ray's; None: it is a bug, and its traceback is wanted."""
     import ray.exceptions
 
     text = str(error)
     if "No module named 'flywheel" in text:
         what = "a node does not see Flywheel's code"
-        return FlywheelError(what, where="preprocess.engine", mend=SHARE)
+        return FlywheelError(what, where="preprocess.engine", fix=SHARE)
     if isinstance(error, ray.exceptions.RayTaskError):
         return None
     what = f"the Ray cluster failed: {' '.join(text.split())[:300]}"
-    return FlywheelError(what, where="preprocess.engine", mend="look at `ray status`, and run the command again")
+    return FlywheelError(what, where="preprocess.engine", fix="look at `ray status`, and run the command again")

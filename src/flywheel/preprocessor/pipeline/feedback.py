@@ -63,8 +63,8 @@ def check_manifest(folder: Path) -> None:
         if not file.is_file():
             log.warning("%s: missing, though %s names it; run `dvc pull`, or pull the feedback again", file, manifest)
         elif sha256_of(file) != told.get("sha256"):
-            mend = "run `dvc checkout`, or pull the feedback again"
-            raise DataError(file, None, f"is not the file that {manifest} names", mend=mend)
+            fix = "run `dvc checkout`, or pull the feedback again"
+            raise DataError(file, None, f"is not the file that {manifest} names", fix=fix)
 
 
 def feedback_record(folder: Path, used: Sequence[bool]) -> Json:
@@ -95,7 +95,7 @@ def read_feedback(folder: Path) -> Split | None:
     for path in files:
         columns, count = parquet_shape(path)
         if "label" not in columns:
-            raise DataError(path, None, "has no column 'label'", mend="remove it, or pull the feedback again")
+            raise DataError(path, None, "has no column 'label'", fix="remove it, or pull the feedback again")
         num_rows += count
 
     def chunks(rows: int) -> Iterator[pd.DataFrame]:

@@ -52,7 +52,7 @@ class Opening:
         """
         raw_dir = self.folder / self.raw.raw_dir
         if not raw_dir.is_dir():
-            raise FlywheelError(f"node {socket.gethostname()} does not see this folder", where=raw_dir, mend=SHARE)
+            raise FlywheelError(f"node {socket.gethostname()} does not see this folder", where=raw_dir, fix=SHARE)
         with contextlib.chdir(self.folder):
             if self.key not in _OPENED:
                 _OPENED.clear()
@@ -61,7 +61,7 @@ class Opening:
             found = 0 if split is None else split.num_rows
             if split is None or found != num_rows:
                 what = f"node {socket.gethostname()} sees {found} {name} rows here, not {num_rows}"
-                raise FlywheelError(what, where=raw_dir, mend=SHARE)
+                raise FlywheelError(what, where=raw_dir, fix=SHARE)
             yield split
 
 
@@ -115,7 +115,7 @@ class Task:
                     yield len(frame), None if found is None else self.work(*found)
 
     def _tables(self, found: Iterator[tuple[int, Any]]) -> Iterator[Any]:
-        """Make a table of each value; an error that a user can mend is the last one."""
+        """Make a table of each value; an error that a user can fix is the last one."""
         try:
             self._check_attempt()
             for num_rows, value in found:
@@ -132,8 +132,8 @@ class Task:
         if attempt > MAX_RETRIES:
             node = socket.gethostname()
             what = f"{attempt} processes died in a row at '{self.one.what}', the last of them on node {node}"
-            mend = "lower preprocess.chunk_rows, or give the nodes more memory"
-            raise FlywheelError(what, where=self.opening.raw.raw_dir, mend=mend)
+            fix = "lower preprocess.chunk_rows, or give the nodes more memory"
+            raise FlywheelError(what, where=self.opening.raw.raw_dir, fix=fix)
 
 
 def rows_of(table: Any) -> Iterator[tuple[int, bool, Any]]:

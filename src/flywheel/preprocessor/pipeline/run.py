@@ -260,10 +260,10 @@ def check_settings(settings: PreprocessConfig, where: str) -> None:
     for key, good in ranges.items():
         if not good:
             what = f"{getattr(settings, key)} is out of range"
-            raise ConfigError(what, where=f"{where}.{key}", mend="mend it in conf/ and run `make params`")
+            raise ConfigError(what, where=f"{where}.{key}", fix="fix it in conf/ and run `make params`")
     if settings.overlap not in OVERLAPS:
         what = f"'{settings.overlap}' is not known"
-        raise ConfigError(what, where=f"{where}.overlap", mend=nearest(settings.overlap, OVERLAPS))
+        raise ConfigError(what, where=f"{where}.overlap", fix=nearest(settings.overlap, OVERLAPS))
 
 
 def _plain(value: Any) -> Any:
@@ -285,7 +285,7 @@ def engine_for(settings: PreprocessConfig, raw: RawData, splits: dict[str, Split
         return nullcontext(LocalEngine(splits))
     if settings.engine != "ray":
         where = "preprocess.engine"
-        raise ConfigError(f"'{settings.engine}' is no engine", where=where, mend=nearest(settings.engine, ENGINES))
+        raise ConfigError(f"'{settings.engine}' is no engine", where=where, fix=nearest(settings.engine, ENGINES))
     from flywheel.preprocessor.pipeline.engine_ray import ray_engine
 
     return ray_engine(settings.ray_address, raw, splits)

@@ -73,7 +73,7 @@ def make_plan(surveys: dict[str, Survey], num_own: int, names: list[str], settin
     if settings.fold is not None:
         if validation is not None:
             what = "the data set has its own validation part, so there are no folds"
-            raise ConfigError(what, where="preprocess.fold", mend="set fold to null")
+            raise ConfigError(what, where="preprocess.fold", fix="set fold to null")
         rows = np.flatnonzero(parts[:num_own] == TRAIN)
         parts[fold_rows(rows, train, settings.fold, settings.num_folds, generator)] = VALIDATION
         validation = train
@@ -103,7 +103,7 @@ def _draw(
         row = int(rows[codes == code][0])
         number = int((survey.codes == code).sum())
         why = f"class '{names[code]}' has {number} row{'s' * (number > 1)}, too few to give some to {part}"
-        raise DataError(survey.split.file, row, why, mend="add rows of this class, or remove it")
+        raise DataError(survey.split.file, row, why, fix="add rows of this class, or remove it")
     return rows[stratified(codes, share, generator)]
 
 
@@ -165,10 +165,10 @@ def _check(plan: SplitPlan, surveys: dict[str, Survey], names: list[str], settin
     file = surveys["train"].split.file
     for name in SPLITS:
         if not held[name].any() and not (name == "validation" and settings.validation == 0):
-            raise DataError(file, None, f"no rows are left for {name}", mend="add rows, or mend preprocess.* shares")
+            raise DataError(file, None, f"no rows are left for {name}", fix="add rows, or fix preprocess.* shares")
         unseen = np.flatnonzero(held[name] & ~held["train"])
         if len(unseen):
             source = name if name in plan.parts else "train"
             row = int(np.flatnonzero((surveys[source].codes == unseen[0]) & (plan.parts[source] == PARTS[name]))[0])
             why = f"class '{names[unseen[0]]}' is in {name} but not in train"
-            raise DataError(surveys[source].split.file, row, why, mend="add rows of this class to train")
+            raise DataError(surveys[source].split.file, row, why, fix="add rows of this class to train")

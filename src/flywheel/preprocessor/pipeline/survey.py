@@ -282,4 +282,4 @@ def check_dropped(surveyed: Survey, max_dropped: float) -> None:
         f"{max_dropped:.1%}); {reason['num_rows']} of them like this one: {reason['why']}"
     )
     place = surveyed.split.file if file is None else file
-    raise DataError(place, row, why, mend="mend the rows, or raise preprocess.max_dropped")
+    raise DataError(place, row, why, fix="fix the rows, or raise preprocess.max_dropped")

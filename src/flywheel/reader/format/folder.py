@@ -23,7 +23,7 @@ def list_files(folder: Path, extensions: Sequence[str] = ("",)) -> list[str]:
     try:
         names = files_in(folder)
     except SourceError as error:
-        raise DataError(error.where or folder, None, error.what, mend=error.mend) from None
+        raise DataError(error.where or folder, None, error.what, fix=error.fix) from None
     endings = tuple(extension.lower() for extension in extensions)
     return [name for name in names if name.lower().endswith(endings)]
 
@@ -46,10 +46,10 @@ def request_files(path: Path, noun: str, extensions: Sequence[str], tables: Sequ
             raise DataError(path, None, f"holds no {noun} ({', '.join(extensions)})")
         return files
     if not path.is_file():
-        raise DataError(path, None, "no such file", mend="check the path")
+        raise DataError(path, None, "no such file", fix="check the path")
     if path.suffix.lower() not in (*extensions, *tables):
         kinds = ", ".join((*extensions, *tables))
-        raise DataError(path, None, f"files of kind '{path.suffix}' are not read", mend=f"give {kinds} or a folder")
+        raise DataError(path, None, f"files of kind '{path.suffix}' are not read", fix=f"give {kinds} or a folder")
     return [path]
 
 
@@ -62,7 +62,7 @@ def check_name(path: Path) -> None:
     try:
         utf8_name(str(path))
     except SourceError as error:
-        raise DataError("predict", None, error.what, mend=error.mend) from None
+        raise DataError("predict", None, error.what, fix=error.fix) from None
 
 
 def composed(name: str) -> str:

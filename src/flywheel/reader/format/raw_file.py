@@ -17,7 +17,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 def require_file(path: Path) -> Path:
     """Return `path`, or raise the DataError that says it is missing."""
     if not path.is_file():
-        raise DataError(path, None, "missing", mend="run the download stage, or mend its name in conf/data/")
+        raise DataError(path, None, "missing", fix="run the download stage, or fix its name in conf/data/")
     return path
 
 
@@ -50,4 +50,4 @@ def broken_gzip_named(path: Path) -> Iterator[None]:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         why = f"truncated or corrupt gzip ({error})"
-        raise DataError(path, None, why, mend="download it again") from None
+        raise DataError(path, None, why, fix="download it again") from None

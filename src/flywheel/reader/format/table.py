@@ -48,7 +48,7 @@ def csv_chunks(path: Path, rows: int, **options: Any) -> Iterator[pd.DataFrame]:
                     checked = True
                 yield frame
     except pd.errors.EmptyDataError:
-        raise DataError(path, None, "is empty", mend="download it again") from None
+        raise DataError(path, None, "is empty", fix="download it again") from None
     except pd.errors.ParserError as error:
         raise _parser_error(path, str(error), options.get("header")) from None
     except pd.errors.ParserWarning:
@@ -77,9 +77,9 @@ def _check_lengths(path: Path, width: int, options: dict[str, Any]) -> None:
     """
     for row, values in enumerate(_records(path, options), start=0 if options.get("header") is None else -1):
         if row >= 0 and len(values) < width and "".join(values).strip():
-            mend = "mend the row, or write the separators of its empty values too"
+            fix = "fix the row, or write the separators of its empty values too"
             why = f"has fewer values than the header ({len(values)}, not {width})"
-            raise DataError(path, row, why, mend=mend)
+            raise DataError(path, row, why, fix=fix)
 
 
 def _records(path: Path, options: dict[str, Any]) -> Iterator[list[str]]:
@@ -162,12 +162,12 @@ def _json_objects(path: Path, encoding: str) -> Iterator[dict[str, Any]]:
             except UnicodeDecodeError as error:
                 raise _not_text(path, row, encoding, error) from None
             except RepeatedKeyError as error:
-                raise DataError(path, row, f"line {number}: {error}", mend="rename one of them") from None
+                raise DataError(path, row, f"line {number}: {error}", fix="rename one of them") from None
             except (ValueError, RecursionError) as error:
                 raise DataError(path, row, f"line {number} is no JSON: {error}") from None
             if not isinstance(record, dict):
                 kind = type(record).__name__
-                raise DataError(path, row, f"line {number} is no JSON object but a {kind}", mend="write {...}")
+                raise DataError(path, row, f"line {number} is no JSON object but a {kind}", fix="write {...}")
             yield record
             row += 1
 
@@ -181,7 +181,7 @@ def _frame_of(records: list[dict[str, Any]], columns: Sequence[str] | None, firs
 def _not_text(path: Path, row: int | None, encoding: str, error: UnicodeDecodeError) -> DataError:
     name = "UTF-8" if encoding.lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig") else encoding
     where = f"byte {error.start} of a {'value' if row is None else 'line'}"
-    return DataError(path, row, f"is not {name} text ({where})", mend="save it as UTF-8, or name its encoding")
+    return DataError(path, row, f"is not {name} text ({where})", fix="save it as UTF-8, or name its encoding")
 
 
 def parquet_shape(path: Path) -> tuple[Sequence[str], int]:

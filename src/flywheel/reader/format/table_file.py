@@ -61,12 +61,12 @@ class TableFormat:
         """
         if self.separator is not None and len(self.separator) != 1 and self.separator != r"\s+":
             what = f"separator '{self.separator}' is neither one character nor \\s+"
-            raise ConfigError(what, where=where, mend="convert the file to CSV, or name its one character")
+            raise ConfigError(what, where=where, fix="convert the file to CSV, or name its one character")
         try:
             codecs.lookup(self.encoding)
         except LookupError:
-            mend = "use utf-8, latin-1 or cp1252"
-            raise ConfigError(f"no encoding '{self.encoding}'", where=where, mend=mend) from None
+            fix = "use utf-8, latin-1 or cp1252"
+            raise ConfigError(f"no encoding '{self.encoding}'", where=where, fix=fix) from None
         if self.skip_lines < 0:
             raise ConfigError(f"skip_lines {self.skip_lines} is below 0", where=where)
         if self.names is not None and len(set(self.names)) != len(self.names):
@@ -115,7 +115,7 @@ class TableFile:
         else:
             columns, num_rows = self._csv_shape()
         if not num_rows:
-            raise DataError(self.path, None, "has no rows", mend="download it again, or mend data.reader.read")
+            raise DataError(self.path, None, "has no rows", fix="download it again, or fix data.reader.read")
         return self._renamed(columns), num_rows
 
     def chunks(self, rows: int, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
@@ -165,11 +165,11 @@ class TableFile:
         rename = dict(self.format.rename or {})
         for name in rename:
             if name not in columns:
-                raise DataError(self.path, None, f"no column '{name}' to rename", mend=nearest(name, columns))
+                raise DataError(self.path, None, f"no column '{name}' to rename", fix=nearest(name, columns))
         made = [rename.get(name, name) for name in map(str, columns)]
         twice = next((name for name in made if made.count(name) > 1), None)
         if twice is not None:
-            raise DataError(self.path, None, f"would have two columns '{twice}'", mend="mend rename in conf/data/")
+            raise DataError(self.path, None, f"would have two columns '{twice}'", fix="fix rename in conf/data/")
         return made
 
     def _own_names(self, columns: Sequence[str]) -> list[str]:

@@ -44,9 +44,9 @@ class JoinSettings:
         own = ("path", "by", "columns")
         for key in node:
             if key not in own and key not in _FORMAT_KEYS:
-                raise ConfigError(f"unknown key '{key}'", where=where, mend=nearest(key, [*own, *_FORMAT_KEYS]))
+                raise ConfigError(f"unknown key '{key}'", where=where, fix=nearest(key, [*own, *_FORMAT_KEYS]))
         if not isinstance(node.get("path"), str):
-            raise ConfigError("has no path", where=where, mend="name the side table's file")
+            raise ConfigError("has no path", where=where, fix="name the side table's file")
         form = TableFormat(**{key: value for key, value in node.items() if key in _FORMAT_KEYS})
         form.check(where)
         return cls(node["path"], node.get("by"), node.get("columns"), form)
@@ -71,7 +71,7 @@ class Join:
         wanted = [name for name in names if name != self.by] if settings.columns is None else list(settings.columns)
         for name in [*wanted, *([] if self.by is None else [self.by])]:
             if name not in names:
-                raise DataError(self.path, None, f"no column '{name}'", mend=nearest(name, names))
+                raise DataError(self.path, None, f"no column '{name}'", fix=nearest(name, names))
         self.columns = wanted
         self._frame = pd.concat(list(table.chunks(ROWS, names)), ignore_index=True)
         if self.by is not None:
@@ -89,14 +89,14 @@ class Join:
             DataError: It lacks the key, has one of the columns already, or another number of rows.
         """
         if self.by is not None and self.by not in columns:
-            raise DataError(path, None, f"no column '{self.by}' to join by", mend=nearest(self.by, columns))
+            raise DataError(path, None, f"no column '{self.by}' to join by", fix=nearest(self.by, columns))
         for name in self.columns:
             if name in columns:
-                mend = "leave it out of joins.columns, or rename it"
-                raise DataError(self.path, None, f"column '{name}' is in {path.name} too", mend=mend)
+                fix = "leave it out of joins.columns, or rename it"
+                raise DataError(self.path, None, f"column '{name}' is in {path.name} too", fix=fix)
         if self.by is None and num_rows != self.num_rows:
             why = f"has {self.num_rows} rows, {path.name} has {num_rows}: they cannot follow each other"
-            raise DataError(self.path, None, why, mend="join on a column that both have")
+            raise DataError(self.path, None, why, fix="join on a column that both have")
 
     def joined(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Add the columns to rows that are indexed by their number; None where the side table has no such key."""

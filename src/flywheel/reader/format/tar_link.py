@@ -18,7 +18,7 @@ def refuse_member(archive: Path, member: tarfile.TarInfo) -> None:
     try:
         utf8_name(member.name)
     except SourceError as error:
-        raise DataError(archive, None, error.what, mend="rename it, and pack the archive again") from None
+        raise DataError(archive, None, error.what, fix="rename it, and pack the archive again") from None
     if member.islnk() or member.issym():
         name = member.name.removeprefix("./")
-        raise DataError(archive, None, f"'{name}' is a link", mend="pack it with tar --hard-dereference -h")
+        raise DataError(archive, None, f"'{name}' is a link", fix="pack it with tar --hard-dereference -h")

@@ -64,8 +64,8 @@ def in_seconds(path: Path, times: Array, is_date: Array, unit: str | None) -> Ar
             f"{NAMES.get(name, name)} ({int(kinds[name].sum()):,} rows, row {int(kinds[name].argmax())} first)"
             for name in (found if len(found) > 1 else ("dates", "numbers"))
         )
-        mend = "write all times in one way, or state the numbers' unit, as in data.reader.read.time_unit: ms"
-        raise DataError(path, None, f"mixes times in {said}, so their order is not known", mend=mend)
+        fix = "write all times in one way, or state the numbers' unit, as in data.reader.read.time_unit: ms"
+        raise DataError(path, None, f"mixes times in {said}, so their order is not known", fix=fix)
     return times / UNITS[found[0]] if found and found != ["dates"] else times
 
 

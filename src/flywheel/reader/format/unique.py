@@ -31,7 +31,7 @@ def check_columns(path: str | Path, names: Sequence[object]) -> None:
     if found:
         name, first, second = found
         why = f"has two columns '{name}' (columns {first} and {second})"
-        raise DataError(path, None, why, mend="rename one of them, so that each name is one column's")
+        raise DataError(path, None, why, fix="rename one of them, so that each name is one column's")
 
 
 def parse_json(text: str | bytes) -> Any:

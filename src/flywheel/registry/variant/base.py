@@ -50,9 +50,9 @@ class Material:
                 rows = [int(row) for row in np.sort(drawn)]
                 return {name: np.concatenate([part[row : row + 1] for row in rows]) for name, part in slices.items()}
         except FileNotFoundError:
-            raise DataError(self.train, None, "missing", mend="run `dvc repro`") from None
+            raise DataError(self.train, None, "missing", fix="run `dvc repro`") from None
         except (SafetensorError, ValueError) as error:
-            raise DataError(self.train, None, f"damaged: {error}", mend="run `dvc checkout`") from None
+            raise DataError(self.train, None, f"damaged: {error}", fix="run `dvc checkout`") from None
 
 
 class Maker(ABC):

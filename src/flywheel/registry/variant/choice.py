@@ -24,20 +24,20 @@ def check(settings: ExportConfig) -> None:
     for name, variant in settings.variants.items():
         where = f"export.variants.{name}"
         if name in _RESERVED or not _NAME.fullmatch(name):
-            raise ConfigError(f"'{name}' cannot name a variant", where=where, mend="use letters, digits, _ and -")
+            raise ConfigError(f"'{name}' cannot name a variant", where=where, fix="use letters, digits, _ and -")
         if variant.of not in before:
-            mend = f"name fp32 or a variant above it; {nearest(variant.of, before)}"
-            raise ConfigError(f"no variant '{variant.of}' to make it from", where=f"{where}.of", mend=mend)
+            fix = f"name fp32 or a variant above it; {nearest(variant.of, before)}"
+            raise ConfigError(f"no variant '{variant.of}' to make it from", where=f"{where}.of", fix=fix)
         if variant.max_loss is not None and not variant.max_loss >= 0:
-            raise ConfigError(f"{variant.max_loss} is below 0", where=f"{where}.max_loss", mend="set 0 or more")
+            raise ConfigError(f"{variant.max_loss} is below 0", where=f"{where}.max_loss", fix="set 0 or more")
         if not variant.min_shrink >= 0:
-            raise ConfigError(f"{variant.min_shrink} is below 0", where=f"{where}.min_shrink", mend="set 0 or more")
+            raise ConfigError(f"{variant.min_shrink} is below 0", where=f"{where}.min_shrink", fix="set 0 or more")
         before.append(name)
     if not settings.max_loss >= 0:
-        raise ConfigError(f"{settings.max_loss} is below 0", where="export.max_loss", mend="set 0 or more")
+        raise ConfigError(f"{settings.max_loss} is below 0", where="export.max_loss", fix="set 0 or more")
     known = (*_RESERVED, *settings.variants)
     if settings.serve not in known:
-        raise ConfigError(f"no variant '{settings.serve}'", where="export.serve", mend=nearest(settings.serve, known))
+        raise ConfigError(f"no variant '{settings.serve}'", where="export.serve", fix=nearest(settings.serve, known))
 
 
 def passing(parity: Json) -> list[str]:

@@ -33,7 +33,7 @@ class Half(Maker):
     def __init__(self, dtype: str) -> None:
         if dtype not in FORMS:
             raise ConfigError(
-                f"'{dtype}' is not known", where="export.variants: dtype", mend=f"use {' or '.join(FORMS)}"
+                f"'{dtype}' is not known", where="export.variants: dtype", fix=f"use {' or '.join(FORMS)}"
             )
         self.dtype = dtype
 

@@ -89,9 +89,7 @@ class StaticInt8(Maker):
         if num_rows < 1:
             raise ValueError(f"num_rows must be above 0, not {num_rows}")
         if method not in METHODS:
-            raise ConfigError(
-                f"'{method}' is not known", where="export.variants: method", mend=nearest(method, METHODS)
-            )
+            raise ConfigError(f"'{method}' is not known", where="export.variants: method", fix=nearest(method, METHODS))
         self.num_rows, self.seed, self.method = num_rows, seed, method
         self.operators, self.per_channel, self.reduce_range = list(operators), per_channel, reduce_range
 

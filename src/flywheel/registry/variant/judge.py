@@ -89,8 +89,8 @@ def make_variants(
             entry, scores = {"passed": False, "why": f"Refused: cannot be made: {error.what}."}, None
             file.unlink(missing_ok=True)
         if variant.required and not entry["passed"]:
-            mend = "mend it, or set required: false"
-            raise ModelError(entry["why"].rstrip("."), where=f"export.variants.{name}", mend=mend)
+            fix = "fix it, or set required: false"
+            raise ModelError(entry["why"].rstrip("."), where=f"export.variants.{name}", fix=fix)
         entries[name] = entry
         if scores is not None and entry["passed"]:
             passed[name] = scores

@@ -39,8 +39,8 @@ class Sparse(Maker):
             model.graph.initializer.remove(item)
             model.graph.sparse_initializer.append(_sparse(item.name, values.reshape(-1)[places], places, values.shape))
         if not num_cells:
-            mend = "prune it in training: trainer.prune.method: magnitude"
-            raise ModelError("no weights have zeros enough to be stored without them", mend=mend)
+            fix = "prune it in training: trainer.prune.method: magnitude"
+            raise ModelError("no weights have zeros enough to be stored without them", fix=fix)
         write_graph(model, target)
         return {"zeros": round(num_zeros / num_cells, 4)}
 

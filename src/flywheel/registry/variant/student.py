@@ -42,13 +42,13 @@ class Student(Maker):
                 row = stored.get_tensor("row")
             shutil.copyfile(file, target)
         except (FileNotFoundError, NotADirectoryError):
-            mend = "set export.student to artifacts/<task>/export of a task that is built"
-            raise DataError(file, None, "no export of a student", mend=mend) from None
+            fix = "set export.student to artifacts/<task>/export of a task that is built"
+            raise DataError(file, None, "no export of a student", fix=fix) from None
         except (ValueError, KeyError, SafetensorError) as error:
-            raise DataError(self.folder, None, f"damaged: {error}", mend="run `dvc repro`") from None
+            raise DataError(self.folder, None, f"damaged: {error}", fix="run `dvc repro`") from None
         wanted, got = ({item.name for item in open_graph(path).graph.input} for path in (material.source, target))
         if got != wanted:
             raise ModelError(f"takes the inputs {', '.join(sorted(got))}, not {', '.join(sorted(wanted))}", where=file)
         if not np.array_equal(row, material.row):
-            raise ModelError("its task holds out other test rows", where=file, mend="give both the same data settings")
+            raise ModelError("its task holds out other test rows", where=file, fix="give both the same data settings")
         return {"weights_sha256": model_sha256}

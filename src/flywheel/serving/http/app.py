@@ -117,16 +117,16 @@ def _add_errors(app: FastAPI) -> None:
             404: ("there is no such page", "see /docs"),
             405: (f"{request.method} is not answered here", "see /docs"),
         }
-        what, mend = words.get(status, (str(getattr(error, "detail", "refused")), "see /docs"))
-        return say(request, RequestError(status, what, where="path", mend=mend), headers)
+        what, fix = words.get(status, (str(getattr(error, "detail", "refused")), "see /docs"))
+        return say(request, RequestError(status, what, where="path", fix=fix), headers)
 
     def not_valid(request: Request, error: Exception) -> Response:
         found = error.errors()[0] if isinstance(error, RequestValidationError) and error.errors() else {}
         where = ".".join(map(str, found.get("loc", ("body",))))
-        return say(request, RequestError(422, str(found.get("msg", "is not valid")), where=where, mend="see /docs"))
+        return say(request, RequestError(422, str(found.get("msg", "is not valid")), where=where, fix="see /docs"))
 
     def failed(request: Request, error: Exception) -> Response:
-        return say(request, RequestError(500, "the server failed", where="server", mend="see its log"))
+        return say(request, RequestError(500, "the server failed", where="server", fix="see its log"))
 
     app.add_exception_handler(FlywheelError, flywheel_error)
     app.add_exception_handler(HTTPException, no_route)
@@ -160,7 +160,7 @@ def _add_protocol(app: FastAPI, shelf: Shelf, version: str) -> None:
         served = shelf.get(name)
         if number != str(served.champion.number):
             what = f"version {number[:20]} is not served"
-            raise RequestError(404, what, where="path", mend=f"version {served.champion.number} is")
+            raise RequestError(404, what, where="path", fix=f"version {served.champion.number} is")
         return served
 
     @app.get("/v2", response_model=messages.ServerMetadata, **protocol)

@@ -48,7 +48,7 @@ class BodyShare:
         if self._memory.held + num_bytes > self._memory.most:
             what = f"requests of {self._memory.held} bytes are being answered"
             headers = {"retry-after": "1", "connection": "close"}
-            raise RequestError(503, what, where="server", mend="send it later", headers=headers)
+            raise RequestError(503, what, where="server", fix="send it later", headers=headers)
         self._memory.held += num_bytes
         self._bytes += num_bytes
 
@@ -94,7 +94,7 @@ async def read_body(
         return bytes(body)
     if encoding != b"gzip":
         what = f"content-encoding '{encoding.decode('latin-1')[:40]}' is not read"
-        raise RequestError(415, what, where=WHERE, mend="send it as it is, or as gzip")
+        raise RequestError(415, what, where=WHERE, fix="send it as it is, or as gzip")
     found = _unzipped(bytes(body), max_bytes)
     held.add(len(found))
     return found
@@ -146,26 +146,26 @@ def _unzipped(body: bytes, max_bytes: int) -> bytes:
                     num_members += 1
                     if num_members >= MAX_MEMBERS:
                         what = f"is gzip of more than {MAX_MEMBERS} members"
-                        raise RequestError(400, what, where=WHERE, mend="pack it in one")
+                        raise RequestError(400, what, where=WHERE, fix="pack it in one")
                     unpacking = zlib.decompressobj(wbits=31)
                 found += unpacking.decompress(left, max_bytes + 1 - len(found))
                 if len(found) > max_bytes:
                     raise _too_large(max_bytes)
                 left = unpacking.unused_data
     except zlib.error as error:
-        raise RequestError(400, f"is no gzip ({error})", where=WHERE, mend="pack it again") from None
+        raise RequestError(400, f"is no gzip ({error})", where=WHERE, fix="pack it again") from None
     if not unpacking.eof:
-        raise RequestError(400, "is half a gzip file", where=WHERE, mend="send all of it")
+        raise RequestError(400, "is half a gzip file", where=WHERE, fix="send all of it")
     return bytes(found)
 
 
 def _too_large(max_bytes: int) -> RequestError:
     # The rest of the body is still on its way: the connection cannot be used again.
     closing = {"connection": "close"}
-    mend = "send fewer rows, or smaller files"
-    return RequestError(413, f"is larger than {max_bytes} bytes", where=WHERE, mend=mend, headers=closing)
+    fix = "send fewer rows, or smaller files"
+    return RequestError(413, f"is larger than {max_bytes} bytes", where=WHERE, fix=fix, headers=closing)
 
 
 def _too_slow(seconds: float) -> RequestError:
     closing = {"connection": "close"}
-    return RequestError(408, f"has not arrived within {seconds:g} s", where=WHERE, mend="send faster", headers=closing)
+    return RequestError(408, f"has not arrived within {seconds:g} s", where=WHERE, fix="send faster", headers=closing)

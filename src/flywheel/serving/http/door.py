@@ -25,7 +25,7 @@ SINGLE = (
     b"inference-header-content-length",
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-MEND = 'make one with `python -c "import secrets; print(secrets.token_urlsafe())"`'
+FIX = 'make one with `python -c "import secrets; print(secrets.token_urlsafe())"`'
 
 
 def read_tokens(file: Path | None, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -41,7 +41,7 @@ def read_tokens(file: Path | None, environment: Mapping[str, str] = os.environ) 
     try:
         text = environment.get(VARIABLE, "") if file is None else file.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"tokens cannot be read: {error}", where=where, mend="check the path") from None
+        raise ConfigError(f"tokens cannot be read: {error}", where=where, fix="check the path") from None
     found: dict[str, str] = {}
     lines = [line.strip() for line in text.replace(",", "\n").splitlines()]
     for number, line in enumerate(lines, 1):
@@ -51,13 +51,13 @@ def read_tokens(file: Path | None, environment: Mapping[str, str] = os.environ) 
         token = token.strip()
         at = f"{where}, line {number}"
         if not _NAME.fullmatch(name) or not token or name in found:
-            raise ConfigError("is not a name of its own and a token", where=at, mend="write `name token`")
+            raise ConfigError("is not a name of its own and a token", where=at, fix="write `name token`")
         if len(token) < MIN_TOKEN or not token.isascii() or " " in token:
             what = f"the token of '{name}' is no word of at least {MIN_TOKEN} characters"
-            raise ConfigError(what, where=at, mend=MEND)
+            raise ConfigError(what, where=at, fix=FIX)
         found[name] = _hash(token.encode())
     if file is not None and not found:
-        raise ConfigError("holds no tokens", where=where, mend=MEND)
+        raise ConfigError("holds no tokens", where=where, fix=FIX)
     return found
 
 
@@ -69,8 +69,8 @@ def check_address(host: str, tokens: Mapping[str, str]) -> None:
     """
     if tokens or is_loopback(host):
         return
-    mend = f"give --tokens FILE, set {VARIABLE}, or listen on 127.0.0.1"
-    raise ConfigError("needs tokens: others than this machine could ask", where=host or "all addresses", mend=mend)
+    fix = f"give --tokens FILE, set {VARIABLE}, or listen on 127.0.0.1"
+    raise ConfigError("needs tokens: others than this machine could ask", where=host or "all addresses", fix=fix)
 
 
 def is_loopback(host: str) -> bool:
@@ -98,7 +98,7 @@ def check_headers(given: Sequence[tuple[bytes, bytes]], headers: Mapping[bytes, 
     names = [name for name, _ in given]
     for name in SINGLE:
         if names.count(name) > 1:
-            raise RequestError(400, "comes twice", where=name.decode(), mend="send it once")
+            raise RequestError(400, "comes twice", where=name.decode(), fix="send it once")
 
 
 class Buckets:
@@ -180,9 +180,9 @@ class Door:
             if given:
                 self._guesses.take(address, now)
             what = "no token, or none that is known"
-            mend = "send `Authorization: Bearer TOKEN`"
+            fix = "send `Authorization: Bearer TOKEN`"
             challenge = {"www-authenticate": "Bearer"}
-            raise RequestError(401, what, where="Authorization", mend=mend, headers=challenge)
+            raise RequestError(401, what, where="Authorization", fix=fix, headers=challenge)
         return found
 
     def check_origin(self, headers: Mapping[bytes, bytes]) -> None:
@@ -205,7 +205,7 @@ class Door:
             where = "Sec-Fetch-Site"
         if where:
             what = "comes from another site"
-            raise RequestError(403, what, where=where, mend="ask localhost, or start the server with --tokens")
+            raise RequestError(403, what, where=where, fix="ask localhost, or start the server with --tokens")
 
     def count(self, client: str, now: float | None = None) -> None:
         """Take one request out of a client's bucket.
@@ -225,7 +225,7 @@ class Door:
 
 def _too_often(what: str, seconds: float) -> RequestError:
     whole = max(1, round(seconds))
-    return RequestError(429, what, where="client", mend=f"wait {whole} s", headers={"retry-after": str(whole)})
+    return RequestError(429, what, where="client", fix=f"wait {whole} s", headers={"retry-after": str(whole)})
 
 
 def _hash(token: bytes) -> str:

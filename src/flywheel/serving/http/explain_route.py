@@ -38,7 +38,7 @@ def add_explain(app: FastAPI, shelf: Shelf, settings: ServingSettings) -> None:
         headers = dict(request.scope["headers"])
         rows = rows_of(served, headers, await request.body(), settings.max_json_depth)
         if len(rows) != 1:
-            raise RequestError(400, f"holds {len(rows)} rows", where="body", mend="explain one row at a time")
+            raise RequestError(400, f"holds {len(rows)} rows", where="body", fix="explain one row at a time")
         served.limits.check_explained(served.load_of(rows[0]))
         given_up = threading.Event()
         try:
@@ -47,7 +47,7 @@ def add_explain(app: FastAPI, shelf: Shelf, settings: ServingSettings) -> None:
                 found = await loop.run_in_executor(explaining, _explained, served, rows[0], given_up)
         except TimeoutError:
             what = f"no explanation within {settings.request_seconds:g} s"
-            raise RequestError(504, what, where="server", mend="send it later") from None
+            raise RequestError(504, what, where="server", fix="send it later") from None
         finally:
             given_up.set()
         champion = served.champion

@@ -37,17 +37,17 @@ def add_feedback(app: FastAPI, recording: RecordingQueue | None, metrics: Metric
         """Say what the right answer to a prediction is, or whether it was right. Sent twice, it counts once."""
         if recording is None:
             what = "no feedback is kept"
-            raise RequestError(404, what, where="server", mend="start it with --record hash or full")
+            raise RequestError(404, what, where="server", fix="start it with --record hash or full")
         parse_json(await request.body(), MAX_DEPTH)  # what `body` was made of: a key given twice is refused here
         told = _feedback(body, request.scope.get(CLIENT, ""))
         outcome, identity = await _kept(recording, told, complaint)
         metrics.feedback.labels(outcome).inc()
         if outcome == UNKNOWN:
             what = f"no prediction '{told.prediction_id[:80]}' is known"
-            raise RequestError(404, what, where="prediction_id", mend="send the one that the answer carried")
+            raise RequestError(404, what, where="prediction_id", fix="send the one that the answer carried")
         if outcome == CONFLICT:
             what = f"'{identity[:80]}' names other feedback of yours"
-            raise RequestError(409, what, where="feedback_id", mend="give each feedback an id of its own, or none")
+            raise RequestError(409, what, where="feedback_id", fix="give each feedback an id of its own, or none")
         return {"feedback_id": identity, "outcome": outcome}
 
 
@@ -61,7 +61,7 @@ async def _kept(recording: RecordingQueue, told: Feedback, complaint: Complaint)
             complaint.say(error)
             what = "feedback cannot be kept now"
             raise RequestError(
-                503, what, where="server", mend="send it again later", headers={"retry-after": "5"}
+                503, what, where="server", fix="send it again later", headers={"retry-after": "5"}
             ) from None
         if recorded.outcome != UNKNOWN:
             break

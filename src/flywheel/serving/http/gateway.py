@@ -89,7 +89,7 @@ class Gateway:
             reply = Reply(body_of(error, scope["path"]), status_of(error), headers=headers)
         except Exception:  # a bug: the caller gets JSON, the log the traceback
             log.exception("%s %.200s failed", scope["method"], scope["path"])
-            failure = RequestError(500, "the server failed", where="server", mend="see its log")
+            failure = RequestError(500, "the server failed", where="server", fix="see its log")
             reply = Reply(body_of(failure, scope["path"]), 500)
         finally:
             self._num_requests -= 1
@@ -108,11 +108,11 @@ class Gateway:
         if announced and (page or scope["path"] in OPEN):
             # Whoever has no token could fill the memory otherwise.
             closing = {"connection": "close"}
-            raise RequestError(400, "takes no body", where="body", mend="send none", headers=closing)
+            raise RequestError(400, "takes no body", where="body", fix="send none", headers=closing)
         if scope["path"] not in OPEN:
             if self._num_requests > self._settings.max_requests:
                 what = f"{self._settings.max_requests} requests are being answered"
-                raise RequestError(503, what, where="server", mend="send it later", headers={"retry-after": "1"})
+                raise RequestError(503, what, where="server", fix="send it later", headers={"retry-after": "1"})
             self._door.check_origin(headers)
             address = (scope.get("client") or ("",))[0]
             if not page:

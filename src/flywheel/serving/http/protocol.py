@@ -101,7 +101,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Say why the connection is closed, in JSON."""
-        error = self._refusal or RequestError(400, "is no HTTP request", where="request", mend="send HTTP/1.1")
+        error = self._refusal or RequestError(400, "is no HTTP request", where="request", fix="send HTTP/1.1")
         self._refuse(error)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -122,7 +122,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _too_many(self) -> RequestError:
         what = f"{self.max_connections} connections are open and busy"
-        return RequestError(503, what, where="server", mend="come again later", headers={"retry-after": "1"})
+        return RequestError(503, what, where="server", fix="come again later", headers={"retry-after": "1"})
 
     def _count(self, num_bytes: int) -> None:
         self._num_header_bytes += num_bytes
@@ -132,7 +132,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _too_long(self) -> RequestError:
         what = f"are longer than {self.max_header_bytes} bytes"
-        return RequestError(431, what, where="headers", mend="send fewer or shorter ones")
+        return RequestError(431, what, where="headers", fix="send fewer or shorter ones")
 
     def _too_slow(self) -> None:
         self._timer = None
@@ -142,7 +142,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()  # has asked nothing at all: there is nothing to answer
             return
         what = f"have not arrived within {self.header_seconds:g} s"
-        self._refuse(RequestError(408, what, where="headers", mend="send faster"))
+        self._refuse(RequestError(408, what, where="headers", fix="send faster"))
 
     def _refuse(self, error: RequestError) -> None:
         body = body_of(error, (getattr(self, "url", None) or b"").decode("latin-1"))

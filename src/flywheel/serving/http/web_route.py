@@ -54,7 +54,7 @@ def add_web(app: FastAPI, shelf: Shelf, look: Look | None) -> None:
     async def file(name: str) -> Response:
         """Give a script or a style sheet of these pages."""
         if name not in files:
-            raise RequestError(404, "there is no such page", where="path", mend="see /docs")
+            raise RequestError(404, "there is no such page", where="path", fix="see /docs")
         return _response(name, files[name])
 
     @app.get("/v1/tasks/{task}/live", response_model=messages.Live, tags=["tasks"])
@@ -62,7 +62,7 @@ def add_web(app: FastAPI, shelf: Shelf, look: Look | None) -> None:
         """Say how a task does in service: volumes, quality, drift, champions, decisions of the loop."""
         champion = shelf.get(task).champion
         if looks is None:
-            raise RequestError(404, "this server does not look", where="server", mend="run `flywheel monitor`")
+            raise RequestError(404, "this server does not look", where="server", fix="run `flywheel monitor`")
         found = await looks.of(champion)
         return {"task": task, "version": champion.number, "model_sha256": champion.model_sha256, **found}
 

@@ -107,8 +107,8 @@ class Supervisor:
             listener.listen(BACKLOG)
         except OSError as error:
             listener.close()
-            mend = "give another --port, or stop what listens there"
-            raise ConfigError(f"cannot listen: {error.strerror or error}", where=f"{host}:{port}", mend=mend) from None
+            fix = "give another --port, or stop what listens there"
+            raise ConfigError(f"cannot listen: {error.strerror or error}", where=f"{host}:{port}", fix=fix) from None
         listener.set_inheritable(True)
         return listener
 
@@ -143,7 +143,7 @@ class Supervisor:
             self._failed_starts = 0 if worker.is_ready() else self._failed_starts + 1
             if self._failed_starts >= MAX_FAILED_STARTS:
                 what = f"workers cannot start (exit code {code})"
-                raise ConfigError(what, where="serve", mend="see what they said above")
+                raise ConfigError(what, where="serve", fix="see what they said above")
             log.warning("worker %d has ended (exit code %d); starting another", worker.process.pid, code)
             worker.close()
             mark_process_dead(worker.process.pid, str(folder))  # type: ignore[no-untyped-call]

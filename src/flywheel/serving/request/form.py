@@ -12,7 +12,7 @@ from flywheel.serving.problem import RequestError
 WHERE = "form"
 MAX_HEADER_BYTES = 4096
 MAX_HEADERS = 16
-MEND = "send a well-formed one"
+FIX = "send a well-formed one"
 
 
 class FormPart(NamedTuple):
@@ -36,7 +36,7 @@ def parts_of(content_type: str, body: bytes, max_parts: int) -> list[FormPart]:
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
-        raise RequestError(400, "its content-type names no boundary", where=WHERE, mend=MEND)
+        raise RequestError(400, "its content-type names no boundary", where=WHERE, fix=FIX)
     reading = _Reading(max_parts)
     try:
         parser = MultipartParser(
@@ -54,9 +54,9 @@ def parts_of(content_type: str, body: bytes, max_parts: int) -> list[FormPart]:
         parser.write(body)
         parser.finalize()
     except (FormParserError, ValueError, UnicodeError):
-        raise RequestError(400, "is no multipart form", where=WHERE, mend=MEND) from None
+        raise RequestError(400, "is no multipart form", where=WHERE, fix=FIX) from None
     if not reading.finished:
-        raise RequestError(400, "ends before its last boundary", where=WHERE, mend="send all of it")
+        raise RequestError(400, "ends before its last boundary", where=WHERE, fix="send all of it")
     return reading.parts
 
 
@@ -73,7 +73,7 @@ class _Reading:
     def begin(self) -> None:
         if len(self.parts) >= self._max_parts:
             what = f"has more than {self._max_parts} parts"
-            raise RequestError(413, what, where=WHERE, mend="send it as several requests")
+            raise RequestError(413, what, where=WHERE, fix="send it as several requests")
         self._content, self._field, self._value, self._headers = bytearray(), b"", b"", {}
 
     def header_field(self, data: bytes, start: int, end: int) -> None:
@@ -95,7 +95,7 @@ class _Reading:
     def end(self) -> None:
         options = parse_options_header(self._headers.get(b"content-disposition", b""))[1]
         if b"name" not in options:
-            raise RequestError(400, "has a part without a name", where=WHERE, mend=MEND)
+            raise RequestError(400, "has a part without a name", where=WHERE, fix=FIX)
         name = options[b"name"].decode("utf-8", "replace")
         self.parts.append(FormPart(name, bytes(self._content), b"filename" in options))
 
@@ -104,4 +104,4 @@ class _Reading:
 
     def _check_header(self) -> None:
         if len(self._headers) > MAX_HEADERS or len(self._field) + len(self._value) > MAX_HEADER_BYTES:
-            raise RequestError(400, "has a part with too long headers", where=WHERE, mend=MEND)
+            raise RequestError(400, "has a part with too long headers", where=WHERE, fix=FIX)

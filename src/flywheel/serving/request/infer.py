@@ -62,7 +62,7 @@ async def infer(
     request, binary = _parted(headers, body, settings.max_json_depth)
     identity = request.get("id", "")
     if not isinstance(identity, str) or len(identity) > MAX_ID:
-        raise RequestError(400, f"id is no text of up to {MAX_ID} characters", where="body", mend="mend it")
+        raise RequestError(400, f"id is no text of up to {MAX_ID} characters", where="body", fix="fix it")
     rows = _rows(served, request, binary)
     wanted = _wanted(request)
     answers, ids = await answer(rows)
@@ -87,11 +87,11 @@ def _parted(headers: Mapping[bytes, bytes], body: bytes, max_depth: int) -> tupl
     length = headers.get(LENGTH, b"")
     if length and (not length.isdigit() or len(length) > 12 or int(length) > len(body)):
         what = f"'{length.decode('latin-1')[:20]}' is not the length of the JSON"
-        raise RequestError(400, what, where=LENGTH.decode(), mend="give its number of bytes")
+        raise RequestError(400, what, where=LENGTH.decode(), fix="give its number of bytes")
     end = int(length) if length else len(body)
     request = parse_json(body[:end], max_depth)
     if not isinstance(request, dict):
-        raise RequestError(400, "is no mapping", where="body", mend="give `inputs`")
+        raise RequestError(400, "is no mapping", where="body", fix="give `inputs`")
     return request, body[end:]
 
 
@@ -99,7 +99,7 @@ def _rows(served: Served, request: Json, binary: bytes) -> list[Json]:
     reader = served.reader
     inputs = request.get("inputs")
     if not isinstance(inputs, list) or not inputs or not all(isinstance(tensor, dict) for tensor in inputs):
-        raise RequestError(400, "has no list of tensors", where="inputs", mend=f"give {', '.join(reader.names)}")
+        raise RequestError(400, "has no list of tensors", where="inputs", fix=f"give {', '.join(reader.names)}")
     columns: dict[str, list[Any]] = {}
     place = 0
     for tensor in inputs:
@@ -107,19 +107,19 @@ def _rows(served: Served, request: Json, binary: bytes) -> list[Json]:
         name = reader.aliases.get(name, name) if isinstance(name, str) else name
         if not isinstance(name, str) or name not in reader.names or name in columns:
             what = f"'{str(name)[:80]}' is no input of its own"
-            raise RequestError(400, what, where="inputs", mend=nearest(str(name)[:80], reader.names))
+            raise RequestError(400, what, where="inputs", fix=nearest(str(name)[:80], reader.names))
         size = _parameter(tensor, "binary_data_size")
         content = None
         if size is not None:
             if type(size) is not int or not 0 <= size <= len(binary) - place:
-                raise RequestError(400, "binary_data_size is not what is there", where=name, mend="mend it")
+                raise RequestError(400, "binary_data_size is not what is there", where=name, fix="fix it")
             content, place = binary[place : place + size], place + size
         columns[name] = _row_values(values_of(tensor, content, name), is_media=name in reader.media, where=name)
     if place != len(binary):
-        raise RequestError(400, f"{len(binary) - place} bytes belong to no tensor", where="body", mend="leave them out")
+        raise RequestError(400, f"{len(binary) - place} bytes belong to no tensor", where="body", fix="leave them out")
     counts = {name: len(values) for name, values in columns.items()}
     if len(set(counts.values())) > 1:
-        raise RequestError(400, f"inputs hold different numbers of rows: {counts}", where="inputs", mend="mend them")
+        raise RequestError(400, f"inputs hold different numbers of rows: {counts}", where="inputs", fix="fix them")
     num_rows = next(iter(counts.values()))
     reader.check_number(num_rows)
     rows = [{name: values[row] for name, values in columns.items()} for row in range(num_rows)]
@@ -140,7 +140,7 @@ def _plain(value: Any, where: str) -> Any:
         try:
             return value.decode()
         except UnicodeDecodeError:
-            raise RequestError(400, "holds bytes that are no UTF-8", where=where, mend="send text in UTF-8") from None
+            raise RequestError(400, "holds bytes that are no UTF-8", where=where, fix="send text in UTF-8") from None
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
@@ -149,7 +149,7 @@ def _wanted(request: Json) -> list[Json] | None:
     if not outputs:
         return None
     if not isinstance(outputs, list) or not all(isinstance(one, dict) for one in outputs):
-        raise RequestError(400, "is no list of tensors", where="outputs", mend="name each, or leave it out")
+        raise RequestError(400, "is no list of tensors", where="outputs", fix="name each, or leave it out")
     return outputs
 
 
@@ -162,7 +162,7 @@ def _outputs(
         name = one.get("name")
         if not isinstance(name, str) or name not in columns:
             what = f"'{str(name)[:80]}' is no output"
-            raise RequestError(400, what, where="outputs", mend=nearest(str(name)[:80], columns))
+            raise RequestError(400, what, where="outputs", fix=nearest(str(name)[:80], columns))
         own = _parameter(one, "binary_data")
         tensor, content = tensor_of(name, columns[name], binary=bool(all_binary if own is None else own))
         outputs.append(tensor)

@@ -55,8 +55,8 @@ def _check(load: Load, allowed: Load) -> None:
     for name, number, most in zip(Load._fields, load, allowed, strict=True):
         if number > most:
             what = f"{'asks for' if name == 'answers' else 'holds'} {number:,} {_UNITS[name]}, more than {most:,}"
-            mend = f"send less at a time (the server's max_request_{name} decides)"
-            raise RequestError(413, what, where="body", mend=mend)
+            fix = f"send less at a time (the server's max_request_{name} decides)"
+            raise RequestError(413, what, where="body", fix=fix)
 
 
 _UNITS = {name: name for name in Load._fields} | {"samples": "samples of sound", "answers": "values as its answer"}

@@ -57,16 +57,16 @@ class RowReader:
             DataError: A row lacks an input, or has one that there is not.
         """
         if not isinstance(body, dict):
-            mend = f'give one row as a mapping of {", ".join(self.names)}, or {{"{INSTANCES}": [...]}}'
-            raise RequestError(400, f"is a {_kind(body)}", where="body", mend=mend)
+            fix = f'give one row as a mapping of {", ".join(self.names)}, or {{"{INSTANCES}": [...]}}'
+            raise RequestError(400, f"is a {_kind(body)}", where="body", fix=fix)
         if INSTANCES not in body or INSTANCES in self._known:
             return [self.row(body, 0)]
         instances = body[INSTANCES]
         if len(body) > 1:
             other = next(key for key in body if key != INSTANCES)
-            raise RequestError(400, f"has '{other}' beside '{INSTANCES}'", where="body", mend="leave it out")
+            raise RequestError(400, f"has '{other}' beside '{INSTANCES}'", where="body", fix="leave it out")
         if not isinstance(instances, list) or not instances:
-            raise RequestError(400, f"'{INSTANCES}' is no list of rows", where="body", mend="give at least one row")
+            raise RequestError(400, f"'{INSTANCES}' is no list of rows", where="body", fix="give at least one row")
         self.check_number(len(instances))
         return [self.row(instance, place) for place, instance in enumerate(instances)]
 
@@ -78,8 +78,8 @@ class RowReader:
         """
         if not isinstance(instance, dict):
             if len(self.names) != 1:
-                mend = f"name the inputs {', '.join(self.names)}"
-                raise DataError(WHERE, place, f"is a {_kind(instance)}, not a mapping", mend=mend)
+                fix = f"name the inputs {', '.join(self.names)}"
+                raise DataError(WHERE, place, f"is a {_kind(instance)}, not a mapping", fix=fix)
             instance = {self.names[0]: instance}
         row: Json = instance
         if self.aliases:
@@ -87,15 +87,15 @@ class RowReader:
             row = dict(zip(names, instance.values(), strict=True))
         if not row.keys() <= self._known:
             name = next(name for name in row if name not in self._known)
-            raise DataError(WHERE, place, f"has '{name[:80]}', which is no input", mend=nearest(name[:80], self.names))
+            raise DataError(WHERE, place, f"has '{name[:80]}', which is no input", fix=nearest(name[:80], self.names))
         if not self._must <= row.keys():
             name = next(name for name in self.required if name not in row)
-            mend = "give it; null where it is not known" if name in self._nullable else "give it"
-            raise DataError(WHERE, place, f"has no '{name}'", mend=mend)
+            fix = "give it; null where it is not known" if name in self._nullable else "give it"
+            raise DataError(WHERE, place, f"has no '{name}'", fix=fix)
         for name in self.texts:
             if isinstance(row.get(name), int | float):
                 what = f"{name} is a {_kind(row[name])}, not a text"
-                raise DataError(WHERE, place, what, mend="put it in quotes")
+                raise DataError(WHERE, place, what, fix="put it in quotes")
         return row
 
     def check_number(self, num_rows: int) -> None:
@@ -106,7 +106,7 @@ class RowReader:
         """
         if num_rows > self.max_rows:
             what = f"holds {num_rows} rows, more than {self.max_rows}"
-            raise RequestError(413, what, where="body", mend="send them in several requests")
+            raise RequestError(413, what, where="body", fix="send them in several requests")
 
     def frame(self, rows: Sequence[Mapping[str, Any]], first: int = 0) -> pd.DataFrame:
         """Make the frame of checked rows, of objects; None stands where a row leaves an optional input out.
@@ -136,12 +136,12 @@ def parse_json(body: bytes, max_depth: int) -> Any:
         RequestError: It is not.
     """
     if body.count(b"[") + body.count(b"{") > max_depth and _depth(body) > max_depth:
-        raise RequestError(400, f"is nested more than {max_depth} deep", where="body", mend="give plain rows")
+        raise RequestError(400, f"is nested more than {max_depth} deep", where="body", fix="give plain rows")
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         why = str(error) if body else "is empty"
-        raise RequestError(400, f"is no JSON: {why}", where="body", mend="give JSON in UTF-8, without NaN") from None
+        raise RequestError(400, f"is no JSON: {why}", where="body", fix="give JSON in UTF-8, without NaN") from None
     _check_keys(body, value)
     return value
 
@@ -156,7 +156,7 @@ def _check_keys(body: bytes, value: Any) -> None:
         try:
             parse_unique(body)
         except RepeatedKeyError as error:
-            raise RequestError(400, str(error), where="body", mend="give it once") from None
+            raise RequestError(400, str(error), where="body", fix="give it once") from None
 
 
 def _depth(body: bytes) -> int:

@@ -48,7 +48,7 @@ def values_of(tensor: Json, content: bytes | None, where: str) -> list[Any]:
         return flat if step == 1 else [flat[start : start + step] for start in range(0, len(flat), step)]
     if not isinstance(datatype, str) or datatype not in NUMBERS:
         what = f"has datatype {str(datatype)[:40]}"
-        raise RequestError(400, what, where=where, mend=f"give one of {', '.join(NUMBERS)}, {BYTES}")
+        raise RequestError(400, what, where=where, fix=f"give one of {', '.join(NUMBERS)}, {BYTES}")
     dtype = np.dtype(NUMBERS[datatype])
     array = _unpacked(content, dtype, where) if content is not None else _numbers(tensor.get("data"), dtype, where)
     _check_size(array.size, shape, where)
@@ -85,25 +85,25 @@ def _shape(tensor: Json, where: str) -> list[int]:
     good = isinstance(shape, list) and 1 <= len(shape) <= MAX_DIMENSIONS
     if not good or not all(type(size) is int and 0 < size < 1 << 31 for size in shape or ()):
         what = "has no shape of whole numbers above 0"
-        raise RequestError(400, what, where=where, mend="give [number of rows, ...]")
+        raise RequestError(400, what, where=where, fix="give [number of rows, ...]")
     return list(shape or ())
 
 
 def _check_size(size: int, shape: Sequence[int], where: str) -> None:
     if size != math.prod(shape):
-        raise RequestError(400, f"holds {size} values, not {math.prod(shape)}", where=where, mend="mend its shape")
+        raise RequestError(400, f"holds {size} values, not {math.prod(shape)}", where=where, fix="fix its shape")
 
 
 def _unpacked(content: bytes, dtype: np.dtype[Any], where: str) -> Array:
     if len(content) % dtype.itemsize:
-        raise RequestError(400, f"holds {len(content)} bytes, no whole numbers", where=where, mend="mend its datatype")
+        raise RequestError(400, f"holds {len(content)} bytes, no whole numbers", where=where, fix="fix its datatype")
     return np.frombuffer(content, dtype)
 
 
 def _numbers(data: Any, dtype: np.dtype[Any], where: str) -> Array:
     """Read numbers of JSON, flat or nested, where the datatype holds them without loss."""
     if not isinstance(data, list):
-        raise RequestError(400, "has no list of data", where=where, mend="give `data`, or binary data")
+        raise RequestError(400, "has no list of data", where=where, fix="give `data`, or binary data")
     try:
         array = np.array(data)
         if array.dtype.kind in _KINDS[dtype.kind]:
@@ -113,7 +113,7 @@ def _numbers(data: Any, dtype: np.dtype[Any], where: str) -> Array:
                 return found
     except (ValueError, OverflowError):
         pass
-    raise RequestError(400, f"has data that are no {dtype.name}", where=where, mend="mend its datatype, or the data")
+    raise RequestError(400, f"has data that are no {dtype.name}", where=where, fix="fix its datatype, or the data")
 
 
 def _texts(data: Any, where: str) -> list[str]:
@@ -123,7 +123,7 @@ def _texts(data: Any, where: str) -> list[str]:
         item = pending.pop()
         pending.extend(reversed(item)) if isinstance(item, list) else flat.append(item)
     if not isinstance(data, list) or not all(isinstance(item, str) for item in flat):
-        raise RequestError(400, "has no list of texts as data", where=where, mend="give `data`, or binary data")
+        raise RequestError(400, "has no list of texts as data", where=where, fix="give `data`, or binary data")
     return flat
 
 
@@ -134,7 +134,7 @@ def _split(content: bytes, where: str) -> list[bytes]:
     while place < len(content):
         end = place + 4 + int.from_bytes(content[place : place + 4], "little")
         if end > len(content) or place + 4 > len(content):
-            raise RequestError(400, "ends in the middle of an element", where=where, mend="put 4 bytes of length first")
+            raise RequestError(400, "ends in the middle of an element", where=where, fix="put 4 bytes of length first")
         found.append(content[place + 4 : end])
         place = end
     return found

@@ -44,11 +44,11 @@ def form_rows(reader: RowReader, content_type: str, body: bytes) -> list[Json]:
         name = _input_of(reader, part.name)
         columns.setdefault(name, []).extend(_values(reader, name, part.content, is_file=part.is_file))
     if not columns:
-        raise RequestError(400, "has no parts", where=WHERE, mend=f"name them {', '.join(reader.names)}")
+        raise RequestError(400, "has no parts", where=WHERE, fix=f"name them {', '.join(reader.names)}")
     counts = {name: len(values) for name, values in columns.items()}
     if len(set(counts.values())) > 1:
         what = f"inputs come in different numbers: {counts}"
-        raise RequestError(422, what, where=WHERE, mend="give one of each a row")
+        raise RequestError(422, what, where=WHERE, fix="give one of each a row")
     num_rows = next(iter(counts.values()))
     reader.check_number(num_rows)
     rows = [{name: values[place] for name, values in columns.items()} for place in range(num_rows)]
@@ -64,7 +64,7 @@ def file_rows(reader: RowReader, body: bytes) -> list[Json]:
     """
     if len(reader.media) != 1:
         raise RequestError(
-            415, "the task takes no bare file", where="body", mend="send JSON, or a form with a part for each input"
+            415, "the task takes no bare file", where="body", fix="send JSON, or a form with a part for each input"
         )
     name = reader.media[0]
     values = npy_rows(body) if body.startswith(NPY_MAGIC) else [body]
@@ -87,7 +87,7 @@ def npy_rows(encoded: bytes) -> list[np.ndarray[Any, Any]]:
         dtype = None
     if found is None or dtype is None or dtype.kind not in "uif":
         what = "is no .npy file of numbers"
-        raise RequestError(422, what, where=FILE, mend="write an array of uint8 with numpy.save")
+        raise RequestError(422, what, where=FILE, fix="write an array of uint8 with numpy.save")
     shape = tuple(int(size) for size in found[4].split(b",") if size.strip())
     content = encoded[found.end() :]
     num_bytes = dtype.itemsize
@@ -95,11 +95,11 @@ def npy_rows(encoded: bytes) -> list[np.ndarray[Any, Any]]:
         num_bytes *= size
     if num_bytes != len(content) or not 2 <= len(shape) <= 4:
         what = f"promises {list(shape)[:6]} of {dtype}, and holds {len(content)} bytes"
-        raise RequestError(422, what, where=FILE, mend="save pictures [N, H, W] or [N, H, W, 3]")
+        raise RequestError(422, what, where=FILE, fix="save pictures [N, H, W] or [N, H, W, 3]")
     array = np.frombuffer(content, dtype).reshape(shape, order="F" if found[3] == b"True" else "C")
     single = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
     if not array.size:
-        raise RequestError(422, "holds no pictures", where=FILE, mend="save at least one")
+        raise RequestError(422, "holds no pictures", where=FILE, fix="save at least one")
     return [array] if single else list(array)
 
 
@@ -110,7 +110,7 @@ def _input_of(reader: RowReader, name: str) -> str:
     if name == FILE and len(reader.media) == 1:
         return str(reader.media[0])
     what = f"part '{name[:80]}' is no input"
-    raise RequestError(422, what, where=WHERE, mend=nearest(name[:80], reader.names))
+    raise RequestError(422, what, where=WHERE, fix=nearest(name[:80], reader.names))
 
 
 def _values(reader: RowReader, name: str, content: bytes, *, is_file: bool) -> list[Any]:
@@ -119,4 +119,4 @@ def _values(reader: RowReader, name: str, content: bytes, *, is_file: bool) -> l
     try:
         return [content.decode("utf-8-sig")]
     except UnicodeDecodeError:
-        raise RequestError(422, "is no text in UTF-8", where=f"{WHERE}: {name}", mend="save it as UTF-8") from None
+        raise RequestError(422, "is no text in UTF-8", where=f"{WHERE}: {name}", fix="save it as UTF-8") from None

@@ -79,7 +79,7 @@ class Answering:
         """
         if request.method != "POST":
             what = f"{request.method} is not answered here"
-            raise RequestError(405, what, where="method", mend="use POST", headers={"allow": "POST"})
+            raise RequestError(405, what, where="method", fix="use POST", headers={"allow": "POST"})
         served = self._shelf.get(request.path[3])
         _subject(request)  # what could not be deleted later is not answered
         try:
@@ -89,7 +89,7 @@ class Answering:
                 )
         except TimeoutError:
             what = f"no answer within {self._settings.request_seconds:g} s"
-            raise RequestError(504, what, where="server", mend="send fewer rows, or send it later") from None
+            raise RequestError(504, what, where="server", fix="send fewer rows, or send it later") from None
         champion = served.champion
         media_type = BINARY_TYPE if headers else JSON_TYPE
         return Reply(body, 200, media_type, headers, champion.task, str(champion.number))
@@ -112,7 +112,7 @@ class Answering:
     async def _infer(self, served: Served, request: Request) -> tuple[bytes, dict[str, str] | None]:
         if len(request.path) == 7 and request.path[5] != str(served.champion.number):
             what = f"version {request.path[5][:20]} is not served"
-            raise RequestError(404, what, where="path", mend=f"version {served.champion.number} is")
+            raise RequestError(404, what, where="path", fix=f"version {served.champion.number} is")
 
         async def answer(rows: list[Json]) -> tuple[Answers, list[str]]:
             answers = await served.answer(rows)
@@ -139,7 +139,7 @@ def _subject(request: Request) -> str | None:
     try:
         return key_of_bytes(request.headers.get(SUBJECT, b""), "X-Subject")
     except FeedbackError as error:
-        raise RequestError(400, error.what, where=error.where, mend=error.mend) from None
+        raise RequestError(400, error.what, where=error.where, fix=error.fix) from None
 
 
 def rows_of(served: Served, headers: Mapping[bytes, bytes], body: bytes, max_depth: int) -> list[Json]:
@@ -164,7 +164,7 @@ def rows_of(served: Served, headers: Mapping[bytes, bytes], body: bytes, max_dep
     if kind.startswith(("image/", "audio/")) or kind == "application/octet-stream":
         return file_rows(served.reader, body)
     what = f"content-type '{kind[:80]}' is not read"
-    raise RequestError(415, what, where="headers", mend="send JSON, a multipart form, or a picture or recording")
+    raise RequestError(415, what, where="headers", fix="send JSON, a multipart form, or a picture or recording")
 
 
 def _ids(number: int) -> list[str]:

@@ -118,7 +118,7 @@ class Batcher(Generic[Answer]):
         queue = self._small if cost <= self._max_rows / 2 else self._large
         if queue.num_rows >= self._max_queue:
             what = f"{queue.num_rows} rows wait already"
-            raise RequestError(503, what, where="server", mend="send it again later", headers={"retry-after": "1"})
+            raise RequestError(503, what, where="server", fix="send it again later", headers={"retry-after": "1"})
         queue.append(request)
         if self._running is None:
             self._running = loop.create_task(self._run())

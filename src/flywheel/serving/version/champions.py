@@ -47,11 +47,11 @@ class Champions:
         for task in self._tasks:
             if task not in known:
                 here = task in versions.registered_here()
-                mend = versions.how_to_register(task) if here or not known else nearest(task, known)
-                raise RegistryError("has no champion", where=task, mend=mend)
+                fix = versions.how_to_register(task) if here or not known else nearest(task, known)
+                raise RegistryError("has no champion", where=task, fix=fix)
         if not numbers:
             raise RegistryError(
-                "no task has a champion", where="registry", mend=versions.how_to_register(*versions.registered_here())
+                "no task has a champion", where="registry", fix=versions.how_to_register(*versions.registered_here())
             )
         for task, number in numbers.items():
             self._known[task] = self._champion(task, number)
@@ -95,7 +95,7 @@ class Champions:
     def _version(self, task: str, number: int) -> versions.Version:
         found = versions.by_number(self._client, task, number)
         if found is None:
-            raise RegistryError(f"no version {number}", where=task, mend="run `flywheel registry list`")
+            raise RegistryError(f"no version {number}", where=task, fix="run `flywheel registry list`")
         return found
 
     def _say(self, line: str) -> None:

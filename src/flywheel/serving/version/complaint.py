@@ -17,7 +17,7 @@ QUIET_SECONDS = 10.0
 class Complaint:
     """Logs a failure at once, and then at most once in `QUIET_SECONDS`, with how often it has failed.
 
-    What a person can mend is one line. Only a bug has a traceback: that of a database's error would hold what was to be
+    What a person can fix is one line. Only a bug has a traceback: that of a database's error would hold what was to be
     written, which is people's data.
 
     Args:

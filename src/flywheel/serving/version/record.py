@@ -27,11 +27,11 @@ def key_of(text: str, where: str) -> str:
     """
     key = unicodedata.normalize("NFC", text.strip())
     if not key:
-        raise FeedbackError("is empty", where=where, mend="give the key that requests are sent with")
+        raise FeedbackError("is empty", where=where, fix="give the key that requests are sent with")
     if len(key) > MAX_KEY:
-        raise FeedbackError(f"is longer than {MAX_KEY} characters", where=where, mend="give a shorter key")
+        raise FeedbackError(f"is longer than {MAX_KEY} characters", where=where, fix="give a shorter key")
     if not key.isprintable():
-        raise FeedbackError("holds characters that cannot be printed", where=where, mend="send the key as UTF-8")
+        raise FeedbackError("holds characters that cannot be printed", where=where, fix="send the key as UTF-8")
     return key
 
 
@@ -46,8 +46,8 @@ def key_of_bytes(raw: bytes, where: str) -> str | None:
     try:
         return key_of(raw.decode("utf-8"), where)
     except UnicodeDecodeError:
-        mend = "encode it so (in Python's requests: key.encode()); browsers and requests send Latin-1 by themselves"
-        raise FeedbackError("is no UTF-8", where=where, mend=mend) from None
+        fix = "encode it so (in Python's requests: key.encode()); browsers and requests send Latin-1 by themselves"
+        raise FeedbackError("is no UTF-8", where=where, fix=fix) from None
 
 
 @dataclass(frozen=True)

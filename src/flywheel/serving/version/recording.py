@@ -88,7 +88,7 @@ class RecordingQueue:
         flushed = self.flush()
         outcomes = self._recorder.record_feedback(rows)
         if UNKNOWN in [one.outcome for one in outcomes] and not flushed:
-            raise FeedbackError("predictions still wait to be kept", where="store", mend="send it again later")
+            raise FeedbackError("predictions still wait to be kept", where="store", fix="send it again later")
         return outcomes
 
     def flush(self) -> bool:

@@ -43,7 +43,7 @@ class Shelf:
         served = self._served.get(task)
         if served is None:
             what = f"no task '{task[:80]}' is served"
-            raise RequestError(404, what, where="path", mend=nearest(task[:80], self._served))
+            raise RequestError(404, what, where="path", fix=nearest(task[:80], self._served))
         return served
 
     def put(self, champion: ChampionVersion) -> None:

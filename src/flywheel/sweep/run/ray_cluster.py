@@ -81,7 +81,7 @@ def share(there: Sequence[tuple[int, int]], slots: int, jobs_per_gpu: int) -> Cl
     """
     most = max((cpus for cpus, _ in there), default=0)
     if most < 1:
-        raise ConfigError("the Ray cluster has no CPUs", where="hydra.launcher.address", mend="add a node to it")
+        raise ConfigError("the Ray cluster has no CPUs", where="hydra.launcher.address", fix="add a node to it")
     gpus = 1 / jobs_per_gpu if any(gpus for _, gpus in there) else 0.0
     places = sum(gpus for _, gpus in there) * jobs_per_gpu
     slots = min(slots, places) if gpus else slots

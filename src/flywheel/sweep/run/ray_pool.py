@@ -144,12 +144,12 @@ class RayPool:
         except self._ray.exceptions.RayError as error:
             self._false_starts += 1
             if self._false_starts >= _MAX_FALSE_STARTS:
-                mend = "see Ray's logs; all nodes need the same Python packages"
-                raise FlywheelError(f"Ray's workers do not start: {_last_line(error)}", mend=mend) from None
+                fix = "see Ray's logs; all nodes need the same Python packages"
+                raise FlywheelError(f"Ray's workers do not start: {_last_line(error)}", fix=fix) from None
             return
         if wrong:
-            mend = "put the project on a file system that all nodes share, at the same path"
-            raise ConfigError(f"the Ray node {machine} {wrong}", where=self._mark.parent, mend=mend)
+            fix = "put the project on a file system that all nodes share, at the same path"
+            raise ConfigError(f"the Ray node {machine} {wrong}", where=self._mark.parent, fix=fix)
         self._false_starts = 0
         self._idle.append(worker)
 

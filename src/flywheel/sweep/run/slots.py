@@ -95,7 +95,7 @@ def claim_gpu(jobs_per_gpu: int, count: int = 1) -> Iterator[str | None]:
         return
     if count > len(gpus):
         what = f"{count} GPUs are wanted, and this job may use {len(gpus)}"
-        raise ConfigError(what, where="trainer.devices", mend="use fewer, and one number in the whole sweep")
+        raise ConfigError(what, where="trainer.devices", fix="use fewer, and one number in the whole sweep")
     waited = False
     while True:
         held = _places(gpus, jobs_per_gpu, count)

@@ -54,7 +54,7 @@ class SubmititPool:
     ) -> None:
         for key in ("nodes", "tasks_per_node"):
             if settings.get(key, 1) != 1:
-                raise ConfigError("a trial is one process", where=f"hydra.launcher.{key}", mend="set it to 1")
+                raise ConfigError("a trial is one process", where=f"hydra.launcher.{key}", fix="set it to 1")
         self._kind, self._slots = kind, slots
         self._executor = _executor(kind, settings, slots)
         self._logs = str(Path(settings["submitit_folder"]).expanduser().absolute())  # as submitit's processes have it
@@ -138,7 +138,7 @@ class SubmititPool:
                 self._false_starts += 1
             if self._false_starts >= _MAX_FALSE_STARTS:
                 raise FlywheelError(
-                    f"jobs end before they take a trial ({job.state})", where=job.paths.stderr, mend="see that log"
+                    f"jobs end before they take a trial ({job.state})", where=job.paths.stderr, fix="see that log"
                 )
         return {one: f"trial {int(one.stem.partition('-')[2])}: {gone[name].state}" for one, name in dead.items()}
 
@@ -199,15 +199,15 @@ def check_launcher(launcher: Mapping[str, Any]) -> None:
     """
     if str(launcher["_target_"]).endswith(".SlurmLauncher") and shutil.which("srun") is None:
         hint = "start the sweep on a machine of the cluster, or take hydra/launcher=joblib"
-        raise ConfigError("Slurm is not installed here (there is no srun)", where="hydra/launcher", mend=hint)
+        raise ConfigError("Slurm is not installed here (there is no srun)", where="hydra/launcher", fix=hint)
 
 
 def _executor(kind: str, settings: Mapping[str, Any], slots: int) -> Any:
     try:
         import submitit
     except ImportError:
-        mend = "pip install 'flywheel[slurm]'"
-        raise ConfigError("submitit is not installed", where="hydra/launcher", mend=mend) from None
+        fix = "pip install 'flywheel[slurm]'"
+        raise ConfigError("submitit is not installed", where="hydra/launcher", fix=fix) from None
     given = {key: value for key, value in settings.items() if value is not None and key not in _OURS}
     if kind == "slurm":
         given["array_parallelism"] = slots
@@ -218,5 +218,5 @@ def _executor(kind: str, settings: Mapping[str, Any], slots: int) -> Any:
         made.update_parameters(**named)
     except (TypeError, ValueError, NameError, RuntimeError) as error:
         what = f"{kind} does not take these settings: {(str(error).splitlines() or [''])[0][:200]}"
-        raise ConfigError(what, where="hydra.launcher", mend="see docs/cluster.md") from None
+        raise ConfigError(what, where="hydra.launcher", fix="see docs/cluster.md") from None
     return made

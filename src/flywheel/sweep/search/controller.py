@@ -83,8 +83,8 @@ def num_planned(config: SweepConfig, space: Sequence[Dimension]) -> int:
         wanted = config.num_trials or DEFAULT_TRIALS
         return min(wanted, listed) if listed is not None else wanted
     if listed is None:
-        mend = "take fewer values, or +sweep=random"
-        raise ConfigError("the grid has over 100,000 combinations", where="command line", mend=mend)
+        fix = "take fewer values, or +sweep=random"
+        raise ConfigError("the grid has over 100,000 combinations", where="command line", fix=fix)
     return min(listed, config.num_trials or listed)
 
 

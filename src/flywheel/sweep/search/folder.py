@@ -87,8 +87,8 @@ def held(folder: Path) -> Iterator[None]:
         with FileLock(folder / "lock", timeout=0):
             yield
     except Timeout:
-        mend = "wait for it, or leave out sweep.resume to start another"
-        raise ConfigError("another process works on this sweep", where=folder, mend=mend) from None
+        fix = "wait for it, or leave out sweep.resume to start another"
+        raise ConfigError("another process works on this sweep", where=folder, fix=fix) from None
 
 
 def note_trial(folder: Path, number: int, params: dict[str, str], settings: Json) -> None:

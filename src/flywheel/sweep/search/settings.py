@@ -89,7 +89,7 @@ def sweep_from(raw: Any) -> SweepConfig:
         *((f"objectives[{i}]", name, OBJECTIVES) for i, name in enumerate(config.objectives)),
     ):
         if value not in known:
-            raise ConfigError(f"'{value}' is not known", where=f"sweep.{where}", mend=nearest(value, known))
+            raise ConfigError(f"'{value}' is not known", where=f"sweep.{where}", fix=nearest(value, known))
     for where, number, lowest in (
         ("num_trials", 1 if config.num_trials is None else config.num_trials, 1),
         ("population", config.population, 2),
@@ -103,7 +103,7 @@ def sweep_from(raw: Any) -> SweepConfig:
     ):
         if not isinstance(number, int) or isinstance(number, bool) or number < lowest:
             what = f"{number!r} is no whole number from {lowest}"
-            raise ConfigError(what, where=f"sweep.{where}", mend=f"use {lowest} or more")
+            raise ConfigError(what, where=f"sweep.{where}", fix=f"use {lowest} or more")
     _check_objectives(config)
     return config
 
@@ -111,7 +111,7 @@ def sweep_from(raw: Any) -> SweepConfig:
 def _check_objectives(config: SweepConfig) -> None:
     if not config.objectives or config.objectives[0] != "score" or len(set(config.objectives)) < len(config.objectives):
         what = f"{config.objectives} must begin with score, and name each only once"
-        raise ConfigError(what, where="sweep.objectives", mend="for one: [score, num_bytes]")
+        raise ConfigError(what, where="sweep.objectives", fix="for one: [score, num_bytes]")
     if len(config.objectives) > 1 and config.pruner.name != "none":
         what = "a trial cannot be stopped early where there are several objectives"
-        raise ConfigError(what, where="sweep.pruner.name", mend="set it to none, or sweep.objectives to [score]")
+        raise ConfigError(what, where="sweep.pruner.name", fix="set it to none, or sweep.objectives to [score]")

@@ -102,7 +102,7 @@ def parse(words: Sequence[str]) -> list[Override]:
         return list(OverridesParser.create().parse_overrides(list(words)))
     except HydraException as error:
         what = str(error).strip().splitlines()[0]
-        raise ConfigError(what, where="command line or sweep.params", mend="quote it: 'key=[a, b]'") from None
+        raise ConfigError(what, where="command line or sweep.params", fix="quote it: 'key=[a, b]'") from None
 
 
 def split(overrides: Sequence[Override]) -> tuple[list[str], list[Override]]:
@@ -127,10 +127,10 @@ def dimensions(params: Mapping[str, Any], swept: Sequence[Override], method: str
         values, when = (given.get("values"), given.get("when", "")) if isinstance(given, Mapping) else (given, "")
         if values is None or (isinstance(given, Mapping) and set(given) - {"values", "when"}):
             what = "has neither values in override syntax nor `values:` and `when:`"
-            raise ConfigError(what, where=f"sweep.params.{key}", mend="for one: interval(0, 0.5)")
+            raise ConfigError(what, where=f"sweep.params.{key}", fix="for one: interval(0, 0.5)")
         (override,) = parse([f"{key}={values}"])
         if not override.is_sweep_override():
-            raise ConfigError(f"'{values}' is one value", where=f"sweep.params.{key}", mend="for one: choice(a, b)")
+            raise ConfigError(f"'{values}' is one value", where=f"sweep.params.{key}", fix="for one: choice(a, b)")
         found[key] = replace(_dimension(override, method), when=str(when))
     for override in swept:
         made = _dimension(override, method)
@@ -173,8 +173,8 @@ def _dimension(override: Override, method: str) -> Dimension:
     log = "log" in value.tags
     if override.is_interval_sweep():
         if method == "grid":
-            mend = f"name values ({key}=1e-3,1e-2), or use +sweep=random or +sweep=tpe"
-            raise ConfigError("an interval has no end of values, a grid needs some", where=where, mend=mend)
+            fix = f"name values ({key}=1e-3,1e-2), or use +sweep=random or +sweep=tpe"
+            raise ConfigError("an interval has no end of values, a grid needs some", where=where, fix=fix)
         return _numbers(key, where, value.start, value.end, None, log)
     if override.is_range_sweep() and method != "grid" and not value.shuffle:
         values = [float(one) for one in override.sweep_iterator()]  # type: ignore[arg-type]  # of a range: numbers
@@ -184,18 +184,18 @@ def _dimension(override: Override, method: str) -> Dimension:
             return _numbers(key, where, low, high, value.step, log)
     choices = tuple(dict.fromkeys(override.sweep_string_iterator()))
     if not choices:
-        raise ConfigError("has no values", where=where, mend="name at least one")
+        raise ConfigError("has no values", where=where, fix="name at least one")
     return Dimension(key, "choice", choices)
 
 
 def _numbers(key: str, where: str, low: float, high: float, step: float | None, log: bool) -> Dimension:
     kind = "int" if isinstance(low, int) and isinstance(high, int) and "." not in f"{low}{high}" else "float"
     if not low < high:
-        raise ConfigError(f"{low} is not below {high}", where=where, mend="give the lower bound first")
+        raise ConfigError(f"{low} is not below {high}", where=where, fix="give the lower bound first")
     if log and low <= 0:
-        raise ConfigError(f"{low} has no logarithm", where=where, mend="begin above 0")
+        raise ConfigError(f"{low} has no logarithm", where=where, fix="begin above 0")
     if log and step not in (None, 1):
-        raise ConfigError("steps and log do not go together", where=where, mend="use an interval")
+        raise ConfigError("steps and log do not go together", where=where, fix="use an interval")
     return Dimension(key, kind, low=low, high=high, step=None if log else step, log=log)
 
 
@@ -205,6 +205,6 @@ def _check_when(one: Dimension, found: Mapping[str, Dimension]) -> None:
     key, equals, value = one.when.partition("=")
     where, parent = f"sweep.params.{one.key}.when", found.get(key)
     if not equals or parent is None or list(found).index(key) > list(found).index(one.key):
-        raise ConfigError(f"'{one.when}' names no key before it", where=where, mend="write other.key=value")
+        raise ConfigError(f"'{one.when}' names no key before it", where=where, fix="write other.key=value")
     if parent.kind == "choice" and value not in parent.choices:
-        raise ConfigError(f"'{value}' is none of {', '.join(parent.choices)}", where=where, mend="name one of them")
+        raise ConfigError(f"'{value}' is none of {', '.join(parent.choices)}", where=where, fix="name one of them")

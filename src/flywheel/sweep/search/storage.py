@@ -59,8 +59,8 @@ def refuse_password(url: str | None) -> None:
         ConfigError: There is one.
     """
     if url and without_password(url) != url:
-        mend = f"leave it out there, and set {STORAGE} to the whole URL, or use ~/.pgpass"
-        raise ConfigError("a password does not belong in a file", where="sweep.storage", mend=mend)
+        fix = f"leave it out there, and set {STORAGE} to the whole URL, or use ~/.pgpass"
+        raise ConfigError("a password does not belong in a file", where="sweep.storage", fix=fix)
 
 
 def open_storage(url: str | None) -> BaseStorage:
@@ -84,11 +84,11 @@ def open_storage(url: str | None) -> BaseStorage:
             made: BaseStorage = optuna.storages.RDBStorage(whole, engine_kwargs={"pool_pre_ping": True, **options})
             return made
     except (SQLAlchemyError, CommandError, ImportError, ValueError, RuntimeError) as error:
-        mend = "check the URL and its driver, or leave it out"
+        fix = "check the URL and its driver, or leave it out"
         if isinstance(error, ImportError):
-            mend = "pip install 'flywheel[postgres]', or the driver that the URL names"
+            fix = "pip install 'flywheel[postgres]', or the driver that the URL names"
         what = f"the studies' database cannot be opened: {first_line(error)}"
-        raise StoreError(what, where=f"sweep.storage ({masked(whole)})", mend=mend) from None
+        raise StoreError(what, where=f"sweep.storage ({masked(whole)})", fix=fix) from None
 
 
 @contextlib.contextmanager
@@ -108,7 +108,7 @@ def studies_must_work(url: str | None) -> Iterator[None]:
     except (SQLAlchemyError, quiet_optuna().exceptions.StorageInternalError) as error:
         what = f"the studies' database cannot be used: {first_line(error.__cause__ or error)}"
         where = f"sweep.storage ({masked(storage_url(url))})"
-        raise StoreError(what, where=where, mend="see that it runs and has room") from error
+        raise StoreError(what, where=where, fix="see that it runs and has room") from error
 
 
 def quiet_optuna() -> Any:

@@ -96,7 +96,7 @@ def _experiments(client: MlflowClient, task: str | None) -> list[str]:
     found = client.get_experiment_by_name(task)
     if found is None:
         known = [one.name for one in client.search_experiments()]
-        raise ConfigError(f"no runs of a task '{task}'", where="--task", mend=nearest(task, known))
+        raise ConfigError(f"no runs of a task '{task}'", where="--task", fix=nearest(task, known))
     return [found.experiment_id]
 
 
@@ -105,7 +105,7 @@ def _run_of_folder(client: MlflowClient, name: str, task: str | None, experiment
     places = _folders(name, task)
     if len(places) > 1:
         tasks = ", ".join(place.parent.name for place in places)
-        raise ConfigError(f"is the name of {len(places)} sweeps ({tasks})", where=name, mend="say which with --task")
+        raise ConfigError(f"is the name of {len(places)} sweeps ({tasks})", where=name, fix="say which with --task")
     if not places:
         return None
     parent = read_if_there(places[0] / "parent.json")
@@ -115,7 +115,7 @@ def _run_of_folder(client: MlflowClient, name: str, task: str | None, experiment
         result = read_if_there(places[0] / RESULT) or {}
         if not result.get("model_sha256"):
             why = result.get("error") or "it has not ended"
-            raise ConfigError(f"has no model: {why}", where=name, mend="adopt one that ended well")
+            raise ConfigError(f"has no model: {why}", where=name, fix="adopt one that ended well")
         found = client.search_runs(experiments, f"tags.model_sha256 = '{result['model_sha256']}'")
         sweep = read_if_there(places[0].parent / "parent.json") or {}
         # The pipeline's own run, after an adoption, has the same weights.
@@ -123,8 +123,8 @@ def _run_of_folder(client: MlflowClient, name: str, task: str | None, experiment
             run for run in found if OVERRIDES in run.data.tags and run.data.tags.get(PARENT) == sweep.get("run_id")
         ]
     if not found:
-        mend = "look in the store that it came from (MLFLOW_TRACKING_URI)"
-        raise ConfigError("its run is not in the MLflow store", where=name, mend=mend)
+        fix = "look in the store that it came from (MLFLOW_TRACKING_URI)"
+        raise ConfigError("its run is not in the MLflow store", where=name, fix=fix)
     return found[0]
 
 
@@ -149,13 +149,13 @@ def _run_named(client: MlflowClient, name: str, experiments: list[str]) -> Run:
     if not found:
         sweeps = [place.name for place in (state_dir() / "sweeps").glob("*/*")]
         near = nearest(name, sweeps) if sweeps else ""
-        raise ConfigError("no run and no sweep has this name", where=name, mend=near if "did you" in near else FORMS)
+        raise ConfigError("no run and no sweep has this name", where=name, fix=near if "did you" in near else FORMS)
     newest = max(found, key=lambda run: int(run.info.start_time))
     # The same training done twice is one thing to adopt.
     if len({(run.data.tags.get(OVERRIDES), run.data.tags.get("model_sha256", run.info.run_id)) for run in found}) > 1:
         listed = ", ".join(f"{run.info.run_id[:10]} ({run.info.run_name})" for run in found[:4])
         more = f" and {len(found) - 4} more" if len(found) > 4 else ""
-        raise ConfigError(f"can mean {listed}{more}", where=name, mend="give more of the id, or --task")
+        raise ConfigError(f"can mean {listed}{more}", where=name, fix="give more of the id, or --task")
     return newest
 
 
@@ -174,10 +174,10 @@ def _is_named(run: Run, name: str) -> bool:
 def _of_run(run: Run, name: str) -> Winner:
     tags = run.data.tags
     if OVERRIDES not in tags:
-        mend = "its settings are those of conf/ at its commit; name a run of python -m flywheel.train"
-        raise ConfigError("is a run of the pipeline, without overrides to adopt", where=name, mend=mend)
+        fix = "its settings are those of conf/ at its commit; name a run of python -m flywheel.train"
+        raise ConfigError("is a run of the pipeline, without overrides to adopt", where=name, fix=fix)
     if "model_sha256" not in tags:
-        raise ConfigError(f"has no model: its run is {run.info.status}", where=name, mend="adopt one that ended well")
+        raise ConfigError(f"has no model: its run is {run.info.status}", where=name, fix="adopt one that ended well")
     words = shlex.split(tags[OVERRIDES])
     return Winner(name, _task_of(words, run), words, run.info.run_id, words, tags["model_sha256"])
 
@@ -189,15 +189,15 @@ def _of_sweep(client: MlflowClient, run: Run, name: str) -> Winner:
     trained = {child.info.run_id: shlex.split(child.data.tags.get(OVERRIDES, "")) for child in children}
     _some_setting_must_vary(list(trained.values()), name)
     if BEST not in tags:
-        mend = "wait for it, see why its trials failed, or adopt one of them by its id"
-        raise ConfigError(f"the sweep has no winner, its run is {run.info.status}", where=name, mend=mend)
+        fix = "wait for it, see why its trials failed, or adopt one of them by its id"
+        raise ConfigError(f"the sweep has no winner, its run is {run.info.status}", where=name, fix=fix)
     best, model = shlex.split(tags[BEST]), tags.get(BEST_MODEL, "")
     for child in children:
         words, has = trained[child.info.run_id], child.data.tags.get("model_sha256", "")
         if (has == model) if model else (has and _same_but_varied(words, best)):
             return Winner(name, _task_of(best, run), best, child.info.run_id, words, model)
-    mend = "it was deleted; adopt another run by its id"
-    raise ConfigError("the best trial's run is not in the MLflow store", where=name, mend=mend)
+    fix = "it was deleted; adopt another run by its id"
+    raise ConfigError("the best trial's run is not in the MLflow store", where=name, fix=fix)
 
 
 def _some_setting_must_vary(trained: Sequence[Sequence[str]], name: str) -> None:
@@ -205,8 +205,8 @@ def _some_setting_must_vary(trained: Sequence[Sequence[str]], name: str) -> None
     whole = {tuple(words) for words in trained}
     settings = {tuple(word for word in words if key_of(word) not in VARIED) for words in trained}
     if len(whole) > 1 and len(settings) == 1:
-        mend = "sweep over settings too, or adopt one of its runs by its id"
-        raise ConfigError("varies only folds and seeds, so that no setting has won", where=name, mend=mend)
+        fix = "sweep over settings too, or adopt one of its runs by its id"
+        raise ConfigError("varies only folds and seeds, so that no setting has won", where=name, fix=fix)
 
 
 def _same_but_varied(words: Sequence[str], best: Sequence[str]) -> bool:

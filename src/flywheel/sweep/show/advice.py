@@ -219,7 +219,7 @@ def _failures(trials: Sequence[Trial], good: Sequence[Trial], dimensions: Sequen
             alike = [trial for trial in failed if _gist(trial) == gist]
             error = " ".join(alike[0].error.split()) or "no reason given"
             where = _where(alike, good, dimensions)
-            return [f"{count} of {num_ended} trials failed alike ({shorten(error, 120)}){where}; mend or avoid that"]
+            return [f"{count} of {num_ended} trials failed alike ({shorten(error, 120)}){where}; fix or avoid that"]
     return []
 
 

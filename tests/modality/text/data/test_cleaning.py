@@ -23,7 +23,7 @@ from flywheel.modality.text.data.cleaning import TextCleaning, near_text
         ("\U0001f469\u200d\U0001f680 up", "\U0001f469\u200d\U0001f680 up"),
     ],
 )
-def test_damage_is_mended_and_what_is_meant_stays(dirty: str, clean: str) -> None:
+def test_damage_is_fixed_and_what_is_meant_stays(dirty: str, clean: str) -> None:
     assert TextCleaning().clean(dirty) == clean
 
 

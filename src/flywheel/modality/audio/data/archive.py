@@ -45,8 +45,8 @@ def members(root: Path, extensions: Sequence[str]) -> Iterator[Member]:
     """
     endings = tuple(extension.lower() for extension in extensions)
     if not root.exists():
-        mend = "run the download stage, or mend `path` of the reader in conf/data/"
-        raise DataError(root, None, "no such file or folder", mend=mend)
+        fix = "run the download stage, or fix `path` of the reader in conf/data/"
+        raise DataError(root, None, "no such file or folder", fix=fix)
     if root.is_dir():
         for name in list_files(root, endings):
             yield Member(name, partial(read_file, root / name))
@@ -55,7 +55,7 @@ def members(root: Path, extensions: Sequence[str]) -> Iterator[Member]:
         yield from (_in_zip if zipfile.is_zipfile(root) else _in_tar)(root, endings)
     except _BROKEN as error:
         why = f"is no zip or tar archive, or a broken one ({error})"
-        raise DataError(root, None, why.replace("\n", " "), mend="download it again") from None
+        raise DataError(root, None, why.replace("\n", " "), fix="download it again") from None
 
 
 def _in_zip(root: Path, endings: tuple[str, ...]) -> Iterator[Member]:

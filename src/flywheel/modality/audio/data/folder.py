@@ -61,7 +61,7 @@ class AudioFolderReader(Reader):
             except re.error as error:
                 raise ConfigError(f"{name} is no regular expression: {error}", where=where) from None
             if name == "pattern" and "label" not in found.groupindex:
-                raise ConfigError("pattern has no group `label`", where=where, mend="write (?P<label>...)")
+                raise ConfigError("pattern has no group `label`", where=where, fix="write (?P<label>...)")
 
     def read(self, raw_dir: Path) -> Splits:
         """List the recordings; their bytes are read when a chunk is asked for.
@@ -81,10 +81,10 @@ class AudioFolderReader(Reader):
             why = f"none of its {unmatched} recordings has a path like {self.pattern}"
             if not unmatched:
                 why = f"holds no recordings ({', '.join(self.extensions)})"
-            mend = "put each class's recordings into a folder of its name, or mend `pattern` of the reader"
-            raise DataError(root, None, why, mend=mend)
+            fix = "put each class's recordings into a folder of its name, or fix `pattern` of the reader"
+            raise DataError(root, None, why, fix=fix)
         if not counts["train"]:
-            raise DataError(root, None, "holds no recordings for train", mend="mend the reader's patterns")
+            raise DataError(root, None, "holds no recordings for train", fix="fix the reader's patterns")
         return {name: self._split(root, name, count, has_splits) for name, count in counts.items() if count}
 
     def _split(self, root: Path, name: str, num_rows: int, has_splits: bool) -> Split:
@@ -139,7 +139,7 @@ class AudioFolderReader(Reader):
         split = next((one for one in SPLITS if one == given), None)
         if split is None:
             why = f"its split is '{given}', not {', '.join(SPLITS)}"
-            raise DataError(name, None, why, mend="mend the group `split` of the reader's pattern")
+            raise DataError(name, None, why, fix="fix the group `split` of the reader's pattern")
         return _Place(split, groups.get("label"), groups.get("group"), bool(groups.get("split")))
 
 

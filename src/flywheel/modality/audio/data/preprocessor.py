@@ -199,7 +199,7 @@ class AudioPreprocessor(Preprocessor):
                 raise ValueError(f"{len(made._mean)} means for {made._num_bands} bands")
         except (KeyError, TypeError, ValueError) as error:
             why = f"its inputs are no AudioPreprocessor's: {error!r}"
-            raise DataError("preprocessor.json", None, why, mend="run the preprocess stage again") from None
+            raise DataError("preprocessor.json", None, why, fix="run the preprocess stage again") from None
         return made
 
     @property
@@ -263,7 +263,7 @@ class AudioPreprocessor(Preprocessor):
 
     def _need_fit(self) -> None:
         if not self._mean:
-            raise DataError("preprocessor", None, "has heard no recording yet", mend="fit it first")
+            raise DataError("preprocessor", None, "has heard no recording yet", fix="fit it first")
 
 
 def _recordings(frame: pd.DataFrame) -> Iterable[Any]:

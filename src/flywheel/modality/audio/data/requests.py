@@ -37,7 +37,7 @@ def read_audio_requests(paths: Sequence[Path]) -> pd.DataFrame:
         frame["row"] = np.arange(len(frame))
         frames.append(frame)
     if not frames:
-        raise DataError("predict", None, "no files given", mend="name recordings or a folder of them")
+        raise DataError("predict", None, "no files given", fix="name recordings or a folder of them")
     return pd.concat(frames, ignore_index=True)
 
 
@@ -47,5 +47,5 @@ def _table(path: Path) -> pd.DataFrame:
         raise DataError(path, None, "has no rows")
     frame = pd.concat(frames, ignore_index=True)
     if "audio" not in frame.columns:
-        raise DataError(path, None, "has no column 'audio'", mend="name the column of encoded recordings so")
+        raise DataError(path, None, "has no column 'audio'", fix="name the column of encoded recordings so")
     return frame[[name for name in ("audio", "label") if name in frame.columns]].copy()

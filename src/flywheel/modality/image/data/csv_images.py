@@ -52,7 +52,7 @@ class CsvImageReader(Reader):
             raise ConfigError("channels must be 1 or 3, and max_value above 0", where=where)
         if isinstance(self.label_column, str) and not self.header:
             what = f"label_column '{self.label_column}' is a name, but there is no header"
-            raise ConfigError(what, where=where, mend="give the column's number")
+            raise ConfigError(what, where=where, fix="give the column's number")
 
     def read(self, raw_dir: Path) -> Splits:
         """Count the rows; pixels are read when a chunk is asked for.
@@ -72,7 +72,7 @@ class CsvImageReader(Reader):
         num_rows = _count_lines(require_file(path)) - self.header
         first = next(csv_chunks(path, 1, header=self._header), None)
         if num_rows < 1 or first is None:
-            raise DataError(path, None, "has no rows", mend="download it again")
+            raise DataError(path, None, "has no rows", fix="download it again")
         label = self._label_position(path, list(first.columns))
 
         def chunks(rows: int) -> Iterator[pd.DataFrame]:
@@ -90,11 +90,11 @@ class CsvImageReader(Reader):
         if len(columns) != self.num_pixels + 1:
             size = "x".join(map(str, [*self.image_size, self.channels]))
             why = f"has {len(columns)} columns, but {size} pixels and a label are {self.num_pixels + 1}"
-            raise DataError(path, None, why, mend="mend image_size, channels or header in conf/data/")
+            raise DataError(path, None, why, fix="fix image_size, channels or header in conf/data/")
         if isinstance(self.label_column, str):
             if self.label_column not in columns:
-                mend = nearest(self.label_column, map(str, columns))
-                raise DataError(path, None, f"no column '{self.label_column}'", mend=mend)
+                fix = nearest(self.label_column, map(str, columns))
+                raise DataError(path, None, f"no column '{self.label_column}'", fix=fix)
             return columns.index(self.label_column)
         if not -len(columns) <= self.label_column < len(columns):
             raise DataError(path, None, f"no column {self.label_column} among {len(columns)}")

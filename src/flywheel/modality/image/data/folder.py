@@ -48,12 +48,12 @@ class ImageFolderReader(Reader):
 
     def _split(self, root: Path) -> Split:
         if not root.is_dir():
-            mend = "run the download stage, or mend `train` and `test` of the reader in conf/data/"
-            raise DataError(root, None, "no such folder", mend=mend)
+            fix = "run the download stage, or fix `train` and `test` of the reader in conf/data/"
+            raise DataError(root, None, "no such folder", fix=fix)
         files = self._files(root)
         if not files:
             why = f"no class folders with pictures ({', '.join(self.extensions)})"
-            raise DataError(root, None, why, mend="put each class's pictures into a folder of its name")
+            raise DataError(root, None, why, fix="put each class's pictures into a folder of its name")
 
         def between(first: int, end: int, rows: int) -> Iterator[pd.DataFrame]:
             return _chunks(root, files[first:end], rows, first)

@@ -65,7 +65,7 @@ class IdxReader(Reader):
         labels.expect(len(labels.shape) == 1, "labels")
         if images.num_rows != labels.num_rows:
             why = f"{labels.num_rows} labels for the {images.num_rows} pictures of {images_path.name}"
-            raise DataError(labels_path, None, why, mend="download both again")
+            raise DataError(labels_path, None, why, fix="download both again")
 
         def between(first: int, end: int, rows: int) -> Iterator[pd.DataFrame]:
             rows = rows_per_chunk(rows, images.row_bytes)
@@ -110,7 +110,7 @@ class IdxFile:
                 raise DataError(path, None, why)
             dimensions = stream.read(4 * magic[3])
         if magic[3] == 0 or len(dimensions) < 4 * magic[3]:
-            raise DataError(path, None, "its IDX header is truncated", mend="download it again")
+            raise DataError(path, None, "its IDX header is truncated", fix="download it again")
         file = cls(path, struct.unpack(f">{magic[3]}I", dimensions))
         if not is_gzip(path):
             held = path.stat().st_size - file.header_bytes
@@ -143,7 +143,7 @@ class IdxFile:
         """What to raise when the file holds fewer or more bytes of values than its header says."""
         word = "truncated" if held < self.num_rows * self.row_bytes else "longer than its header says"
         why = f"{word}: {held} bytes for {self.num_rows} rows of {self.row_bytes}"
-        return DataError(self.path, None, why, mend="download it again")
+        return DataError(self.path, None, why, fix="download it again")
 
     def blocks(self, rows: int, first: int = 0, end: int | None = None) -> Iterator[np.ndarray[Any, Any]]:
         """Yield the values of at most `rows` rows at a time; the arrays cannot be written to.

@@ -184,7 +184,7 @@ class ImagePreprocessor(Preprocessor):
             made._mean, made._std = [float(v) for v in fitted["mean"]], [float(v) for v in fitted["std"]]
         except (KeyError, TypeError, ValueError) as error:
             why = f"its inputs are no ImagePreprocessor's: {error!r}"
-            raise DataError("preprocessor.json", None, why, mend="run the preprocess stage again") from None
+            raise DataError("preprocessor.json", None, why, fix="run the preprocess stage again") from None
         return made
 
     def _counted(self, frame: pd.DataFrame) -> list[np.ndarray[Any, Any]]:
@@ -234,7 +234,7 @@ class ImagePreprocessor(Preprocessor):
 
     def _shape(self) -> tuple[int, int, int]:
         if self._size is None or self._channels is None:
-            raise DataError("preprocessor", None, "has seen no picture yet", mend="fit it first")
+            raise DataError("preprocessor", None, "has seen no picture yet", fix="fit it first")
         return *self._size, self._channels
 
 

@@ -36,7 +36,7 @@ def read_image_requests(paths: Sequence[Path], shape: Shape) -> pd.DataFrame:
         frame["row"] = np.arange(len(frame))
         frames.append(frame)
     if not frames:
-        raise DataError("predict", None, "no files given", mend="name picture files or a folder of them")
+        raise DataError("predict", None, "no files given", fix="name picture files or a folder of them")
     return pd.concat(frames, ignore_index=True)
 
 
@@ -80,8 +80,8 @@ def _pixel_rows(frame: pd.DataFrame, path: Path, shape: Shape) -> pd.DataFrame:
     pixels = frame.drop(columns="label", errors="ignore")
     if pixels.shape[1] != height * width * channels:
         wanted = f"{height * width * channels} pixels of {height}x{width}x{channels}"
-        mend = "give a pixel a column; a header may name one column `label`"
-        raise DataError(path, None, f"has {pixels.shape[1]} columns, not the {wanted}", mend=mend)
+        fix = "give a pixel a column; a header may name one column `label`"
+        raise DataError(path, None, f"has {pixels.shape[1]} columns, not the {wanted}", fix=fix)
     if any(dtype.kind not in "iuf" for dtype in pixels.dtypes):
         raise DataError(path, None, "holds pixels that are no numbers")
     size = (height, width) if channels == 1 else shape

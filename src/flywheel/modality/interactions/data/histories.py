@@ -39,7 +39,7 @@ def as_history(value: Any, row: int) -> Sequence[Any] | None:
     if isinstance(value, str):
         return re.split(r"[\s,|]+", value.strip(" \t\n,|[]")) if value.strip() else None
     why = f"history is a {type(value).__name__}, no list of items"
-    raise DataError("request", row, why, mend='give a list such as ["50", "181"]')
+    raise DataError("request", row, why, fix='give a list such as ["50", "181"]')
 
 
 def flat(histories: Sequence[Sequence[Any]]) -> tuple[Array, Array]:
@@ -112,7 +112,7 @@ def columns_of(frame: pd.DataFrame) -> tuple[list[str | None], list[Sequence[Any
     try:
         users = identifiers(frame["user"] if "user" in frame.columns else [None] * len(frame))
     except TypeError:
-        raise DataError("request", None, "a user is neither a text nor a number", mend="give its identifier") from None
+        raise DataError("request", None, "a user is neither a text nor a number", fix="give its identifier") from None
     if "history" not in frame.columns:
         return users, [None] * len(frame)
     rows = zip(frame.index, frame["history"], strict=True)
@@ -166,4 +166,4 @@ def until(histories: Array, items: Array) -> Array:
 
 def _strange_item() -> DataError:
     why = "a history holds an item that is neither a text nor a number"
-    return DataError("request", None, why, mend='give a list such as ["50", "181"]')
+    return DataError("request", None, why, fix='give a list such as ["50", "181"]')

@@ -143,7 +143,7 @@ class InteractionsPreprocessor(Preprocessor):
         users, given = columns_of(frame)
         for place, (user, history) in enumerate(zip(users, given, strict=True)):
             if user is None and history is None:
-                raise DataError("request", int(frame.index[place]), "gives neither user nor history", mend="give one")
+                raise DataError("request", int(frame.index[place]), "gives neither user nor history", fix="give one")
         learnt = self._known()
         codes = learnt.user_codes(users)
         histories = self._codes([history or () for history in given])
@@ -232,7 +232,7 @@ class InteractionsPreprocessor(Preprocessor):
         """Read tables with the columns `user` or `history` or both, and `k`; a history in CSV is parted by spaces."""
         frame = read_table_requests(paths, [], optional=["user", "history", "k"], own=table)
         if "user" not in frame.columns and "history" not in frame.columns:
-            raise DataError(paths[0], None, "has neither a column 'user' nor 'history'", mend="name one of them so")
+            raise DataError(paths[0], None, "has neither a column 'user' nor 'history'", fix="name one of them so")
         return frame
 
     def to_json(self) -> Json:
@@ -266,7 +266,7 @@ class InteractionsPreprocessor(Preprocessor):
                 learnt.histories[row, : len(codes)] = codes
         except (KeyError, TypeError, ValueError) as error:
             why = f"its inputs are no InteractionsPreprocessor's: {error!r}"
-            raise DataError("preprocessor.json", None, why, mend="run the preprocess stage again") from None
+            raise DataError("preprocessor.json", None, why, fix="run the preprocess stage again") from None
         made._learnt = learnt
         return made
 
@@ -276,5 +276,5 @@ class InteractionsPreprocessor(Preprocessor):
 
     def _known(self) -> LearntHistories:
         if not self._learnt.items:
-            raise DataError("preprocessor", None, "has seen no interactions yet", mend="fit it first")
+            raise DataError("preprocessor", None, "has seen no interactions yet", fix="fit it first")
         return self._learnt

@@ -95,12 +95,12 @@ class InteractionsReader(Reader):
     def __post_init__(self) -> None:
         """Refuse settings that cannot be."""
         if self.holdout != "last":
-            raise ConfigError(f"holdout '{self.holdout}' is not known", where=WHERE, mend="use last")
+            raise ConfigError(f"holdout '{self.holdout}' is not known", where=WHERE, fix="use last")
         if self.min_rating is not None and self.rating_column is None:
-            raise ConfigError("min_rating needs rating_column", where=WHERE, mend="name the column with the ratings")
+            raise ConfigError("min_rating needs rating_column", where=WHERE, fix="name the column with the ratings")
         if self.time_unit is not None and self.time_unit not in UNITS:
             what = f"time_unit '{self.time_unit}' is not known"
-            raise ConfigError(what, where=WHERE, mend=f"use one of {', '.join(UNITS)}")
+            raise ConfigError(what, where=WHERE, fix=f"use one of {', '.join(UNITS)}")
         lowest = {"min_user": 1, "min_item": 1, "history_length": 1, "max_test_users": 1, "seed": 0}
         for key, least in lowest.items():
             given = getattr(self, key)
@@ -162,10 +162,10 @@ class InteractionsReader(Reader):
             if table.errors:
                 row, why = next(iter(sorted(table.errors.items())))
                 left = f"no interaction is left: {len(table.errors):,} of {len(kept):,} rows cannot be used; here {why}"
-                mend = "mend these values; times are numbers or ISO dates (2024-01-31, 2024-01-31T10:00:00Z)"
-                raise DataError(path, row, left, mend=mend)
-            mend = "lower min_user, min_item or min_rating in conf/data/"
-            raise DataError(path, None, "no interaction is left after filtering", mend=mend)
+                fix = "fix these values; times are numbers or ISO dates (2024-01-31, 2024-01-31T10:00:00Z)"
+                raise DataError(path, row, left, fix=fix)
+            fix = "lower min_user, min_item or min_rating in conf/data/"
+            raise DataError(path, None, "no interaction is left after filtering", fix=fix)
         return kept
 
 

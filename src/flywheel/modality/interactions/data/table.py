@@ -99,7 +99,7 @@ def read_interactions(path: Path, columns: InteractionColumns, form: TableFormat
         parts["rating"].append(found.rating if found.rating is not None else np.full(len(frame), np.nan))
         first += len(frame)
     if not first:
-        raise DataError(path, None, "has no rows", mend="download it again, or mend data.reader.read")
+        raise DataError(path, None, "has no rows", fix="download it again, or fix data.reader.read")
     whole = {name: np.concatenate(pieces) for name, pieces in parts.items()}
     is_date = whole.pop("is_date")
     if columns.time is not None:
@@ -187,4 +187,4 @@ def _column(path: Path, frame: pd.DataFrame, name: str) -> pd.Series:
     bare = [column.partition(":")[0] for column in names]
     if bare.count(name) == 1:
         return frame.iloc[:, bare.index(name)]
-    raise DataError(path, None, f"no column '{name}'", mend=nearest(name, bare))
+    raise DataError(path, None, f"no column '{name}'", fix=nearest(name, bare))

@@ -69,7 +69,7 @@ class ItemTarget(Target):
         if (codes < 0).any():
             at = int((codes < 0).argmax())
             why = MISSING if names[at] is None else f"item '{names[at]}' is in no train row"
-            raise DataError("labels", int(labels.index[at]), why, mend=nearest(str(names[at]), self._items))
+            raise DataError("labels", int(labels.index[at]), why, fix=nearest(str(names[at]), self._items))
         return codes.astype(np.int64)
 
     def answers(
@@ -124,7 +124,7 @@ class ItemTarget(Target):
         """Rebuild from the items."""
         items, top_k = state.get("items"), state.get("top_k")
         if not isinstance(items, list) or len(items) < 2 or not isinstance(top_k, int):
-            raise DataError("preprocessor.json", None, "its target is no ItemTarget's", mend="preprocess again")
+            raise DataError("preprocessor.json", None, "its target is no ItemTarget's", fix="preprocess again")
         made = cls(top_k)
         made._items = list(map(str, items))
         return made
@@ -139,7 +139,7 @@ class ItemTarget(Target):
             absent = given is None or (known and (given == "" or given != given))
             k = pd.to_numeric(self.top_k if absent else given, errors="coerce") if absent or known else np.nan
             if not float(k).is_integer() or k < 1:
-                raise DataError("request", int(row), f"k '{given}' is no whole number above 0", mend="give 1 or more")
+                raise DataError("request", int(row), f"k '{given}' is no whole number above 0", fix="give 1 or more")
             found.append(int(k))
         return found
 

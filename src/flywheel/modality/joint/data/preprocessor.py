@@ -26,7 +26,7 @@ from flywheel.project.types import Dropped, Json, Preview
 from flywheel.reader.format.table_file import TableFormat
 
 NEAR_BYTES = 8
-MEND = "run the preprocess stage again"
+FIX = "run the preprocess stage again"
 
 Array = np.ndarray[Any, Any]
 
@@ -178,7 +178,7 @@ class JointPreprocessor(Preprocessor):
                 why = (
                     f"gives part '{name}' other rows ({len(frame)}) than part '{next(iter(self.parts))}' ({len(made)})"
                 )
-                raise DataError(paths[0], None, why, mend="give tables with the columns of all parts")
+                raise DataError(paths[0], None, why, fix="give tables with the columns of all parts")
             made = made.assign(**{column: frame[column] for column in frame.columns if column not in made.columns})
         last = [column for column in made.columns if column in RESERVED_COLUMNS]
         return made[[*(column for column in made.columns if column not in last), *last]]
@@ -204,7 +204,7 @@ class JointPreprocessor(Preprocessor):
             return cls(parts, state["columns"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             why = f"its inputs are no JointPreprocessor's: {error!r}"
-            raise DataError("preprocessor.json", None, why, mend=MEND) from None
+            raise DataError("preprocessor.json", None, why, fix=FIX) from None
 
     def view(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
         """The columns that a part sees; those that it lacks are for the part itself to miss."""

@@ -120,15 +120,15 @@ def learn(
         if decision.kind == "category":
             if seen.counts is None:
                 why = f"column '{name}' has more than {seen.max_distinct:,} different values, too many for a category"
-                raise DataError("train", None, why, mend=f"preprocess.inputs.ignore: [{name}]")
+                raise DataError("train", None, why, fix=f"preprocess.inputs.ignore: [{name}]")
             columns.append(category_column(name, seen.counts, max_categories, min_count, refuses_unseen))
         elif decision.kind is not None:
             columns.append(numeric_column(decision.kind, name, held[name], seen, rules, clip))
     ignored = {name: decision.why for name, decision in decisions.items() if decision.kind is None}
     if not columns:
         why = "; ".join(f"{name}: {reason}" for name, reason in list(ignored.items())[:5])
-        mend = "state what they are in preprocess.inputs.types"
-        raise DataError("train", None, f"no column can be an input ({why})", mend=mend)
+        fix = "state what they are in preprocess.inputs.types"
+        raise DataError("train", None, f"no column can be an input ({why})", fix=fix)
     mean, std = _scaling(columns, held, rules)
     facts = {column.name: _facts(column, decisions[column.name], evidence[column.name]) for column in columns}
     return Learnt(tuple(columns), mean, std, ignored, facts)

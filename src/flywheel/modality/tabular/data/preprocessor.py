@@ -237,13 +237,13 @@ class TabularPreprocessor(Preprocessor):
             made._set(Learnt(columns, fitted["mean"], fitted["std"], fitted["ignored"]))
         except (KeyError, TypeError, ValueError) as error:
             why = f"its inputs are no TabularPreprocessor's: {error!r}"
-            raise DataError("preprocessor.json", None, why, mend="run the preprocess stage again") from None
+            raise DataError("preprocessor.json", None, why, fix="run the preprocess stage again") from None
         return made
 
     @property
     def _fitted_parts(self) -> tuple[Learnt, RowSchema, ProcessedSchema]:
         if self._ready is None:
-            raise DataError("preprocessor", None, "has seen no table yet", mend="fit it first")
+            raise DataError("preprocessor", None, "has seen no table yet", fix="fit it first")
         return self._ready
 
     @property
@@ -273,7 +273,7 @@ class TabularPreprocessor(Preprocessor):
         for name in (*self.types, *self.ignore) if any_chunk else ():
             if name not in met:
                 why = f"no column '{name}', which preprocess.inputs names"
-                raise DataError("table", None, why, mend=nearest(name, met))
+                raise DataError("table", None, why, fix=nearest(name, met))
 
     def _told_of(self, frame: pd.DataFrame) -> tuple[dict[str, None], dict[str, Array], Array]:
         texts = {name: self._texts(frame, name) for name in self._named(frame)}
@@ -281,18 +281,18 @@ class TabularPreprocessor(Preprocessor):
 
     def _texts(self, frame: pd.DataFrame, name: str) -> Array:
         if name not in frame.columns:
-            mend = nearest(name, (str(other) for other in frame.columns))
-            raise DataError("input", None, f"has no column '{name}'", mend=mend)
+            fix = nearest(name, (str(other) for other in frame.columns))
+            raise DataError("input", None, f"has no column '{name}'", fix=fix)
         return texts_of(frame[name], self.rules)
 
     def _row_error(self, frame: pd.DataFrame, failure: Failure) -> DataError:
         file = str(frame["file"].iloc[failure.place]) if "file" in frame.columns else "input"
         row = frame["row"].iloc[failure.place] if "row" in frame.columns else frame.index[failure.place]
-        mend = None
+        fix = None
         if failure.column and failure.column not in self.types and "label" in frame.columns:
             kind = self._fitted.kind_of(failure.column)
-            mend = f"preprocess.inputs.types: {{{failure.column}: {kind}}} drops such rows when a model is trained"
-        return DataError(file, int(row), failure.why, mend=mend)
+            fix = f"preprocess.inputs.types: {{{failure.column}: {kind}}} drops such rows when a model is trained"
+        return DataError(file, int(row), failure.why, fix=fix)
 
 
 def _columns_of(frame: pd.DataFrame) -> dict[str, None]:

@@ -49,7 +49,7 @@ class TextCleaning:
 
     Attributes:
         html: Turn entities (`&amp;`) into characters, and tags into a space; comments, scripts and styles go.
-        encoding: Mend UTF-8 that was read as latin-1, Windows-1252 and the like (ftfy; Speer 2019).
+        encoding: Fix UTF-8 that was read as latin-1, Windows-1252 and the like (ftfy; Speer 2019).
         control: Remove control characters, invisible ones and lone surrogates.
         unicode: Compose characters (NFC), so that equal texts have equal code points.
         whitespace: Make every run of white space one space, and strip both ends.
@@ -91,7 +91,7 @@ class TextCleaning:
 
     def _pass(self, text: str) -> str:
         if self.encoding and not text.isascii():
-            text = _mended(text)
+            text = _fixed(text)
         if self.html and "&" in text:
             text = html.unescape(text)
         if self.control:
@@ -122,7 +122,7 @@ def near_text(text: str) -> str:
     return _SIGNS.sub("", text).casefold()
 
 
-def _mended(text: str) -> str:
+def _fixed(text: str) -> str:
     from ftfy import fix_encoding  # takes a tenth of a second to import; most texts need none of it
 
     return fix_encoding(text)

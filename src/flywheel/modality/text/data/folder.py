@@ -65,12 +65,12 @@ class TextFolderReader(Reader):
     def _split(self, texts: dict[str, Callable[[], bytes]], place: Path) -> Split:
         """A split of texts, each known by `<class>/<file>`."""
         if not texts:
-            mend = "put each class's texts into a folder of its name, or mend conf/data/"
-            raise DataError(place, None, f"no class folders with texts (*{self.extension})", mend=mend)
+            fix = "put each class's texts into a folder of its name, or fix conf/data/"
+            raise DataError(place, None, f"no class folders with texts (*{self.extension})", fix=fix)
         held = {composed(name.split("/", 1)[0]) for name in texts}
         for name in self.classes or ():
             if composed(name) not in held:
-                raise DataError(place, None, f"has no texts of class '{name}'", mend="mend `classes` in conf/data/")
+                raise DataError(place, None, f"has no texts of class '{name}'", fix="fix `classes` in conf/data/")
         names = sorted(texts)
 
         def between(first: int, end: int, rows: int) -> Iterator[pd.DataFrame]:
@@ -104,8 +104,8 @@ class TextFolderReader(Reader):
 
     def _listed(self, root: Path) -> dict[str, Callable[[], bytes]]:
         if not root.is_dir():
-            mend = "run the download stage, or mend `train` and `test` of the reader in conf/data/"
-            raise DataError(root, None, "no such folder", mend=mend)
+            fix = "run the download stage, or fix `train` and `test` of the reader in conf/data/"
+            raise DataError(root, None, "no such folder", fix=fix)
         return {name: (root / name).read_bytes for name in list_files(root) if self._is_wanted(name)}
 
     def _is_wanted(self, name: str) -> bool:
@@ -136,7 +136,7 @@ class TextFolderReader(Reader):
                         found[folder][name] = spool.hold(content.read())
         except (tarfile.TarError, EOFError, OSError) as error:
             why = f"is no tar archive, or a broken one ({error})"
-            raise DataError(archive, None, why, mend="download it again") from None
+            raise DataError(archive, None, why, fix="download it again") from None
         return found
 
 

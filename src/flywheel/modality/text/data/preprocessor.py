@@ -190,11 +190,11 @@ class TextPreprocessor(Preprocessor):
             return cls(tokeniser, **{key: state[key] for key in OPTIONS}, num_characters=number)
         except (KeyError, TypeError, ValueError) as error:
             why = f"its inputs are no TextPreprocessor's: {error!r}"
-            raise DataError("preprocessor.json", None, why, mend="run the preprocess stage again") from None
+            raise DataError("preprocessor.json", None, why, fix="run the preprocess stage again") from None
 
     def _values(self, frame: pd.DataFrame) -> list[Any]:
         if self.column not in frame.columns:
-            raise DataError("input", None, f"has no column '{self.column}'", mend="mend preprocess.inputs.column")
+            raise DataError("input", None, f"has no column '{self.column}'", fix="fix preprocess.inputs.column")
         return frame[self.column].tolist()
 
     def _cleaned(self, value: Any) -> str:

@@ -94,7 +94,7 @@ class BpeTokeniser(Tokeniser):
 
     def _fitted(self) -> Tokenizer:
         if self._library is None:
-            raise DataError("preprocessor", None, "its tokeniser has seen no texts yet", mend="fit it first")
+            raise DataError("preprocessor", None, "its tokeniser has seen no texts yet", fix="fit it first")
         return self._library
 
 

@@ -49,7 +49,7 @@ class PretrainedTokeniser(Tokeniser):
         try:
             self._load(_checked(path))
         except ValueError as error:
-            raise ConfigError(f"cannot be used: {error}", where=self.uri, mend="name a tokenizer.json") from None
+            raise ConfigError(f"cannot be used: {error}", where=self.uri, fix="name a tokenizer.json") from None
 
     def tokenise(self, texts: Sequence[str]) -> Tokens:
         """Give the ids of each text's word pieces."""
@@ -112,7 +112,7 @@ class PretrainedTokeniser(Tokeniser):
 
     def _ready(self) -> Any:
         if self._library is None:
-            raise DataError(self.uri, None, "the tokeniser has not been loaded", mend="run the preprocess stage again")
+            raise DataError(self.uri, None, "the tokeniser has not been loaded", fix="run the preprocess stage again")
         return self._library
 
 

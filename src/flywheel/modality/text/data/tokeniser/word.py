@@ -75,7 +75,7 @@ class WordTokeniser(Tokeniser):
         frequent = [item for item in counts.items() if item[1] >= self.min_count]
         if not frequent:
             why = f"holds no words that occur {self.min_count} times or more"
-            raise DataError("train", None, why, mend="mend preprocess.inputs.tokeniser")
+            raise DataError("train", None, why, fix="fix preprocess.inputs.tokeniser")
         frequent.sort(key=lambda item: (-item[1], item[0]))
         self._hold([word for word, _ in frequent[: self.max_size - FIRST_WORD_ID]])
 
@@ -126,5 +126,5 @@ class WordTokeniser(Tokeniser):
 
     def _fitted(self) -> list[str]:
         if not self._words:
-            raise DataError("preprocessor", None, "its tokeniser has seen no texts yet", mend="fit it first")
+            raise DataError("preprocessor", None, "its tokeniser has seen no texts yet", fix="fit it first")
         return self._words
