@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 import yaml
+from annotated_types import Ge, Gt, Le
 from docs.reference.__main__ import PAGES, main
-from docs.reference.bounds import Asked, bounds
 from docs.reference.groups import signature
 from docs.reference.markdown import entries, summary, table
 from docs.reference.schema import sections
@@ -15,7 +15,7 @@ from docs.reference.schema import sections
 from flywheel.monitor.settings import MonitorSettings
 from flywheel.monitor.steering import LoopSettings
 from flywheel.project.config import TaskConfig
-from flywheel.project.errors import ConfigError, nearest
+from flywheel.project.settings import PositiveInt
 from flywheel.serving.settings import ServingSettings
 from flywheel.sweep.search.settings import SweepConfig
 
@@ -48,7 +48,7 @@ class Inner:
             two lines.
     """
 
-    word: str = "a"
+    word: Literal["a", "b"] = "a"
 
 
 @dataclass
@@ -56,52 +56,26 @@ class Outer:
     """All of it."""
 
     inner: Inner
-    count: int = 3
-    share: float = 0.5
-    size: int | None = None
+    count: PositiveInt = 3
+    share: Annotated[float, Gt(0), Le(1)] = 0.5
+    size: Annotated[int, Ge(1), Le(70_000)] | None = None
     turned_on: bool = False
-    parts: int = 4
+    parts: Literal[0] | Annotated[int, Ge(2)] = 4
+    slots: PositiveInt | Literal["auto"] = "auto"
 
 
-def check(settings: Outer) -> None:
-    good = {
-        "count": settings.count >= 1,
-        "share": 0 < settings.share <= 1,
-        "size": settings.size is None or 1 <= settings.size <= 70_000,
-        "parts": settings.parts == 0 or settings.parts >= 2,
-    }
-    for key, is_good in good.items():
-        if not is_good:
-            raise ConfigError("out of range", where=key)
-    if settings.inner.word not in ("a", "b"):
-        raise ConfigError("is not known", where="word", fix=nearest(settings.inner.word, ("a", "b")))
-
-
-@pytest.mark.parametrize(
-    ("path", "found"),
-    [
-        ("count", "1 or more"),
-        ("share", "above 0, at most 1"),
-        ("size", "1 to 70000"),
-        ("parts", "0, or 2 or more"),
-        ("inner.word", "`a`, `b`"),
-        ("turned_on", ""),
-    ],
-)
-def test_bounds_are_what_the_check_accepts(path: str, found: str) -> None:
-    assert bounds(Asked(Outer(Inner()), check), path, takes_numbers=True) == found
-
-
-def test_a_schema_is_walked_with_types_defaults_and_meanings() -> None:
+def test_a_schema_is_walked_with_types_defaults_bounds_and_meanings() -> None:
     outer, inner = sections(Outer)
-    assert [(key.name, key.type, key.default) for key in outer.keys] == [
-        ("inner", "section", "required"),
-        ("count", "whole number", "`3`"),
-        ("share", "number", "`0.5`"),
-        ("size", "whole number, or null", "`null`"),
-        ("turned_on", "true or false", "`false`"),
-        ("parts", "whole number", "`4`"),
+    assert [(key.name, key.type, key.default, key.bounds) for key in outer.keys] == [
+        ("inner", "section", "required", ""),
+        ("count", "whole number", "`3`", "at least 1"),
+        ("share", "number", "`0.5`", "above 0 and at most 1"),
+        ("size", "whole number, or null", "`null`", "at least 1 and at most 70000"),
+        ("turned_on", "true or false", "`false`", ""),
+        ("parts", "whole number", "`4`", "`0`, or at least 2"),
+        ("slots", "whole number or text", "`auto`", "at least 1, or `auto`"),
     ]
+    assert inner.keys[0].bounds == "`a`, `b`"
     assert (inner.path, inner.about, inner.keys[0].meaning) == ("inner", "Part of it.", "One of two, over two lines.")
 
 

@@ -160,7 +160,7 @@ def test_divergence_is_one_line_and_the_run_is_marked(project: Path, settings, r
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("trainer.batch_size=0", "trainer.batch_size: 0 is too small; use 1 or more"),
+        ("trainer.batch_size=0", "trainer.batch_size: 0 is out of range; use at least 1"),
         ("trainer.keep=bst", "did you mean 'best'"),
         ("metric.monitor.name=acuracy", "metric.monitor.name: 'acuracy' is not known; did you mean 'accuracy'"),
         ("loss.class_weights=balance", "did you mean 'balanced'"),

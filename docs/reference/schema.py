@@ -6,12 +6,13 @@ import dataclasses
 import types
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from docs.reference.markdown import entries, summary
 
 from flywheel.project.kind import Kind
+from flywheel.project.settings import bounds_of
 
 _WORDS = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "word or number"}
 
@@ -24,12 +25,14 @@ class Key:
         name: Dotted, below its section.
         type: In words.
         default: As YAML has it; `required` where there is none.
+        bounds: What values of the type are accepted; empty: all.
         meaning: What the docstring of its dataclass says.
     """
 
     name: str
     type: str
     default: str
+    bounds: str
     meaning: str
 
 
@@ -59,7 +62,11 @@ def sections(schema: type, path: str = "") -> Iterator[Section]:
         name = f"{path}.{item.name}".lstrip(".")
         if inner is not None:
             below += sections(inner, name + suffix)
-        keys.append(Key(name, words_for(hints[item.name]), _default(item), told.get(item.name, "")))
+        keys.append(
+            Key(
+                name, words_for(hints[item.name]), _default(item), bounds_for(hints[item.name]), told.get(item.name, "")
+            )
+        )
     yield Section(path, summary(schema.__doc__), tuple(keys))
     yield from below
 
@@ -70,8 +77,10 @@ def words_for(hint: Any) -> str:
     if origin is Annotated:
         kind = next((one for one in arguments[1:] if isinstance(one, Kind)), None)
         return words_for(arguments[0]) if kind is None else f"`_target_`: {_base(kind)}"
+    if origin is Literal:
+        return words_for(type(arguments[0]))
     if origin in (Union, types.UnionType):
-        named = [words_for(one) for one in arguments if one is not types.NoneType]
+        named = dict.fromkeys(words_for(one) for one in arguments if one is not types.NoneType)
         return " or ".join(named) + (", or null" if types.NoneType in arguments else "")
     if origin is list:
         return f"list of {_plural(words_for(arguments[0]))}"
@@ -79,6 +88,16 @@ def words_for(hint: Any) -> str:
         value = arguments[1]
         return "mapping" if value is Any else f"mapping of names to {_plural(words_for(value))}"
     return "section" if is_dataclass(hint) else _WORDS.get(hint, str(hint))
+
+
+def bounds_for(hint: Any) -> str:
+    """What values of a type are accepted, in words; empty where all are."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return ", ".join(f"`{word}`" for word in arguments)
+    if origin in (Union, types.UnionType):
+        return ", or ".join(filter(None, map(bounds_for, arguments)))
+    return bounds_for(arguments[0]) if origin is list else bounds_of(hint)
 
 
 def _base(kind: Kind) -> str:

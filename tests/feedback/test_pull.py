@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from tests.feedback.conftest import World, png
 
 from flywheel.project.digest import sha256_of
-from flywheel.project.errors import ConfigError, DataError
+from flywheel.project.errors import DataError
 
 
 def picture(seed: int) -> np.ndarray[Any, Any]:
@@ -296,13 +296,3 @@ def test_without_processed_data_it_says_what_to_run(digits_world: World) -> None
     (digits_world.processed / "test.safetensors").unlink()
     with pytest.raises(DataError, match=r"test.safetensors: missing; run `dvc repro`"):
         digits_world.pull()
-
-
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [("keep", "all"), ("conflict", "mean"), ("mask", ["names"]), ("min_agreement", 0.5), ("max_share", 1.0),
-     ("max_class_share", -1.0), ("min_client_rows", -1)],
-)  # fmt: skip
-def test_settings_that_cannot_be_meant_are_refused(digits_world: World, setting: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"tasks.digits.feedback.{setting}: "):
-        digits_world.pull(**{setting: value})

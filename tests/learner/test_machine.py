@@ -41,19 +41,6 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
         resolve(TrainerConfig(accelerator="cuda"), example(4), 1)
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "said"),
-    [
-        ("steps_per_call", 0, "neither 'auto' nor a whole number"),
-        ("devices", "two", "trainer.devices"),
-    ],
-)
-def test_numbers_that_are_none_are_refused(key: str, value: object, said: str) -> None:
-    config = TrainerConfig(**{"accelerator": "cpu", key: value})
-    with pytest.raises(ConfigError, match=said):
-        resolve(config, example(4), 1)
-
-
 def place(rank: int = 0, *, size: int = 4, here: int = 2) -> Place:
     return Place(rank, size, rank % here, here, "node1", 29500)
 

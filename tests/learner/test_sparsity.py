@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import pytest
 import torch
 from torch import nn
 
-from flywheel.learner.sparsity import Sparsity, check_pruning, prunable, prune
+from flywheel.learner.sparsity import Sparsity, prunable, prune
 from flywheel.project.config import PruneConfig
-from flywheel.project.errors import ConfigError
 
 
 def test_the_smallest_weights_of_all_layers_become_zero_and_biases_stay() -> None:
@@ -42,18 +38,3 @@ def test_the_share_rises_to_the_end_of_its_time_and_stays() -> None:
 def test_nothing_to_prune_is_no_error() -> None:
     prune(nn.Linear(2, 2), 0.5)
     prune(nn.Linear(100, 100), 0.0)
-
-
-@pytest.mark.parametrize(
-    ("prune_with", "keep", "words"),
-    [
-        ({"share": 1.0}, "last", "trainer.prune.share: 1.0 is not between 0 and 1"),
-        ({"until": 0.0}, "last", "trainer.prune.until: 0.0 is not above 0"),
-        ({}, "best", "trainer.keep: 'best' may keep an epoch that has too few zeros"),
-    ],
-)
-def test_settings_that_cannot_be_meant_are_one_line(digits: Any, prune_with: Any, keep: str, words: str) -> None:
-    trainer = replace(digits.task.trainer, keep=keep, prune=PruneConfig("magnitude", **prune_with))
-    with pytest.raises(ConfigError, match=words):
-        check_pruning(replace(digits.task, trainer=trainer))
-    check_pruning(digits.task)

@@ -92,7 +92,7 @@ def test_what_was_said_before_a_retraining_is_not_new_unless_it_failed() -> None
         ("max_retrains_a_day: 0\n", "loop.max_retrains_a_day: 0 is out of range"),
         ("rollback_confidence: 1.0\n", "loop.rollback_confidence"),
         ("cooldown: 3\n", "did you mean 'cooldown_hours'"),
-        ("tasks: {fashion: {poll_minutes: -1}}\n", "loop.poll_minutes: -1"),
+        ("tasks: {fashion: {poll_minutes: -1}}\n", "loop.tasks.fashion.poll_minutes: -1"),
     ],
 )
 def test_mistakes_in_the_settings_are_one_line(tmp_path: Path, text: str, said: str) -> None:

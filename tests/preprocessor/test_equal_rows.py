@@ -17,7 +17,6 @@ from safetensors.numpy import load_file
 from flywheel.preprocessor.pipeline.run import preprocess
 from flywheel.project.compose import compose_task
 from flywheel.project.config import ReaderConfig, TaskConfig
-from flywheel.project.errors import ConfigError
 from flywheel.project.params import task_from
 
 Run = Callable[..., Any]
@@ -123,8 +122,3 @@ def test_numbers_as_labels_tell_rows_apart(run: Run, table: TaskConfig) -> None:
     assert not train.duplicated().any()
     assert len(train) > train.drop(columns="label").drop_duplicates().shape[0], "another number is another row"
     assert profile["duplicates"]["within_train"]["other_label"] > 0
-
-
-def test_an_unknown_overlap_is_refused(run: Run) -> None:
-    with pytest.raises(ConfigError, match=r"'drp' is not known.*drop"):
-        run(passengers(), overlap="drp")

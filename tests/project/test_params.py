@@ -57,6 +57,67 @@ def test_wrong_values_are_one_line_with_the_key(project: Path, change: dict[str,
     assert said in str(error.value)
 
 
+AT_MOST_1 = "use at least 0 and at most 1"
+OF_MAGNITUDE = {"method": "magnitude"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("trainer.max_epochs", 0, "0 is out of range; use at least 1"),
+        ("trainer.devices", "two", "'two' is out of range; use a whole number, at least 1 or auto or all"),
+        ("trainer.devices", True, "True is out of range; use a whole number, at least 1 or auto or all"),
+        ("trainer.steps_per_call", 0, "0 is out of range; use a whole number, at least 1 or auto"),
+        ("trainer.gradient_clip_norm", float("nan"), "nan is out of range; use at least 0"),
+        ("trainer.keep", "lst", "'lst' is not known; did you mean 'last'?"),
+        ("trainer.prune", {"share": 1.0}, ".share: 1.0 is out of range; use above 0 and below 1"),
+        ("trainer.prune", {"until": 0.0}, ".until: 0.0 is out of range; use above 0 and at most 1"),
+        ("trainer.prune", OF_MAGNITUDE, "tasks.fashion.trainer.keep: 'best' may keep an epoch that has too few zeros"),
+        ("loss.l1", -0.1, "-0.1 is out of range; use at least 0"),
+        ("loss.distil", {"alpha": 1.5}, f".alpha: 1.5 is out of range; {AT_MOST_1}"),
+        ("loss.distil", {"temperature": 0.0}, ".temperature: 0.0 is out of range; use above 0"),
+        ("loss.distil", {"answer": "class"}, ".answer: 'class' is not known; did you mean 'classes'?"),
+        ("model.init", "kaimin", "'kaimin' is not known; did you mean 'kaiming'?"),
+        ("preprocess.validation", 1.0, "1.0 is out of range; use above 0 and below 1"),
+        ("preprocess.test", 0.0, "0.0 is out of range"),
+        ("preprocess.max_dropped", 2.0, f"2.0 is out of range; {AT_MOST_1}"),
+        ("preprocess.chunk_rows", 0, "0 is out of range"),
+        ("preprocess.seed", -1, "-1 is out of range"),
+        ("preprocess.num_folds", 1, "1 is out of range; use 0 or a whole number, at least 2"),
+        ("preprocess.engine", "rey", "'rey' is not known; did you mean 'ray'?"),
+        ("preprocess.overlap", "drp", "'drp' is not known; did you mean 'drop'?"),
+        ("data.download.sources", [{"uri": "file:a", "unpack": "gzib"}], "[0].unpack: 'gzib' is not known"),
+        ("export.max_loss", -1.0, "-1.0 is out of range"),
+        ("export.variants", {"a": {"make": {}, "max_loss": -0.1}}, ".a.max_loss: -0.1 is out of range"),
+        ("export.variants", {"a": {"make": {}, "min_shrink": -2.0}}, ".a.min_shrink: -2.0 is out of range"),
+        ("register.mode", "most", "'most' is not known; "),
+        ("register.confidence", 95.0, "95.0 is out of range; use above 0 and below 1"),
+        ("register.margin", -0.1, "-0.1 is out of range"),
+        ("feedback.keep", "all", "'all' is not known; did you mean 'full'?"),
+        ("feedback.keep", False, "'False' is not known; use full, reference, hash"),
+        ("feedback.conflict", "mean", "'mean' is not known"),
+        ("feedback.mask", ["email", "names"], "[1]: 'names' is not known"),
+        ("feedback.min_agreement", 0.5, "0.5 is out of range; use above 0.5 and at most 1"),
+        ("feedback.max_share", 1.0, "1.0 is out of range"),
+        ("feedback.max_class_share", -1.0, "-1.0 is out of range"),
+        ("feedback.min_client_rows", -1, "-1 is out of range"),
+    ],
+)
+def test_values_that_cannot_be_meant_are_one_line_with_the_key(
+    project: Path, key: str, value: object, said: str
+) -> None:
+    raw = load_params()["tasks"]["fashion"]
+    section, name = key.rsplit(".", 1)
+    holder = raw
+    for part in section.split("."):
+        holder = holder.setdefault(part, {})
+    holder[name] = {**holder.get(name, {}), **value} if isinstance(value, dict) and name in ("prune", "distil") else value
+    with pytest.raises(ConfigError) as error:
+        task_from(raw, "tasks.fashion")
+    where = "" if said.startswith("tasks.") else f"tasks.fashion.{key}" + ("" if said[0] in ".[" else ": ")
+    assert str(error.value).startswith(where + said)
+
+
 @pytest.mark.parametrize("text", ["", "tasks: [", "seed: 1\n"])
 def test_damaged_params_are_one_line(project: Path, text: str) -> None:
     (project / "params.yaml").write_text(text)

@@ -331,7 +331,6 @@ def test_too_little_space_is_said_before_the_download(two: DataConfig, out: Path
         (SourceConfig("htps://toys/a"), {}, "did you mean 'https'"),
         (SourceConfig("toys.csv"), {}, "no kind of source"),
         (SourceConfig("https:///a"), {}, "no web address"),
-        (SourceConfig("file:a", unpack="gzib"), {}, "did you mean 'gzip'"),
         (SourceConfig("file:{file}"), {}, "{file} stands for nothing"),
         (SourceConfig("file:a", sha256="12"), {}, "no sha256"),
         (SourceConfig("file:{file}", sha256="0" * 64), {"a": A}, "one sha256 for several"),

@@ -20,7 +20,6 @@ from flywheel.feedback.frozen import ITEM, Frozen, Own, network_digests, pairs_o
 from flywheel.feedback.pulled import Pulled, write_pulled
 from flywheel.feedback.rows import frame_of, is_unicode, missing_column
 from flywheel.feedback.rules import Refused, RowCandidate, choose
-from flywheel.feedback.settings import check_settings
 from flywheel.feedback.store import Answered, FeedbackStore
 from flywheel.feedback.words import microseconds
 from flywheel.preprocessor.task import TaskPreprocessor, load_preprocessor
@@ -71,11 +70,9 @@ def pull(task: TaskConfig, store: FeedbackStore, raw: Path, processed: Path, fol
         folder: `data/feedback/<task>/`.
 
     Raises:
-        ConfigError: A setting of `feedback:` cannot be meant.
         DataError: Raw or processed data are missing or damaged.
         FeedbackError: The store cannot be read.
     """
-    check_settings(task.feedback, f"tasks.{task.name}.feedback")
     preprocessor = load_preprocessor(processed / "preprocessor.json")
     splits = build(task.data.reader.read, READER, where=f"tasks.{task.name}.data.reader.read").read(raw)
     keeps_equal = task.preprocess.overlap == "keep"

@@ -11,11 +11,9 @@ from torch.nn import functional
 
 from flywheel.model.network import LoadedNetwork, load_network
 from flywheel.project.config import DistilConfig, TaskConfig
-from flywheel.project.errors import ConfigError, ModelError, nearest
+from flywheel.project.errors import ModelError
 from flywheel.project.params import project_root
 from flywheel.project.types import Json
-
-ANSWERS = ("classes", "numbers")
 
 
 class Distillation:
@@ -109,20 +107,3 @@ def load_parent(task: TaskConfig, meta: Json) -> LoadedNetwork | None:
                 f"{task.trainer.parent} was trained on data with other {key}", where="trainer.parent", fix=fix
             )
     return parent
-
-
-def check_distillation(task: TaskConfig) -> None:
-    """Refuse settings that cannot be meant.
-
-    Raises:
-        ConfigError: A number is out of its range, or a word is not known.
-    """
-    distil = task.loss.distil
-    if not 0 <= distil.alpha <= 1:
-        raise ConfigError(f"{distil.alpha} is not in [0, 1]", where="loss.distil.alpha", fix="set 0 for no teacher")
-    if not distil.temperature > 0:
-        raise ConfigError(f"{distil.temperature} is not above 0", where="loss.distil.temperature", fix="set 1 or more")
-    if distil.answer not in ANSWERS:
-        raise ConfigError(
-            f"'{distil.answer}' is not known", where="loss.distil.answer", fix=nearest(distil.answer, ANSWERS)
-        )

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
@@ -89,9 +88,7 @@ def resolve(
         precision=_precision(accelerator) if config.precision == "auto" else config.precision,
         num_threads=config.num_threads,
         hold=_hold(accelerator, num_bytes * copies) if config.hold == "auto" else config.hold,
-        steps_per_call=_steps(example)
-        if config.steps_per_call == "auto"
-        else _whole(config.steps_per_call, "steps_per_call"),
+        steps_per_call=_steps(example) if config.steps_per_call == "auto" else config.steps_per_call,
     )
 
 
@@ -119,7 +116,7 @@ def num_devices(config: TrainerConfig, place: Place | None = None) -> int:
     if config.devices == "auto":
         devices = place.local_size if place else 1
     else:
-        devices = (there or 1) if config.devices == "all" else _whole(config.devices, "devices", "'auto', 'all'")
+        devices = (there or 1) if config.devices == "all" else config.devices
     if place and devices != place.local_size:
         what = f"{devices}, but {place.local_size} ranks have been started on this node"
         raise ConfigError(what, where="trainer.devices", fix="leave it 'auto' under torchrun and srun")
@@ -137,16 +134,6 @@ def num_devices(config: TrainerConfig, place: Place | None = None) -> int:
             what, where="trainer.batch_size", fix=f"use {world_size} or more, it is of all ranks together"
         )
     return devices
-
-
-def known_choices(config: TrainerConfig) -> list[tuple[str, str, tuple[str, ...]]]:
-    """The settings that are one word of a few: (dotted key, value, words)."""
-    return [
-        ("trainer.accelerator", config.accelerator, ("auto", "cpu", "cuda", "gpu", "mps")),
-        ("trainer.precision", config.precision, ("auto", "32-true", "bf16-mixed", "bf16-true", "64-true")),
-        ("trainer.hold", config.hold, ("auto", "memory", "stream")),
-        ("trainer.strategy", config.strategy, ("auto", "ddp", "fsdp")),
-    ]
 
 
 def _accelerator(wanted: str) -> str:
@@ -177,9 +164,3 @@ def _hold(accelerator: str, num_bytes: int) -> str:
 def _steps(example: Mapping[str, Tensor]) -> int:
     batch_bytes = sum(x.nbytes for x in example.values())
     return max(1, min(_MAX_STEPS_PER_CALL, _BLOCK_BYTES // max(1, batch_bytes)))
-
-
-def _whole(value: Any, key: str, words: str = "'auto'") -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{value!r} is neither {words} nor a whole number from 1", where=f"trainer.{key}")
-    return value

@@ -9,13 +9,9 @@ from pathlib import Path
 
 import torch
 
-from flywheel.learner.assemble import CLASS_WEIGHTS
 from flywheel.learner.criterion import cannot_weigh
-from flywheel.learner.distillation import check_distillation
-from flywheel.learner.machine import known_choices, num_devices
+from flywheel.learner.machine import num_devices
 from flywheel.learner.ranks.world import place_from
-from flywheel.learner.sparsity import METHODS, check_pruning
-from flywheel.model.initialise import INITIALISATIONS
 from flywheel.project import kind
 from flywheel.project.config import TaskConfig
 from flywheel.project.errors import ConfigError, nearest
@@ -26,7 +22,7 @@ def check_settings(task: TaskConfig) -> None:
     """Refuse values that would only fail, or be silently ignored, later, on this machine.
 
     Raises:
-        ConfigError: A value is none of those known, too small, or does not go with another; a device is not there.
+        ConfigError: A value does not go with another, or a device is not there.
     """
     check_values(task)
     num_devices(task.trainer, place_from())
@@ -36,39 +32,15 @@ def check_values(task: TaskConfig) -> None:
     """The same, whatever machine trains.
 
     Raises:
-        ConfigError: A value is none of those known, too small, or does not go with another.
+        ConfigError: A value does not go with another.
     """
-    for where, value, known in (
-        ("trainer.keep", task.trainer.keep, ("best", "last")),
-        ("metric.monitor.mode", task.metric.monitor.mode, ("min", "max")),
-        ("loss.class_weights", task.loss.class_weights, ("none", *CLASS_WEIGHTS)),
-        ("metric.monitor.name", task.metric.monitor.name, ("loss", *task.metric.train)),
-        ("model.init", task.model.init, tuple(INITIALISATIONS)),
-        ("trainer.prune.method", task.trainer.prune.method, METHODS),
-        *known_choices(task.trainer),
-    ):
-        if value not in known:
-            raise ConfigError(f"'{value}' is not known", where=where, fix=nearest(value, known))
+    monitor, known = task.metric.monitor.name, ("loss", *task.metric.train)
+    if monitor not in known:
+        raise ConfigError(f"'{monitor}' is not known", where="metric.monitor.name", fix=nearest(monitor, known))
     if task.trainer.compile and " " in torch.__file__:
         what = f"torch.compile cannot use a torch in a path with a space ({Path(torch.__file__).parent})"
         raise ConfigError(what, where="trainer.compile", fix="move the project, or set it to false")
-    check_distillation(task)
-    check_pruning(task)
     _check_weights(task)
-    if not 0 < task.preprocess.validation < 1:
-        what = f"{task.preprocess.validation} leaves no rows to choose by, or none to train on"
-        raise ConfigError(what, where="preprocess.validation", fix="use a share between 0 and 1")
-    for where, number, lowest in (
-        ("trainer.max_epochs", task.trainer.max_epochs, 1),
-        ("trainer.batch_size", task.trainer.batch_size, 1),
-        ("trainer.num_threads", task.trainer.num_threads, 1),
-        ("trainer.gradient_clip_norm", task.trainer.gradient_clip_norm, 0),
-        ("trainer.early_stopping.patience", task.trainer.early_stopping.patience, 0),
-        ("loss.l1", task.loss.l1, 0),
-        ("loss.l2", task.loss.l2, 0),
-    ):
-        if number < lowest:
-            raise ConfigError(f"{number} is too small", where=where, fix=f"use {lowest} or more")
 
 
 def _check_weights(task: TaskConfig) -> None:

@@ -9,10 +9,8 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
-from flywheel.project.config import PruneConfig, TaskConfig
-from flywheel.project.errors import ConfigError
+from flywheel.project.config import PruneConfig
 
-METHODS = ("none", "magnitude", "structured")
 MIN_CELLS = 256
 """Smaller tensors are spared: there is nothing to gain."""
 
@@ -65,23 +63,3 @@ def prune(network: nn.Module, share: float) -> None:
 def prunable(network: nn.Module) -> list[Tensor]:
     """The weights that may become 0."""
     return [p for p in network.parameters() if p.requires_grad and p.ndim > 1 and p.numel() >= MIN_CELLS]
-
-
-def check_pruning(task: TaskConfig) -> None:
-    """Refuse settings that cannot be meant.
-
-    Raises:
-        ConfigError: A share is out of its range, or the epoch to keep may be one before the last weights are taken.
-    """
-    settings = task.trainer.prune
-    if settings.method != "magnitude":
-        return
-    if not 0 < settings.share < 1:
-        what = f"{settings.share} is not between 0 and 1"
-        raise ConfigError(what, where="trainer.prune.share", fix="set a share of the weights, such as 0.8")
-    if not 0 < settings.until <= 1:
-        what = f"{settings.until} is not above 0 and at most 1"
-        raise ConfigError(what, where="trainer.prune.until", fix="set a share of the training, such as 0.5")
-    if task.trainer.keep != "last":
-        what = "'best' may keep an epoch that has too few zeros"
-        raise ConfigError(what, where="trainer.keep", fix="set it to last where trainer.prune.method is magnitude")

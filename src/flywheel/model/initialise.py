@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from flywheel.project.errors import ConfigError, nearest
+if TYPE_CHECKING:
+    from flywheel.project.config import Initialisation
 
 
 def _layers(draw: Callable[[Tensor], object]) -> Callable[[nn.Module], None]:
@@ -45,7 +47,7 @@ def _keras(layer: nn.Module) -> None:
                     nn.init.ones_(parameter.detach().chunk(4)[1])
 
 
-INITIALISATIONS: dict[str, Callable[[nn.Module], None] | None] = {
+INITIALISATIONS: dict[Initialisation, Callable[[nn.Module], None] | None] = {
     "default": None,
     "xavier": _layers(nn.init.xavier_uniform_),
     "kaiming": _layers(_kaiming),
@@ -54,7 +56,7 @@ INITIALISATIONS: dict[str, Callable[[nn.Module], None] | None] = {
 }
 
 
-def initialise(net: nn.Module, how: str) -> None:
+def initialise(net: nn.Module, how: Initialisation) -> None:
     """Draw the weights of a net's layers anew, from PyTorch's global generator; biases become 0.
 
     Then every part of the net that has a method `load_pretrained` loads its pretrained weights: only a training needs
@@ -68,12 +70,10 @@ def initialise(net: nn.Module, how: str) -> None:
             0.05, LSTMs with orthogonal recurrent weights and a forget gate open by 1).
 
     Raises:
-        ConfigError: `how` is none of these, or pretrained weights are named wrongly.
+        ConfigError: Pretrained weights are named wrongly.
         ModelError: Pretrained weights do not fit the net.
         SourceError: Pretrained weights cannot be had.
     """
-    if how not in INITIALISATIONS:
-        raise ConfigError(f"no initialisation '{how}'", where="model.init", fix=nearest(how, INITIALISATIONS))
     draw = INITIALISATIONS[how]
     if draw is not None:
         for layer in net.modules():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
 from flywheel.project.errors import ConfigError
-from flywheel.project.params import settings_from
+from flywheel.project.settings import NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings_from
 
 FILE = Path("conf/monitor.yaml")
 T = TypeVar("T")
@@ -34,35 +34,21 @@ class MonitorSettings:
         tasks: Values for single tasks, by name; they take the place of those for all tasks.
     """
 
-    max_rows: int = 1000
-    min_rows: int = 100
-    alpha: float = 0.01
-    min_effect: float = 0.1
-    min_labelled: int = 50
-    max_quality_loss: float = 0.05
-    confidence: float = 0.95
-    webhook_seconds: float = 5.0
-    webhook_tries: int = 3
+    max_rows: PositiveInt = 1000
+    min_rows: PositiveInt = 100
+    alpha: Share = 0.01
+    min_effect: Share = 0.1
+    min_labelled: PositiveInt = 50
+    max_quality_loss: NonNegativeFloat = 0.05
+    confidence: Share = 0.95
+    webhook_seconds: PositiveFloat = 5.0
+    webhook_tries: PositiveInt = 3
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def checked(self, where: str = "monitor") -> MonitorSettings:
-        """Refuse what cannot be meant.
-
-        Raises:
-            ConfigError: A number is out of range.
-        """
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if item.name in ("alpha", "min_effect", "confidence") and not 0 < value < 1:
-                raise ConfigError(f"{value} is not between 0 and 1", where=f"{where}.{item.name}", fix=_FIX)
-            if isinstance(value, int | float) and (value < 0 or (value == 0 and item.name != "max_quality_loss")):
-                raise ConfigError(f"{value} is out of range", where=f"{where}.{item.name}", fix=_FIX)
+    def check(self, where: str) -> None:
+        """Refuse a window that may never be long enough."""
         if self.min_rows > self.max_rows:
-            raise ConfigError("is more than max_rows", where=f"{where}.min_rows", fix=_FIX)
-        return self
-
-
-_FIX = f"fix it in {FILE}"
+            raise ConfigError("is more than max_rows", where=f"{where}.min_rows", fix=f"fix it in {FILE}")
 
 
 def load_settings(root: Path, task: str) -> MonitorSettings:
@@ -73,16 +59,16 @@ def load_settings(root: Path, task: str) -> MonitorSettings:
         task: Its values under `tasks:` come before the others.
 
     Raises:
-        ConfigError: The file is no YAML, has an unknown key, or a value is out of range.
+        ConfigError: The file is no YAML, or holds what `settings_from` refuses.
     """
-    return read_for_task(MonitorSettings, root / FILE, "monitor", task).checked()
+    return read_for_task(MonitorSettings, root / FILE, "monitor", task)
 
 
 def read_for_task(kind: type[T], file: Path, name: str, task: str) -> T:
     """Read a settings file whose key `tasks` holds values of single tasks; a file that is missing says nothing.
 
     Raises:
-        ConfigError: The file is no YAML, has an unknown key, or a value has the wrong type.
+        ConfigError: The file is no YAML, or holds what `settings_from` refuses.
     """
     try:
         raw = yaml.safe_load(file.read_text()) if file.is_file() else {}

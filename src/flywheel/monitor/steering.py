@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 from flywheel.monitor.journal import Entry
 from flywheel.monitor.settings import read_for_task
-from flywheel.project.errors import ConfigError
+from flywheel.project.settings import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share
 from flywheel.project.types import Json
 
 FILE = Path("conf/loop.yaml")
@@ -41,43 +41,27 @@ class LoopSettings:
         tasks: Values for single tasks, by name; they take the place of those for all tasks.
     """
 
-    min_feedback: int = 200
-    min_feedback_drifted: int = 50
-    cooldown_hours: float = 6.0
-    max_retrains_a_day: int = 2
-    backoff_hours: float = 1.0
+    min_feedback: NonNegativeInt = 200
+    min_feedback_drifted: NonNegativeInt = 50
+    cooldown_hours: NonNegativeFloat = 6.0
+    max_retrains_a_day: PositiveInt = 2
+    backoff_hours: NonNegativeFloat = 1.0
     since: str = "7d"
-    poll_minutes: float = 10.0
-    rebuild_hours: float = 12.0
+    poll_minutes: PositiveFloat = 10.0
+    rebuild_hours: PositiveFloat = 12.0
     rollback: bool = True
-    min_rollback_rows: int = 100
-    rollback_confidence: float = 0.99
+    min_rollback_rows: PositiveInt = 100
+    rollback_confidence: Share = 0.99
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def checked(self, where: str = "loop") -> LoopSettings:
-        """Refuse what cannot be meant.
-
-        Raises:
-            ConfigError: A number is out of range.
-        """
-        may_be_zero = {"min_feedback", "min_feedback_drifted", "cooldown_hours", "backoff_hours", "rollback"}
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, int | float) and (value < 0 or (value == 0 and item.name not in may_be_zero)):
-                raise ConfigError(f"{value} is out of range", where=f"{where}.{item.name}", fix=f"fix it in {FILE}")
-        if not 0 < self.rollback_confidence < 1:
-            what = f"{self.rollback_confidence} is not between 0 and 1"
-            raise ConfigError(what, where=f"{where}.rollback_confidence", fix=f"fix it in {FILE}")
-        return self
 
 
 def load_settings(root: Path, task: str) -> LoopSettings:
     """Read a task's settings from `conf/loop.yaml`.
 
     Raises:
-        ConfigError: The file is no YAML, has an unknown key, or a value is out of range.
+        ConfigError: The file is no YAML, or holds what `settings_from` refuses.
     """
-    return read_for_task(LoopSettings, root / FILE, "loop", task).checked()
+    return read_for_task(LoopSettings, root / FILE, "loop", task)
 
 
 @dataclass(frozen=True)

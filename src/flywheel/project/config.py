@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le
 
 from flywheel.project import kind
 from flywheel.project.config_data import DataConfig as DataConfig
@@ -21,6 +23,9 @@ from flywheel.project.config_training import EarlyStoppingConfig as EarlyStoppin
 from flywheel.project.config_training import LossConfig as LossConfig
 from flywheel.project.config_training import PruneConfig as PruneConfig
 from flywheel.project.config_training import TrainerConfig as TrainerConfig
+from flywheel.project.settings import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share
+
+Initialisation = Literal["default", "xavier", "kaiming", "normal", "keras"]
 
 
 @dataclass
@@ -70,16 +75,16 @@ class PreprocessConfig:
     name: str
     inputs: Annotated[Node, kind.PREPROCESSOR]
     target: Annotated[Node, kind.TARGET]
-    seed: int = 0
-    validation: float = 0.2
-    test: float = 0.2
-    max_dropped: float = 0.05
+    seed: NonNegativeInt = 0
+    validation: Share = 0.2
+    test: Share = 0.2
+    max_dropped: Annotated[float, Ge(0), Le(1)] = 0.05
     drop_duplicates: bool = False
-    overlap: str = "keep"
-    chunk_rows: int = 4096
-    fold: int | None = None
-    num_folds: int = 5
-    engine: str = "local"
+    overlap: Literal["keep", "drop", "weight"] = "keep"
+    chunk_rows: PositiveInt = 4096
+    fold: NonNegativeInt | None = None
+    num_folds: Literal[0] | Annotated[int, Ge(2)] = 5
+    engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
     code: CodeConfig = field(default_factory=CodeConfig)
 
@@ -103,7 +108,7 @@ class ModelConfig:
     name: str
     net: Annotated[Node, kind.NET]
     watch: str
-    init: str = "default"
+    init: Initialisation = "default"
 
 
 @dataclass
@@ -116,7 +121,7 @@ class MonitorConfig:
     """
 
     name: str
-    mode: str
+    mode: Literal["min", "max"]
 
 
 @dataclass
@@ -165,11 +170,11 @@ class EvaluateConfig:
         published: A published figure to compare with; null: none.
     """
 
-    num_bootstrap: int = 1000
-    seed: int = 0
+    num_bootstrap: PositiveInt = 1000
+    seed: NonNegativeInt = 0
     baseline: Annotated[Node, kind.BASELINE] | None = None
-    baseline_rows: int = 10000
-    num_mistakes: int = 36
+    baseline_rows: NonNegativeInt = 10000
+    num_mistakes: NonNegativeInt = 36
     published: PublishedConfig | None = None
 
 
@@ -187,8 +192,8 @@ class VariantConfig:
 
     make: Annotated[Node, kind.VARIANT]
     of: str = "fp32"
-    max_loss: float | None = None
-    min_shrink: float = 0.0
+    max_loss: NonNegativeFloat | None = None
+    min_shrink: NonNegativeFloat = 0.0
     required: bool = False
 
 
@@ -209,10 +214,10 @@ class ExportConfig:
             that stands for none.
     """
 
-    opset: int = 20
-    max_difference: float = 1e-4
+    opset: PositiveInt = 20
+    max_difference: NonNegativeFloat = 1e-4
     variants: dict[str, VariantConfig] = field(default_factory=dict)
-    max_loss: float = 0.005
+    max_loss: NonNegativeFloat = 0.005
     serve: str = "fp32"
     student: str = "src/flywheel/registry/__init__.py"
 
@@ -231,11 +236,11 @@ class RegisterConfig:
     """
 
     metric: str
-    mode: str = "max"
-    margin: float = 0.01
-    confidence: float = 0.95
-    max_bytes: int | None = None
-    max_latency_ms: float | None = None
+    mode: Literal["min", "max"] = "max"
+    margin: NonNegativeFloat = 0.01
+    confidence: Share = 0.95
+    max_bytes: PositiveInt | None = None
+    max_latency_ms: PositiveFloat | None = None
 
 
 @dataclass
@@ -276,4 +281,4 @@ class TaskConfig:
     export: ExportConfig
     register: RegisterConfig
     feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
-    fold: int | None = None
+    fold: NonNegativeInt | None = None

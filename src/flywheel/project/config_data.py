@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from flywheel.project import kind
+from flywheel.project.settings import NonNegativeInt
 
 Node = dict[str, Any]
 """A node with a `_target_`; its place is annotated with the kind of object that `instantiate.build` makes of it."""
@@ -21,7 +22,7 @@ class FileConfig:
     """
 
     sha256: str | None = None
-    num_bytes: int | None = None
+    num_bytes: NonNegativeInt | None = None
 
 
 @dataclass
@@ -37,7 +38,7 @@ class SourceConfig:
     """
 
     uri: str
-    unpack: str = "none"
+    unpack: Literal["none", "gzip", "archive"] = "none"
     sha256: str | None = None
     member: str = ""
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated, Literal, get_args
 
-KEEP = ("full", "reference", "hash")
-CONFLICTS = ("majority", "newest", "drop")
-MASKS = ("email", "url", "ip", "iban", "card", "phone", "handle")
+from annotated_types import Ge, Gt, Le, Lt
+
+from flywheel.project.settings import NonNegativeFloat, NonNegativeInt
+
+MaskKind = Literal["email", "url", "ip", "iban", "card", "phone", "handle"]
+MASKS: tuple[str, ...] = get_args(MaskKind)
 """Kinds of personal data that are known, in the order in which they are looked for."""
 
 
@@ -33,14 +37,14 @@ class FeedbackConfig:
         trusted_clients: Clients to whom `max_client_share` does not apply, such as a service that knows the outcome.
     """
 
-    keep: str = "full"
-    mask: list[str] = field(default_factory=list)
+    keep: Literal["full", "reference", "hash"] = "full"
+    mask: list[MaskKind] = field(default_factory=list)
     phone_regions: list[str] = field(default_factory=list)
-    conflict: str = "majority"
-    min_agreement: float = 0.6
-    max_share: float = 0.2
-    max_class_share: float = 0.5
-    max_client_share: float = 0.05
-    min_client_rows: int = 20
-    max_deviations: float = 6.0
+    conflict: Literal["majority", "newest", "drop"] = "majority"
+    min_agreement: Annotated[float, Gt(0.5), Le(1)] = 0.6
+    max_share: Annotated[float, Ge(0), Lt(1)] = 0.2
+    max_class_share: NonNegativeFloat = 0.5
+    max_client_share: NonNegativeFloat = 0.05
+    min_client_rows: NonNegativeInt = 20
+    max_deviations: NonNegativeFloat = 6.0
     trusted_clients: list[str] = field(default_factory=list)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
 
 from flywheel.project import kind
 from flywheel.project.config_data import Node
+from flywheel.project.errors import ConfigError
+from flywheel.project.settings import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share
 
 
 @dataclass
@@ -19,9 +23,9 @@ class DistilConfig:
         answer: What the networks answer: `classes` (the losses compare distributions) or `numbers`.
     """
 
-    alpha: float = 0.0
-    temperature: float = 4.0
-    answer: str = "classes"
+    alpha: Annotated[float, Ge(0), Le(1)] = 0.0
+    temperature: PositiveFloat = 4.0
+    answer: Literal["classes", "numbers"] = "classes"
 
 
 @dataclass
@@ -40,9 +44,9 @@ class LossConfig:
 
     criterion: Annotated[Node, kind.CRITERION]
     link: Annotated[Node, kind.LINK]
-    class_weights: str = "none"
-    l1: float = 0.0
-    l2: float = 0.0
+    class_weights: Literal["none", "balanced", "sqrt"] = "none"
+    l1: NonNegativeFloat = 0.0
+    l2: NonNegativeFloat = 0.0
     distil: DistilConfig = field(default_factory=DistilConfig)
 
 
@@ -55,8 +59,8 @@ class EarlyStoppingConfig:
         min_delta: Least change of the metric that counts as an improvement.
     """
 
-    patience: int = 0
-    min_delta: float = 0.0
+    patience: NonNegativeInt = 0
+    min_delta: NonNegativeFloat = 0.0
 
 
 @dataclass
@@ -70,9 +74,9 @@ class PruneConfig:
         until: With `magnitude`, the share of the training after which no more weights become 0.
     """
 
-    method: str = "none"
-    share: float = 0.8
-    until: float = 0.5
+    method: Literal["none", "magnitude", "structured"] = "none"
+    share: Share = 0.8
+    until: Annotated[float, Gt(0), Le(1)] = 0.5
 
 
 @dataclass
@@ -102,18 +106,25 @@ class TrainerConfig:
         prune: Pruning of weights or channels.
     """
 
-    max_epochs: int = 10
-    batch_size: int = 32
-    accelerator: str = "auto"
-    devices: Any = "auto"
-    strategy: str = "auto"
-    precision: str = "auto"
-    num_threads: int = 1
-    hold: str = "auto"
-    steps_per_call: Any = "auto"
-    gradient_clip_norm: float = 0.0
+    max_epochs: PositiveInt = 10
+    batch_size: PositiveInt = 32
+    accelerator: Literal["auto", "cpu", "cuda", "gpu", "mps"] = "auto"
+    devices: PositiveInt | Literal["auto", "all"] = "auto"
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true", "64-true"] = "auto"
+    num_threads: PositiveInt = 1
+    hold: Literal["auto", "memory", "stream"] = "auto"
+    steps_per_call: PositiveInt | Literal["auto"] = "auto"
+    gradient_clip_norm: NonNegativeFloat = 0.0
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
-    keep: str = "best"
+    keep: Literal["best", "last"] = "best"
     compile: bool = False
     parent: str = "src/flywheel/learner/__init__.py"
     prune: PruneConfig = field(default_factory=PruneConfig)
+
+    def check(self, where: str) -> None:
+        """Refuse pruning that would end with another number of zeros than asked for."""
+        if self.prune.method == "magnitude" and self.keep != "last":
+            what = "'best' may keep an epoch that has too few zeros"
+            fix = "set it to last where trainer.prune.method is magnitude"
+            raise ConfigError(what, where=f"{where}.keep".lstrip("."), fix=fix)

@@ -127,7 +127,7 @@ def check_targets(hint: Any, value: Any, where: str) -> None:
     origin, arguments = get_origin(hint), get_args(hint)
     if value is None:
         return
-    if origin is Annotated:
+    if origin is Annotated and isinstance(arguments[1], Kind):
         check_node(value, arguments[1], where=where)
     elif is_dataclass(hint) and isinstance(value, Mapping):
         for key, inner in get_type_hints(hint, include_extras=True).items():

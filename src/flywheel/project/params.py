@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_type_hints
+from typing import Any
 
 import yaml
 
 from flywheel.project.config import TaskConfig
 from flywheel.project.errors import ConfigError, nearest
+from flywheel.project.settings import settings_from
 
-T = TypeVar("T")
 _TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it becomes a folder, a DVC stage and an MLflow model
 
 
@@ -56,22 +55,13 @@ def task_from(raw: Any, where: str) -> TaskConfig:
         where: The dotted key it stands at, for messages.
 
     Raises:
-        ConfigError: A key is unknown (the nearest is named), missing, or of the wrong type.
+        ConfigError: A key is unknown (the nearest is named) or missing, or a value is none that may stand there.
     """
-    task = cast(TaskConfig, _typed(TaskConfig, raw, where))
+    task = settings_from(TaskConfig, raw, where)
     if not _TASK_NAME.fullmatch(task.name):
         key = f"{where}.name".lstrip(".")
         raise ConfigError(f"'{task.name}' cannot name a task", where=key, fix="use letters, digits, _ and -")
     return task
-
-
-def settings_from(kind: type[T], raw: Any, where: str) -> T:
-    """Read plain data into any settings dataclass.
-
-    Raises:
-        ConfigError: A key is unknown or missing, or a value has the wrong type.
-    """
-    return cast("T", _typed(kind, raw, where))
 
 
 def load_params(path: Path | None = None) -> dict[str, Any]:
@@ -111,65 +101,3 @@ def load_task(name: str, path: Path | None = None) -> TaskConfig:
     if name not in tasks:
         raise ConfigError(f"no task '{name}'", where="params.yaml", fix=nearest(name, tasks))
     return task_from(tasks[name], f"tasks.{name}")
-
-
-def _typed(kind: Any, value: Any, where: str) -> Any:
-    """Turn `value` into the type `kind`, or raise a ConfigError that names the key."""
-    if is_dataclass(kind):
-        return _dataclass(kind, value, where)
-    if kind is Any:
-        return value
-    origin, arguments = getattr(kind, "__origin__", None), get_args(kind)
-    if type(None) in arguments:
-        rest = next(argument for argument in arguments if argument is not type(None))
-        return None if value is None else _typed(rest, value, where)
-    if origin is list:
-        _expect(isinstance(value, list), value, "a list", where)
-        return [_typed(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if origin is dict:
-        _expect(isinstance(value, dict), value, "a mapping", where)
-        return {key: _typed(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    return _scalar(kind, value, where)
-
-
-def _dataclass(kind: Any, value: Any, where: str) -> Any:
-    _expect(isinstance(value, dict), value, "a mapping", where)
-    hints = get_type_hints(kind)
-    for key in value:
-        if key not in hints:
-            raise ConfigError(f"unknown key '{key}'", where=where, fix=nearest(str(key), hints))
-    made = {key: _typed(hints[key], item, f"{where}.{key}".lstrip(".")) for key, item in value.items()}
-    try:
-        return kind(**made)
-    except TypeError:
-        missing = [f.name for f in fields(kind) if f.name not in made and _required(f)]
-        raise ConfigError(f"missing key {', '.join(missing)}", where=where, fix="add it in conf/") from None
-
-
-def _required(item: Any) -> bool:
-    return item.default is MISSING and item.default_factory is MISSING
-
-
-def _scalar(kind: Any, value: Any, where: str) -> Any:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is float and isinstance(value, str):  # YAML 1.1 reads 1e-3 as a string
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    good = isinstance(value, kind) and not (kind is not bool and isinstance(value, bool))
-    _expect(
-        good,
-        value,
-        {"str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false"}.get(
-            kind.__name__, kind.__name__
-        ),
-        where,
-    )
-    return value
-
-
-def _expect(good: bool, value: Any, wanted: str, where: str) -> None:
-    if not good:
-        raise ConfigError(f"{value!r} is not {wanted}", where=where, fix="fix it in conf/ and run `make params`")

@@ -55,7 +55,7 @@ def check_rules(rules: RegisterConfig, report: Report) -> None:
     """Refuse rules that cannot be meant.
 
     Raises:
-        ConfigError: The metric is unknown, the mode is wrong for it, or a number is out of range.
+        ConfigError: The metric is unknown, or the mode is wrong for it.
     """
     if rules.metric not in report.kinds:
         what = f"the report has no metric '{rules.metric}'"
@@ -64,10 +64,6 @@ def check_rules(rules: RegisterConfig, report: Report) -> None:
     if rules.mode != wanted:
         what = f"'{rules.mode}' is wrong for {rules.metric}"
         raise ConfigError(what, where="register.mode", fix=f"set it to {wanted}")
-    if not 0 < rules.confidence < 1:
-        raise ConfigError(f"{rules.confidence} is not between 0 and 1", where="register.confidence", fix="set 0.95")
-    if not rules.margin >= 0:
-        raise ConfigError(f"{rules.margin} is below 0", where="register.margin", fix="set 0 or more")
 
 
 def decide(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
+from annotated_types import Ge, Le
 
 from flywheel.project.errors import ConfigError
-from flywheel.project.params import settings_from
+from flywheel.project.settings import NonNegativeFloat, PositiveFloat, PositiveInt, settings_from
 
 FILE = Path("conf/serving.yaml")
-RECORD = ("off", "hash", "full")
 
 
 @dataclass
@@ -58,53 +58,38 @@ class ServingSettings:
     """
 
     host: str = "127.0.0.1"
-    port: int = 8080
-    workers: int = 1
-    threads: int = 1
-    poll_seconds: float = 5.0
-    max_batch_rows: int = 64
-    max_wait_ms: float = 1.0
-    max_queue_rows: int = 2048
-    max_request_rows: int = 1024
-    max_request_pixels: int = 128_000_000
-    max_request_samples: int = 64_000_000
-    max_request_characters: int = 4_000_000
-    max_request_answers: int = 200_000
-    max_body_bytes: int = 16_000_000
-    max_held_bytes: int = 256_000_000
-    max_json_depth: int = 32
-    max_header_bytes: int = 16_384
-    max_connections: int = 512
-    max_requests: int = 1024
-    receive_seconds: float = 10.0
-    request_seconds: float = 30.0
-    drain_seconds: float = 20.0
-    rate_per_second: float = 0.0
-    rate_burst: int = 100
+    port: Annotated[int, Ge(0), Le(65535)] = 8080
+    workers: PositiveInt = 1
+    threads: PositiveInt = 1
+    poll_seconds: PositiveFloat = 5.0
+    max_batch_rows: PositiveInt = 64
+    max_wait_ms: NonNegativeFloat = 1.0
+    max_queue_rows: PositiveInt = 2048
+    max_request_rows: PositiveInt = 1024
+    max_request_pixels: PositiveInt = 128_000_000
+    max_request_samples: PositiveInt = 64_000_000
+    max_request_characters: PositiveInt = 4_000_000
+    max_request_answers: PositiveInt = 200_000
+    max_body_bytes: PositiveInt = 16_000_000
+    max_held_bytes: PositiveInt = 256_000_000
+    max_json_depth: PositiveInt = 32
+    max_header_bytes: PositiveInt = 16_384
+    max_connections: PositiveInt = 512
+    max_requests: PositiveInt = 1024
+    receive_seconds: PositiveFloat = 10.0
+    request_seconds: PositiveFloat = 30.0
+    drain_seconds: NonNegativeFloat = 20.0
+    rate_per_second: NonNegativeFloat = 0.0
+    rate_burst: PositiveInt = 100
     tokens: str | None = None
-    record: str = "hash"
-    record_queue_rows: int = 10_000
+    record: Literal["off", "hash", "full"] = "hash"
+    record_queue_rows: PositiveInt = 10_000
 
-    def checked(self, where: str = "serving") -> ServingSettings:
-        """Refuse what cannot be meant.
-
-        Raises:
-            ConfigError: A number is out of range, or a word is not one of those that are known.
-        """
-        may_be_zero = {"port", "max_wait_ms", "rate_per_second", "drain_seconds"}
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, int | float) and (value < 0 or (value == 0 and item.name not in may_be_zero)):
-                raise ConfigError(f"{value} is out of range", where=f"{where}.{item.name}", fix=f"fix it in {FILE}")
+    def check(self, where: str) -> None:
+        """Refuse bodies of which not even one could be held."""
         if self.max_held_bytes < 2 * self.max_body_bytes:
             what = f"{self.max_held_bytes} is less than one packed and unpacked request of max_body_bytes"
             raise ConfigError(what, where=f"{where}.max_held_bytes", fix=f"fix it in {FILE}")
-        if self.port > 65535:
-            raise ConfigError(f"{self.port} is no port", where=f"{where}.port", fix="give 1 to 65535, or 0")
-        if self.record not in RECORD:
-            what = f"'{self.record}' is not known"
-            raise ConfigError(what, where=f"{where}.record", fix=f"give {', '.join(RECORD)}")
-        return self
 
 
 def load_settings(root: Path, **given: Any) -> ServingSettings:
@@ -115,12 +100,12 @@ def load_settings(root: Path, **given: Any) -> ServingSettings:
         **given: Options of the command line.
 
     Raises:
-        ConfigError: The file is no YAML, has an unknown key, or a value is out of range.
+        ConfigError: The file is no YAML, or holds what `settings_from` refuses.
     """
     file = root / FILE
     try:
         raw = yaml.safe_load(file.read_text()) if file.is_file() else {}
     except yaml.YAMLError as error:
         raise ConfigError(f"no YAML: {error}".replace("\n", " "), where=file, fix="fix it") from None
-    settings = settings_from(ServingSettings, raw or {}, "serving")
-    return replace(settings, **{key: value for key, value in given.items() if value is not None}).checked()
+    options = {key: value for key, value in given.items() if value is not None}
+    return settings_from(ServingSettings, {**(raw or {}), **options}, "serving")

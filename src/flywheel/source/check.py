@@ -6,11 +6,10 @@ import importlib
 import re
 
 from flywheel.project.config import DataConfig, SourceConfig
-from flywheel.project.errors import ConfigError, nearest
+from flywheel.project.errors import ConfigError
 from flywheel.source.base import safe_name
 from flywheel.source.kinds import KINDS, scheme_of
 
-UNPACK = ("none", "gzip", "archive")
 RECORD = "source.json"
 
 
@@ -34,8 +33,6 @@ def check_download(data: DataConfig) -> None:
 def _check_source(source: SourceConfig, *, has_files: bool, where: str) -> None:
     scheme = scheme_of(source.uri)
     _check_sum(source.sha256, where)
-    if source.unpack not in UNPACK:
-        raise ConfigError(f"no way to unpack '{source.unpack}'", where=where, fix=nearest(source.unpack, UNPACK))
     if "{file}" in source.uri and not has_files:
         raise ConfigError("{file} stands for nothing", where=where, fix="name the files under download.files")
     one_download = scheme in ("pypi", "apt", "espeak")

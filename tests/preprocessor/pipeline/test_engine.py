@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,6 @@ from flywheel.prepare import processed_key
 from flywheel.preprocessor.pipeline.engine import Frames, LocalEngine, Pass, used
 from flywheel.preprocessor.pipeline.engine_ray import connected
 from flywheel.preprocessor.pipeline.ray_task import Opening
-from flywheel.preprocessor.pipeline.run import preprocess
 from flywheel.project.compose import compose_task
 from flywheel.project.config import SAME_DATA, PreprocessConfig, TaskConfig
 from flywheel.project.errors import ConfigError, DataError, FlywheelError
@@ -50,15 +48,6 @@ def test_parts_may_be_those_of_the_rows_from_some_row_on() -> None:
     assert found[1].tolist() == [0, 1, 2]
     assert used(frame, np.full(8, -1, np.int8)) is None
     assert used(frame.iloc[:0], None) is None
-
-
-def test_an_engine_that_is_none_is_refused(
-    make_task: Callable[..., TaskConfig], write_raw: Callable[..., Path], pictures: Callable[..., Any], tmp_path: Path
-) -> None:
-    raw = write_raw(train=(pictures(20), [0, 1] * 10))
-    with pytest.raises(ConfigError, match=r"preprocess\.engine: 'rey' is no engine; did you mean 'ray'\?"):
-        preprocess(make_task(engine="rey"), raw, tmp_path / "none", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from flywheel.preprocessor.pipeline.run import preprocess
 from flywheel.preprocessor.task import load_preprocessor
 from flywheel.project.compose import compose_task
 from flywheel.project.config import ReaderConfig, TaskConfig
-from flywheel.project.errors import ConfigError, DataError
+from flywheel.project.errors import DataError
 from flywheel.project.params import task_from
 from flywheel.report.examples import Examples
 
@@ -350,18 +350,6 @@ def test_pictures_of_many_sizes_need_a_size(tmp_path: Path, fixtures: Path, make
     sized = make_task(inputs={"image_size": [8, 8]})
     sized.data.reader.read = task.data.reader.read
     assert run(sized, fixtures / "pets")[2]["num_rows"] == {"train": 8, "validation": 2, "test": 4}
-
-
-@pytest.mark.parametrize(
-    ("settings", "key"),
-    [({"validation": 1.0}, "validation"), ({"test": 0.0}, "test"), ({"max_dropped": 2.0}, "max_dropped"),
-     ({"chunk_rows": 0}, "chunk_rows"), ({"seed": -1}, "seed")],
-)  # fmt: skip
-def test_settings_out_of_range_are_refused_before_anything_is_read(
-    make_task: Make, run: Make, settings: dict[str, Any], key: str
-) -> None:
-    with pytest.raises(ConfigError, match=rf"tasks\.toy\.preprocess\.{key}: .* out of range"):
-        run(make_task(**settings), Path("/nowhere"))
 
 
 def test_missing_raw_folder_and_file(make_task: Make, run: Make, tmp_path: Path) -> None:

@@ -42,15 +42,12 @@ def test_the_gate_judges_by_the_weakest_where_a_clock_decides() -> None:
     ("settings", "words"),
     [
         ({"serve": "smalest"}, "export.serve: no variant 'smalest'; did you mean 'smallest'"),
-        ({"max_loss": -1.0}, "export.max_loss: -1.0 is below 0"),
         ({"variants": {"fp32": VariantConfig({})}}, "'fp32' cannot name a variant"),
         ({"variants": {"../up": VariantConfig({})}}, "cannot name a variant"),
         (
             {"variants": {"a": VariantConfig({}, of="b"), "b": VariantConfig({})}},
             r"export.variants.a.of: no variant 'b'",
         ),
-        ({"variants": {"a": VariantConfig({}, max_loss=-0.1)}}, r"export.variants.a.max_loss: -0.1 is below 0"),
-        ({"variants": {"a": VariantConfig({}, min_shrink=-2.0)}}, r"export.variants.a.min_shrink"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_one_line(settings: dict[str, Any], words: str) -> None:

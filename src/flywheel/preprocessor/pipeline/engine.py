@@ -26,8 +26,6 @@ Array = np.ndarray[Any, Any]
 Work = Callable[[pd.DataFrame, Any], T]
 """Called with a frame and the part of each of its rows (None in a pass over all rows); it can be pickled."""
 
-ENGINES = ("local", "ray")
-
 
 @dataclass(frozen=True)
 class RawData:

@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 
 from flywheel.preprocessor.base import GROUP, WEIGHT, Preprocessor
-from flywheel.preprocessor.pipeline.engine import ENGINES, Engine, Frames, LocalEngine, Pass, RawData
+from flywheel.preprocessor.pipeline.engine import Engine, Frames, LocalEngine, Pass, RawData
 from flywheel.preprocessor.pipeline.feedback import check_manifest, feedback_record
 from flywheel.preprocessor.pipeline.pictures import SAMPLES_PER_CLASS, draw_classes, draw_samples
 from flywheel.preprocessor.pipeline.profile import Ranges, class_counts, make_profile, remarks, summary
-from flywheel.preprocessor.pipeline.splitter import OVERLAPS, PARTS, TRAIN, SplitPlan, make_plan
+from flywheel.preprocessor.pipeline.splitter import PARTS, TRAIN, SplitPlan, make_plan
 from flywheel.preprocessor.pipeline.survey import UNUSABLE, Survey, Vocabulary, check_dropped, survey
 from flywheel.preprocessor.pipeline.transformed import Transformed, transformed
 from flywheel.preprocessor.pipeline.writer import SafetensorsWriter
@@ -31,7 +31,6 @@ from flywheel.preprocessor.target import Target
 from flywheel.preprocessor.task import TaskPreprocessor
 from flywheel.project.config import PreprocessConfig, TaskConfig
 from flywheel.project.digest import sha256_of
-from flywheel.project.errors import ConfigError, nearest
 from flywheel.project.instantiate import build
 from flywheel.project.kind import PREPROCESSOR, READER, TARGET
 from flywheel.project.types import SPLITS, Json, Preview, Split
@@ -60,7 +59,6 @@ def preprocess(task: TaskConfig, raw_dir: Path, feedback_dir: Path, target: Path
     """
     settings = task.preprocess
     where = f"tasks.{task.name}"
-    check_settings(settings, f"{where}.preprocess")
     reader = build(task.data.reader.read, READER, where=f"{where}.data.reader.read")
     inputs = cast(Preprocessor, build(settings.inputs, PREPROCESSOR, where=f"{where}.preprocess.inputs"))
     labels = cast(Target, build(settings.target, TARGET, where=f"{where}.preprocess.target"))
@@ -238,34 +236,6 @@ class _Run:
         return {part: {name: counted[part][names.index(name)] for name in order} for part in SPLITS}
 
 
-def check_settings(settings: PreprocessConfig, where: str) -> None:
-    """Refuse settings that cannot be meant.
-
-    Args:
-        settings: The task's `preprocess` section.
-        where: The dotted key of that section, for messages.
-
-    Raises:
-        ConfigError: A number is out of range, or a word is unknown.
-    """
-    ranges = {
-        "validation": 0 <= settings.validation < 1,
-        "test": 0 < settings.test < 1,
-        "max_dropped": 0 <= settings.max_dropped <= 1,
-        "chunk_rows": settings.chunk_rows >= 1,
-        "seed": settings.seed >= 0,
-        "num_folds": settings.num_folds == 0 or settings.num_folds >= 2,
-        "fold": settings.fold is None or settings.fold >= 0,
-    }
-    for key, good in ranges.items():
-        if not good:
-            what = f"{getattr(settings, key)} is out of range"
-            raise ConfigError(what, where=f"{where}.{key}", fix="fix it in conf/ and run `make params`")
-    if settings.overlap not in OVERLAPS:
-        what = f"'{settings.overlap}' is not known"
-        raise ConfigError(what, where=f"{where}.overlap", fix=nearest(settings.overlap, OVERLAPS))
-
-
 def _plain(value: Any) -> Any:
     """Make plain JSON of a number or an array."""
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
@@ -279,13 +249,10 @@ def engine_for(settings: PreprocessConfig, raw: RawData, splits: dict[str, Split
     """Give the engine that the settings name; what it starts ends with the block.
 
     Raises:
-        ConfigError: There is no such engine, or it cannot be had.
+        ConfigError: The engine cannot be had.
     """
     if settings.engine == "local":
         return nullcontext(LocalEngine(splits))
-    if settings.engine != "ray":
-        where = "preprocess.engine"
-        raise ConfigError(f"'{settings.engine}' is no engine", where=where, fix=nearest(settings.engine, ENGINES))
     from flywheel.preprocessor.pipeline.engine_ray import ray_engine
 
     return ray_engine(settings.ray_address, raw, splits)

@@ -20,8 +20,6 @@ Array = np.ndarray[Any, Any]
 TRAIN, VALIDATION, TEST = range(3)
 PARTS: dict[SplitName, int] = dict(zip(SPLITS, (TRAIN, VALIDATION, TEST), strict=True))
 
-OVERLAPS = ("keep", "drop", "weight")
-
 
 @dataclass
 class SplitPlan:

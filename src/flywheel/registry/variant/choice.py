@@ -18,7 +18,7 @@ def check(settings: ExportConfig) -> None:
     """Refuse settings that cannot be meant, before any work.
 
     Raises:
-        ConfigError: A variant's name or source, what is served, or a number is none that can be.
+        ConfigError: A variant's name or source, or what is served, is none that can be.
     """
     before = [FP32]
     for name, variant in settings.variants.items():
@@ -28,13 +28,7 @@ def check(settings: ExportConfig) -> None:
         if variant.of not in before:
             fix = f"name fp32 or a variant above it; {nearest(variant.of, before)}"
             raise ConfigError(f"no variant '{variant.of}' to make it from", where=f"{where}.of", fix=fix)
-        if variant.max_loss is not None and not variant.max_loss >= 0:
-            raise ConfigError(f"{variant.max_loss} is below 0", where=f"{where}.max_loss", fix="set 0 or more")
-        if not variant.min_shrink >= 0:
-            raise ConfigError(f"{variant.min_shrink} is below 0", where=f"{where}.min_shrink", fix="set 0 or more")
         before.append(name)
-    if not settings.max_loss >= 0:
-        raise ConfigError(f"{settings.max_loss} is below 0", where="export.max_loss", fix="set 0 or more")
     known = (*_RESERVED, *settings.variants)
     if settings.serve not in known:
         raise ConfigError(f"no variant '{settings.serve}'", where="export.serve", fix=nearest(settings.serve, known))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from flywheel.project.errors import ConfigError, nearest
-from flywheel.project.params import settings_from
+from annotated_types import Ge
 
-METHODS = ("grid", "random", "tpe", "nsga2")
-RESUME = ("never", "auto")
-PRUNERS = ("none", "median", "asha", "hyperband")
-OBJECTIVES = ("score", "latency_ms", "num_bytes", "num_parameters")
+from flywheel.project.errors import ConfigError
+from flywheel.project.settings import NonNegativeInt, PositiveInt, settings_from
+
+Method = Literal["grid", "random", "tpe", "nsga2"]
+Objective = Literal["score", "latency_ms", "num_bytes", "num_parameters"]
 DEFAULT_TRIALS = 20
 
 
@@ -28,10 +28,10 @@ class PrunerConfig:
         reduction_factor: `asha`, `hyperband`: one trial in so many goes on.
     """
 
-    name: str = "none"
-    startup_trials: int = 4
-    warmup_epochs: int = 1
-    reduction_factor: int = 3
+    name: Literal["none", "median", "asha", "hyperband"] = "none"
+    startup_trials: NonNegativeInt = 4
+    warmup_epochs: PositiveInt = 1
+    reduction_factor: Annotated[int, Ge(2)] = 3
 
 
 @dataclass
@@ -60,58 +60,35 @@ class SweepConfig:
         jobs_per_gpu: How many trials may share a GPU.
     """
 
-    method: str = "grid"
+    method: Method = "grid"
     params: dict[str, Any] = field(default_factory=dict)
-    num_trials: int | None = None
+    num_trials: PositiveInt | None = None
     seed: int = 0
-    resume: str = "never"
+    resume: Literal["never", "auto"] = "never"
     storage: str | None = None
-    objectives: list[str] = field(default_factory=lambda: ["score"])
-    population: int = 10
+    objectives: list[Objective] = field(default_factory=lambda: ["score"])
+    population: Annotated[int, Ge(2)] = 10
     pruner: PrunerConfig = field(default_factory=PrunerConfig)
-    max_failures: int = 10
-    max_attempts: int = 3
-    slots: Any = "auto"
-    jobs_per_gpu: int = 1
+    max_failures: PositiveInt = 10
+    max_attempts: PositiveInt = 3
+    slots: PositiveInt | Literal["auto"] = "auto"
+    jobs_per_gpu: PositiveInt = 1
+
+    def check(self, where: str) -> None:
+        """Refuse objectives of which the score is not the first, and pruning of what is not one objective."""
+        names = self.objectives
+        if not names or names[0] != "score" or len(set(names)) < len(names):
+            what = f"{names} must begin with score, and name each only once"
+            raise ConfigError(what, where=f"{where}.objectives", fix="for one: [score, num_bytes]")
+        if len(names) > 1 and self.pruner.name != "none":
+            what = "a trial cannot be stopped early where there are several objectives"
+            raise ConfigError(what, where=f"{where}.pruner.name", fix="set it to none, or the objectives to [score]")
 
 
 def sweep_from(raw: Any) -> SweepConfig:
-    """Read and check the settings of a sweep.
+    """Read the settings of a sweep.
 
     Raises:
-        ConfigError: A key or a value is not known, or too small.
+        ConfigError: They hold what `settings_from` refuses.
     """
-    config = settings_from(SweepConfig, raw or {}, "sweep")
-    for where, value, known in (
-        ("method", config.method, METHODS),
-        ("resume", config.resume, RESUME),
-        ("pruner.name", config.pruner.name, PRUNERS),
-        *((f"objectives[{i}]", name, OBJECTIVES) for i, name in enumerate(config.objectives)),
-    ):
-        if value not in known:
-            raise ConfigError(f"'{value}' is not known", where=f"sweep.{where}", fix=nearest(value, known))
-    for where, number, lowest in (
-        ("num_trials", 1 if config.num_trials is None else config.num_trials, 1),
-        ("population", config.population, 2),
-        ("pruner.startup_trials", config.pruner.startup_trials, 0),
-        ("pruner.warmup_epochs", config.pruner.warmup_epochs, 1),
-        ("pruner.reduction_factor", config.pruner.reduction_factor, 2),
-        ("max_failures", config.max_failures, 1),
-        ("max_attempts", config.max_attempts, 1),
-        ("slots", 1 if config.slots == "auto" else config.slots, 1),
-        ("jobs_per_gpu", config.jobs_per_gpu, 1),
-    ):
-        if not isinstance(number, int) or isinstance(number, bool) or number < lowest:
-            what = f"{number!r} is no whole number from {lowest}"
-            raise ConfigError(what, where=f"sweep.{where}", fix=f"use {lowest} or more")
-    _check_objectives(config)
-    return config
-
-
-def _check_objectives(config: SweepConfig) -> None:
-    if not config.objectives or config.objectives[0] != "score" or len(set(config.objectives)) < len(config.objectives):
-        what = f"{config.objectives} must begin with score, and name each only once"
-        raise ConfigError(what, where="sweep.objectives", fix="for one: [score, num_bytes]")
-    if len(config.objectives) > 1 and config.pruner.name != "none":
-        what = "a trial cannot be stopped early where there are several objectives"
-        raise ConfigError(what, where="sweep.pruner.name", fix="set it to none, or sweep.objectives to [score]")
+    return settings_from(SweepConfig, raw or {}, "sweep")
