@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
+from flywheel.learner import metric
 from flywheel.modality.interactions.data.target import best_items
 from flywheel.report.base import Measured
 from flywheel.report.bootstrap import Array, Bootstrap, Metric
@@ -30,17 +32,21 @@ def ranks_of(target: Array, scores: Array) -> Array:
     """
     ranks = np.empty(len(target))
     for start in range(0, len(target), BLOCK_ROWS):
-        block = scores[start : start + BLOCK_ROWS]
-        wanted = block[np.arange(len(block)), target[start : start + BLOCK_ROWS], None]
-        above, equal = (block > wanted).sum(axis=1), (block == wanted).sum(axis=1) - 1
-        ranks[start : start + BLOCK_ROWS] = above + equal / 2
+        rows = slice(start, start + BLOCK_ROWS)
+        ranks[rows] = metric.ranks_of(torch.from_numpy(scores[rows]), torch.from_numpy(target[rows]).long()).numpy()
     return ranks
 
 
 def discounted_gain(ranks: Array, k: int = K) -> Array:
-    """1 / log2(rank + 2) for ranks below k, else 0: with one wanted item the best DCG is 1, so this is NDCG."""
-    found: Array = np.where(ranks < k, 1 / np.log2(ranks + 2), 0.0)
-    return found
+    """What each rank adds to NDCG@k, by the metric that training logs: float64 [N]."""
+    gain: Array = metric.NDCG(k).gain(torch.from_numpy(ranks)).numpy()
+    return gain
+
+
+def reciprocals(ranks: Array) -> Array:
+    """What each rank adds to MRR, by the metric that training logs: float64 [N]."""
+    gain: Array = metric.MRR().gain(torch.from_numpy(ranks)).numpy()
+    return gain
 
 
 def lists_of(scores: Array, k: int = K) -> list[Array]:
@@ -58,7 +64,7 @@ def measure_ranking(target: Array, scores: Array, bootstrap: Bootstrap, item_cou
         item_counts: How often each item is in train.
     """
     ranks = ranks_of(target, scores)
-    gains = {"ndcg_10": discounted_gain(ranks), "hit_rate_10": ranks < K, "mrr": 1 / (1 + ranks)}
+    gains = {"ndcg_10": discounted_gain(ranks), "hit_rate_10": ranks < K, "mrr": reciprocals(ranks)}
     lists, counts = lists_of(scores), np.asarray(item_counts, dtype=np.float64)
     shown = np.array([counts[items].mean() if len(items) else 0.0 for items in lists])
     columns = np.stack([*gains.values(), shown, counts[target]], axis=1).astype(np.float64)
