@@ -26,7 +26,7 @@ def export(task: TaskConfig) -> None:
     """Write `artifacts/<task>/export/`, and beside it `latency.json` and, where there are variants, `variants.png`.
 
     Raises:
-        ConfigError: The settings of variants cannot be meant.
+        ConfigError: The settings of variants are invalid.
         ModelError: The network cannot be exported, the export differs from it by more than `export.max_difference`, or
             a required variant is refused.
     """

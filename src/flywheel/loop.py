@@ -48,7 +48,7 @@ def once(task: str, *, dry_run: bool = False, traffic: Traffic | None = None) ->
         traffic: Where predictions are kept; None: the feedback store.
 
     Raises:
-        FlywheelError: Another loop is at work on this task, or a setting cannot be meant.
+        FlywheelError: Another loop is at work on this task, or a setting is invalid.
     """
     from flywheel.monitor.steering import load_settings
     from flywheel.project.params import home_root, load_task

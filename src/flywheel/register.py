@@ -36,7 +36,7 @@ def register(task: TaskConfig) -> None:
     """Make the version unless it is there, let the gate decide, and write `decision.json` and `registered.json`.
 
     Raises:
-        FlywheelError: An input is missing or damaged, or the gate's rules cannot be meant.
+        FlywheelError: An input is missing or damaged, or the gate's rules are invalid.
     """
     from flywheel.project.instantiate import build
     from flywheel.project.kind import READER, REPORT

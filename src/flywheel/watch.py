@@ -48,7 +48,7 @@ def watch(task: str, *, since: str = "7d", last: int | None = None, traffic: Tra
         traffic: Where predictions are kept; None: the feedback store.
 
     Raises:
-        FlywheelError: There is no champion, no reference, or a setting cannot be meant.
+        FlywheelError: There is no champion, no reference, or a setting is invalid.
     """
     from flywheel.monitor.check import examine
     from flywheel.monitor.settings import load_settings

@@ -111,7 +111,8 @@ def test_values_that_cannot_be_meant_are_one_line_with_the_key(
     holder = raw
     for part in section.split("."):
         holder = holder.setdefault(part, {})
-    holder[name] = {**holder.get(name, {}), **value} if isinstance(value, dict) and name in ("prune", "distil") else value
+    inner = name in ("prune", "distil")
+    holder[name] = {**holder.get(name, {}), **value} if inner and isinstance(value, dict) else value
     with pytest.raises(ConfigError) as error:
         task_from(raw, "tasks.fashion")
     where = "" if said.startswith("tasks.") else f"tasks.fashion.{key}" + ("" if said[0] in ".[" else ": ")

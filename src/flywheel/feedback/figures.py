@@ -26,7 +26,7 @@ class Figures:
         classes: Words by the label that they give; of numbers under `numbers`.
         clients: Words by who said them.
         days: Words by day, UTC.
-        versions: Of each model version, predictions that were judged, and right ones.
+        versions: For each model version, the number of predictions that were judged, and of those that were right.
         errors: Absolute differences of numbers, in the order of the saying; empty for classes.
     """
 
@@ -79,9 +79,9 @@ def volumes(store: FeedbackStore, task: str, since: datetime, step: timedelta) -
 
     Args:
         store: That holds them.
-        task: Of the predictions.
+        task: The task of the predictions.
         since: The first moment; the first step begins there.
-        step: Of time.
+        step: The length of one time step.
 
     Returns:
         Of each step its beginning, the predictions made in it, and the words said in it.

@@ -43,7 +43,7 @@ class Inputs:
     """Keeps inputs and gives them back.
 
     Args:
-        folder: Of the files.
+        folder: The folder of the files.
         vault: Seals what is kept; None: it is kept as it is.
     """
 
@@ -58,7 +58,7 @@ class Inputs:
             name: The prediction's id.
             value: The input; None where only its hash is known.
             sha256: Of the input's canonical JSON, as the server gave it.
-            settings: Of its task.
+            settings: The settings of its task.
         """
         if value is None or settings.keep == HASH:
             return Kept(HASH, False, None, sha256)

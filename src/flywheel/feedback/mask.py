@@ -33,7 +33,7 @@ class Mask:
     """Masks some kinds of personal data.
 
     Args:
-        kinds: Of `flywheel.project.config_feedback.MASKS`.
+        kinds: Some of the kinds in `flywheel.project.config_feedback.MASKS`.
         phone_regions: Countries (two letters) whose national numbers are known.
     """
 

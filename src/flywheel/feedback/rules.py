@@ -20,12 +20,12 @@ class RowCandidate:
     """One usable word about one input.
 
     Attributes:
-        feedback_id: Of the word.
-        prediction_id: Of the prediction that holds the input.
+        feedback_id: The ID of the feedback.
+        prediction_id: The ID of the prediction that holds the input.
         time_us: When it was said.
         client: Who said it.
         label: As the target cleans it.
-        digest: Of the input, as the network sees it.
+        digest: The digest of the input, as the network sees it.
         group: The class or item; '' for numbers.
         many: Whether one input may have several right labels, as a user may choose several items.
     """
@@ -50,7 +50,7 @@ def choose(
     """Apply all rules.
 
     Args:
-        words: Of any number of clients about any inputs.
+        words: Feedback of any number of clients about any inputs.
         settings: The rules' settings.
         own: Rows of train that the data set itself has, by class or item.
 

@@ -46,10 +46,10 @@ class FeedbackStore:
     """Implements `flywheel.serving.version.record.Recorder`; several processes may use one database at the same time.
 
     Args:
-        url: Of the database; None: `FLYWHEEL_FEEDBACK_URL`, or SQLite in `.flywheel/feedback/`.
+        url: The URL of the database; None: `FLYWHEEL_FEEDBACK_URL`, or SQLite in `.flywheel/feedback/`.
         key: Seals stored inputs (32 bytes in base64); None: `FLYWHEEL_FEEDBACK_KEY`, or they are not sealed.
         settings: What is kept, by task; tasks that are not there have the defaults.
-        folder: Of input files; None: `inputs/` beside a SQLite database, or `.flywheel/feedback/inputs/`.
+        folder: The folder of input files; None: `inputs/` beside a SQLite database, or `.flywheel/feedback/inputs/`.
 
     Raises:
         FeedbackError: The database cannot be used, or is sealed with another key.
@@ -120,7 +120,7 @@ class FeedbackStore:
         """Give a task's predictions in the order in which they were recorded, a few in memory at a time.
 
         Args:
-            task: Of the predictions.
+            task: The task of the predictions.
             since: The first moment.
             until: The moment after the last.
             with_input: Whether inputs are read (and opened) too.
@@ -136,7 +136,7 @@ class FeedbackStore:
         """Give what was said about a task's predictions, each with its prediction, in the order of the saying.
 
         Args:
-            task: Of the predictions.
+            task: The task of the predictions.
             since: The first moment at which something was said.
             until: The moment after the last.
             with_input: Whether inputs are read (and opened) too.

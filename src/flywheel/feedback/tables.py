@@ -58,7 +58,7 @@ audit = sa.Table(
     sa.Column("subject_hash", sa.String(64), nullable=True),
     sa.Column("told", sa.Text, nullable=False),
 )
-"""What was deleted, when and how much of it; nothing in it tells who it was of."""
+"""What was deleted, when and how much of it; it does not say whose data it was."""
 
 
 def migrate(connection: sa.Connection, lock: int) -> None:

@@ -28,7 +28,7 @@ def record_words(database: Database, connection: sa.Connection, rows: Sequence[F
     """Keep feedback, in its order.
 
     Args:
-        database: Of the tables.
+        database: The database that holds the tables.
         connection: In a transaction that writes.
         rows: As many as fit one statement.
 

@@ -26,7 +26,7 @@ class SampleBlocks:
         head: From its beginning.
         others: From elsewhere in it, in order; empty where all of it is in `head`.
         is_whole: Whether `head` is the whole file.
-        num_bytes: Of the whole file; None where that is not known (a large gzip).
+        num_bytes: The number of bytes of the whole file; None where that is not known (a large gzip).
     """
 
     head: bytes

@@ -73,9 +73,10 @@ def check_rows(
         guess: Takes the number of rows, the limit and warnings.
         path: For messages.
         num_rows: All that have been found.
-        num_unlabelled: Of these.
+        num_unlabelled: The number of these rows that have no label.
         num_rare: Rows of classes that are left out.
-        share: Of rows that may be dropped in the split where it is largest; None: those without a label and rare ones.
+        share: The largest share of rows that may be dropped in any split; None: those without a label and
+            rare ones.
 
     Raises:
         DataError: Fewer than `MIN_ROWS` rows are left.

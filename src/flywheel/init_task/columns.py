@@ -30,15 +30,15 @@ class ColumnGuess:
     """What was seen of one column.
 
     Attributes:
-        name: Of the column.
+        name: The name of the column.
         kind: One of the kinds above.
         why: The reason, for people.
         num_present: Rows with a value.
         num_missing: Rows without one.
         num_distinct: Different values.
         example: The most frequent value.
-        meant: Of a mixed column, what most values are: `NUMBER` or `DATE`.
-        strange: Of a mixed column, the values that are not, the most frequent first.
+        meant: What most values of a mixed column are: `NUMBER` or `DATE`.
+        strange: The other values of a mixed column, the most frequent first.
         words: Mean number of words of a value.
         is_numeric: Whether all values are numbers.
         is_whole: Whether all of them are whole ones.

@@ -56,7 +56,7 @@ def decides_class(values: Array, target: Array, halves: Halves) -> bool:
     Args:
         values: Code of each row's value, int [N]; -1 where it is missing.
         target: Code of each row's class, int [N].
-        halves: Of the rows.
+        halves: For each row, which half it is in.
     """
     learnt, judged = halves.learnt & (values >= 0), ~halves.learnt & (values >= 0)
     if judged.sum() < MIN_JUDGED or values.max(initial=-1) < 1:
@@ -118,7 +118,7 @@ def decides_number(values: Array, target: Array, halves: Halves) -> bool:
     Args:
         values: Code of each row's value, int [N]; -1 where it is missing.
         target: float64 [N], finite.
-        halves: Of the rows.
+        halves: For each row, which half it is in.
     """
     learnt, judged = halves.learnt & (values >= 0), ~halves.learnt & (values >= 0)
     if not learnt.any() or values.max(initial=-1) < 1:
@@ -137,7 +137,7 @@ def line_decides(numbers: Array, target: Array, halves: Halves) -> bool:
     Args:
         numbers: float64 [N]; NaN where one is missing.
         target: float64 [N], finite.
-        halves: Of the rows.
+        halves: For each row, which half it is in.
     """
     held = np.isfinite(numbers)
     learnt, judged = halves.learnt & held, ~halves.learnt & held

@@ -85,7 +85,7 @@ class Guess:
 
     Attributes:
         modality: What kind of data it is, the name of its room in `flywheel.modality`.
-        target: What is to be told: `CLASS`, `NUMBER` or `ITEM`.
+        target: What is to be predicted: `CLASS`, `NUMBER` or `ITEM`.
         reader: `name` and `read` of the data set's reader.
         inputs: Arguments of the preprocessor that differ from its defaults.
         target_settings: Arguments of the target that differ from its defaults.
@@ -93,7 +93,7 @@ class Guess:
         net: Arguments of the network that differ from its defaults.
         model: The model to take; empty: the recipe's.
         num_rows: Rows that can be used; an estimate where the data were sampled.
-        num_classes: Of a class target.
+        num_classes: The number of classes of a class target.
         num_test: Rows of the test set; 0: a share of `num_rows`.
         spread: Standard deviation of a numeric target.
         notes: What was guessed, in the order in which it is shown.

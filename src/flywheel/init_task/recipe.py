@@ -126,7 +126,7 @@ def margin(target: str, num_test: float, spread: float = 1.0) -> float:
     Args:
         target: Kind of the target.
         num_test: Test rows.
-        spread: Of a number, its deviation: the margin is in the same unit.
+        spread: The standard deviation of a number; the margin is in the same unit.
     """
     goal = GOALS[target]
     share = min(goal.noise / math.sqrt(num_test), goal.largest_margin)

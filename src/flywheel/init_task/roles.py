@@ -92,7 +92,7 @@ def check_roles(path: Path, target: str, roles: Mapping[str, str]) -> None:
     """Refuse a column that has two roles, and roles that do not go together.
 
     Args:
-        path: Of the table.
+        path: The path of the table.
         target: The column to be predicted.
         roles: The column of each role that is taken: group, time, weight.
 

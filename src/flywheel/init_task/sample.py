@@ -29,7 +29,7 @@ class TableSample:
     Attributes:
         path: The table.
         frame: The rows as text, an empty one where a value is missing.
-        num_rows: Of the whole table; an estimate where `is_whole` is false.
+        num_rows: The number of rows of the whole table; an estimate where `is_whole` is false.
         is_whole: Whether `frame` holds every row.
         form: Arguments of the reader that say how the file is written, where they are not its defaults.
         nested: Columns that hold lists or objects; they are not in `frame`.

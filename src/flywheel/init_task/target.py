@@ -38,7 +38,7 @@ _NO_TARGET = (kinds.IDENTIFIER, kinds.TEXT, kinds.DATE, kinds.CONSTANT, kinds.EM
 
 @dataclass(frozen=True)
 class TargetGuess:
-    """What is to be told.
+    """What is to be predicted.
 
     Attributes:
         name: Its column.
@@ -166,7 +166,7 @@ def class_counts(sample: TableSample, target: TargetGuess, distinct: Sequence[st
 
     Args:
         sample: The table's rows, or some of them.
-        target: What is to be told.
+        target: What is to be predicted.
         distinct: Columns in which rows must differ to count as two (copies of a text); None: every row counts.
     """
     labels = given_labels(sample.frame[target.name])

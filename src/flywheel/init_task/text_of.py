@@ -21,9 +21,9 @@ def data_text(name: str, guess: Guess, place: str) -> str:
     """The text of `conf/data/<name>.yaml`.
 
     Args:
-        name: Of the task and its data set.
+        name: The name of the task and its data set.
         guess: What was guessed.
-        place: Of the data, relative to the project or absolute.
+        place: The place of the data, relative to the project or absolute.
     """
     title = Path(place).name
     node: Node = {

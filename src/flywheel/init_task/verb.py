@@ -22,7 +22,7 @@ class NewTask:
     """A task that was, or would be, written.
 
     Attributes:
-        name: Of the task.
+        name: The name of the task.
         guess: What was guessed, and why.
         files: Path under the project and text of each file of its own.
     """
@@ -43,7 +43,7 @@ def init_task(
     """Look at data, guess a task, and write it.
 
     Args:
-        name: Of the new task.
+        name: The name of the new task.
         source: A table, or a folder with a folder a class. The data stay there.
         wanted: What the user has said of the data.
         force: Whether a task of this name is replaced.

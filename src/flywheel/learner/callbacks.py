@@ -38,9 +38,10 @@ class History(Checkpoint):
         ranks: The ranks that train together: rank 0 keeps weights and writes. None: this process is alone.
 
     Attributes:
-        rows: Of the epochs so far, which count from 1.
+        rows: The metrics of the epochs so far, which count from 1.
         best_epoch: The one whose weights are kept; 0: none yet.
-        last_weights: Of the last epoch, after training; like the best ones on the CPU, and empty on other ranks.
+        last_weights: The weights of the last epoch, after training; like the best ones on the CPU, and empty on other
+            ranks.
     """
 
     def __init__(

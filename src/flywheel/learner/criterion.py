@@ -1,4 +1,4 @@
-"""Losses that PyTorch has not in the form that training calls: `criterion(logits, target)`."""
+"""Losses that PyTorch lacks in the form that training calls: `criterion(logits, target)`."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Distillation:
         """Give the loss with the labels and the teacher's part, by `alpha`.
 
         Args:
-            loss: Of the student with the labels.
+            loss: The student's loss on the labels.
             logits: The student's.
             inputs: What it answered, scaled.
             weight: How much each row counts, [B]; None: all the same.

@@ -67,7 +67,7 @@ def resolve(
     Args:
         config: What the user asks for; anything but `auto` is taken as it is.
         example: One batch of the inputs.
-        num_bytes: Of train and validation, as stored.
+        num_bytes: The number of bytes of train and validation, as stored.
         place: Rank 0's, where torchrun or Slurm has started the ranks.
 
     Raises:

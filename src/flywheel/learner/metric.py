@@ -32,8 +32,8 @@ class RankingMetric(Metric):
     """The mean over rows of a gain that the wanted item's rank gives.
 
     Args:
-        name: Of the sum. It differs between any two metrics: torchmetrics takes metrics whose first sums are equal, as
-            0 and 0 are, for one.
+        name: The name of the sum. It differs between any two metrics: torchmetrics takes metrics whose first sums are
+            equal, as 0 and 0 are, for one.
         **kwargs: As `torchmetrics.Metric` takes them.
     """
 

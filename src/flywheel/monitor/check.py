@@ -79,7 +79,7 @@ class InService:
 
     Attributes:
         task: The registered model.
-        number: Of the version.
+        number: The number of the version.
         preprocessor: Its own.
         reference: What its training data looked like.
         metrics: Its `evaluation.json`.

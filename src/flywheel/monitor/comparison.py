@@ -61,9 +61,10 @@ def compare_versions(
         known: Predictions of both with what was said about them.
         new: The version in service.
         old: The one before.
-        predictor: Of the old version: it answers the new one's rows as well, where their inputs were kept.
+        predictor: The predictor of the old version: it answers the new one's rows as well, where their inputs were
+            kept.
         least: Rows that it takes.
-        confidence: Of the interval.
+        confidence: The confidence of the interval.
 
     Returns:
         None where there are too few rows.

@@ -26,7 +26,7 @@ class Distance:
     """How far a window's values are from the reference.
 
     Attributes:
-        p_value: Of the two-sample test, before any correction for the number of traits.
+        p_value: The p-value of the two-sample test, before any correction for the number of traits.
         effect: In [0, 1]: the share of rows that would have to change at least, for both to be alike.
         psi: Population stability index over the reference's tenths, or over the categories.
         jensen_shannon: Distance of the same shares, in [0, 1] (base 2).

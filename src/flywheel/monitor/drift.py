@@ -23,7 +23,7 @@ class Shift:
     """One trait of a window beside the reference.
 
     Attributes:
-        name: Of the trait.
+        name: The name of the trait.
         distance: How far apart they are.
         adjusted: The p-value after Holm's correction.
         drifted: Whether it is both significant and large.

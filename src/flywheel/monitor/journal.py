@@ -34,7 +34,7 @@ class Entry:
         figures: What was decided by.
         ran: The commands.
         log: The file with what they said.
-        pid: Of the command that is running.
+        pid: The process ID of the command that is running.
     """
 
     time: str

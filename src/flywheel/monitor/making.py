@@ -83,7 +83,7 @@ def raw_rows(name: str, splits: Splits, feedback: Path, rows: Array) -> Iterator
     """Yield the raw rows of a processed split, in frames, as requests are: without anything that is no input.
 
     Args:
-        name: Of the processed split.
+        name: The name of the processed split.
         splits: The raw data; a split that the data set does not have itself was drawn from its train.
         feedback: The folder with rows that were appended to train.
         rows: Their numbers.

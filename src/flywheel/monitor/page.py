@@ -19,7 +19,7 @@ def render_check(check: Check, settings: MonitorSettings, title: str) -> str:
     Args:
         check: What was found.
         settings: By which it was judged.
-        title: Of the data set.
+        title: The title of the data set.
     """
     facts = {
         "version": f"{check.task}/{check.version}", "model_sha256": check.model_sha256, "first": check.since or "none",

@@ -75,7 +75,7 @@ def measure_quality(target: Target, window: Window, metrics: Json, settings: Mon
     """Judge the answers of which something is known.
 
     Args:
-        target: Of the task; says what a right answer is.
+        target: The target of the task; says what a right answer is.
         window: All versions' predictions.
         metrics: The version's `evaluation.json`.
         settings: When quality has fallen.
@@ -129,7 +129,7 @@ def figure(scores: Array, confidence: float, name: str = "", groups: Array | Non
 
     Args:
         scores: [N].
-        confidence: Of the interval.
+        confidence: The confidence of the interval.
         name: What the scores are of.
         groups: int [N], rows that belong together, such as those of one person; None: all are independent.
     """

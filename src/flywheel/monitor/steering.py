@@ -70,7 +70,7 @@ class Facts:
 
     Attributes:
         reasons: What has drifted or fallen, in words.
-        num_predictions: Of the window.
+        num_predictions: The number of predictions of the window.
         num_new: Right answers that people have given since the last retraining.
         now: The time, with a zone.
     """
@@ -97,7 +97,7 @@ def plan(settings: LoopSettings, facts: Facts, journal: Sequence[Entry]) -> Loop
     """Decide.
 
     Args:
-        settings: Of the task.
+        settings: The settings of the task.
         facts: As they are now.
         journal: What was done before, the oldest first.
     """

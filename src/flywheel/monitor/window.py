@@ -54,8 +54,8 @@ class Window:
     """Predictions, and what is known to be right.
 
     Attributes:
-        predictions: Of one task, the oldest first: the latest ones of the time that is looked at.
-        known: Of the whole time, predictions of which something is known, the oldest first.
+        predictions: The predictions of one task, the oldest first: the latest ones of the time that is looked at.
+        known: All predictions, at any time, whose right answer is known, the oldest first.
     """
 
     predictions: Sequence[Prediction]
@@ -91,7 +91,7 @@ def read_window(traffic: Traffic, task: str, since: datetime | None, last: int) 
 
     Args:
         traffic: Where they are kept.
-        task: Of the predictions.
+        task: The task of the predictions.
         since: The first moment; None: from the beginning.
         last: How many predictions at most; others are not read, but for those of the very same moment.
     """

@@ -164,8 +164,8 @@ def rebuild(state: Any, kind: Kind, file: str | Path, key: str) -> Any:
     Args:
         state: What stands at `key` of the file.
         kind: What may stand there.
-        file: Of the state, for messages.
-        key: Of the state, for messages.
+        file: The file of the state, for messages.
+        key: The key of the state, for messages.
 
     Raises:
         DataError: The state does not describe such an object, or not all of it was understood.

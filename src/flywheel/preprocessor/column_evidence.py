@@ -44,7 +44,7 @@ class ColumnEvidence:
         num_booleans: Values that are truth values in words.
         num_dates: Values that are dates and no numbers.
         num_words: Words of all values.
-        counts: Of each distinct value; None: there are more than `max_distinct`.
+        counts: The counts of each distinct value; None: there are more than `max_distinct`.
         rising: Whether whole numbers rise from each row to the next: then they number the rows.
         no_number: The first row, by its number in the file, with a value that is no number, and the value.
         no_date: Likewise with a value that is no date.
@@ -146,7 +146,7 @@ class RowSample:
     """Rows with the smallest hashes of their numbers: a uniform sample that no cut into chunks changes.
 
     Args:
-        num_columns: Of the rows.
+        num_columns: The number of columns of a row.
     """
 
     def __init__(self, num_columns: int) -> None:

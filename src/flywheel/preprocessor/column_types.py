@@ -36,7 +36,7 @@ def decide(name: str, seen: ColumnEvidence, declared: str | None, *, drop_consta
     """Say what a column is.
 
     Args:
-        name: Of the column.
+        name: The name of the column.
         seen: What its values in train are like.
         declared: What the configuration says; None: nothing.
         drop_constant: Whether a column with one value is no input.

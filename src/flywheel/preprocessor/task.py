@@ -26,8 +26,8 @@ class TaskPreprocessor:
     """What turns a task's rows into a network's arrays, and its scores into answers.
 
     Args:
-        inputs: Of the examples.
-        target: Of the labels.
+        inputs: The inputs of the examples.
+        target: The target that cleans the labels.
         table: How the table is written that the task learnt from, and how its columns are called here.
     """
 

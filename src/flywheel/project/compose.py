@@ -64,7 +64,7 @@ def compose_task(
 
     Args:
         root: The project.
-        overrides: Of the task.
+        overrides: The overrides that the task was composed with.
         check: Checks the task's keys, types and targets; None: the schema alone is held against it.
         launcher: Overrides of Hydra's launcher.
         alone: What `conf/train.yaml` composes to without a task; None: it is composed here.

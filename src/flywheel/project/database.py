@@ -103,8 +103,8 @@ def one_at_a_time(url: str, name: str, *, not_beside: str) -> Iterator[None]:
     connection, so that a killed process holds nothing. Elsewhere it is a file's.
 
     Args:
-        url: Of the database, with its driver; that of a tracking server needs no lock.
-        name: Of the lock's file.
+        url: The URL of the database, with its driver; that of a tracking server needs no lock.
+        name: The name of the lock's file.
         not_beside: A table of another program, which cannot share a database with this one: both keep a version in
             the same table.
 

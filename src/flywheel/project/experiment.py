@@ -27,7 +27,7 @@ def find_or_make(client: MlflowClient, task: str, root: str | None, lock: Path) 
     """Give the id of a task's experiment, made with an explicit place for its files where it is missing.
 
     Args:
-        client: Of the store.
+        client: The client of the store.
         task: The experiment's name.
         root: Where files of runs go; None: a tracking server decides.
         lock: A file that holds off other processes of this machine.

@@ -26,7 +26,7 @@ class TrackedRun:
     Ctrl+C waits until what is being written is in the store.
 
     Args:
-        client: Of the store.
+        client: The client of the store.
         run_id: An existing run.
     """
 

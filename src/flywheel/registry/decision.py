@@ -26,20 +26,20 @@ class Decision:
         candidate_value: The metric of the candidate.
         champion_value: The metric of the champion.
         difference: Candidate less champion.
-        interval: Of the difference.
-        confidence: Of the interval.
+        interval: The confidence interval of the difference.
+        confidence: The confidence of the interval.
         margin: The largest loss that is still "not worse".
         num_rows: Test rows both were scored on.
         test_sha256: Of the processed test set.
         rescored: Whether a rival was scored anew, because the test set or its preprocessing has changed.
-        num_bytes: Of the candidate's ONNX file.
+        num_bytes: The number of bytes of the candidate's ONNX file.
         max_bytes: Its budget.
         max_latency_ms: The budget of one request's median.
         variant: Which form of the exported model was judged.
         best: The model_sha256 of the best champion so far on these rows, where it is not the present champion.
         best_value: Its metric.
         best_difference: Candidate less best.
-        best_interval: Of that difference.
+        best_interval: The confidence interval of that difference.
         num_judged: How many models this test set has judged, the candidate included: what is chosen by the same rows
             again and again fits them better than it fits others.
         num_groups: Groups that the test rows come in, which are resampled whole; None: rows are independent.
@@ -95,11 +95,11 @@ class Candidate:
         target: The encoded target of the test rows.
         scores: Its scores on them.
         test_sha256: Of the processed test set.
-        num_bytes: Of its ONNX file.
+        num_bytes: The number of bytes of its ONNX file.
         latency_ms: Median of one request on this machine.
         variant: Which form of the exported model these are of.
         train_sha256: Of the processed training rows; empty where nobody knows.
-        groups: Of the test rows, int [N]; None: they are independent.
+        groups: The groups of the test rows, int [N]; None: they are independent.
         num_judged: How many models this test set has judged, this one included.
         worse_than: The baseline that its report calls better; None: none.
     """

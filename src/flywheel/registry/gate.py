@@ -36,7 +36,7 @@ class _Comparison:
 
     Attributes:
         rival: Which it is, in words.
-        value: Of the rival.
+        value: The value of the rival.
         gain: How much better the candidate is; negative where it is worse.
         low: Lower bound of the difference candidate - rival.
         high: Upper bound.
@@ -52,7 +52,7 @@ class _Comparison:
 
 
 def check_rules(rules: RegisterConfig, report: Report) -> None:
-    """Refuse rules that cannot be meant.
+    """Refuse invalid rules.
 
     Raises:
         ConfigError: The metric is unknown, or the mode is wrong for it.

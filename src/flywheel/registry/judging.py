@@ -35,7 +35,7 @@ class Judging:
     """A candidate before the gate.
 
     Attributes:
-        client: Of the registry.
+        client: The client of the registry.
         rules: The task's.
         report: Measures scores.
         candidate: What is known of it.

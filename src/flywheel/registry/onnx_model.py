@@ -14,7 +14,7 @@ from flywheel.project.errors import ModelError
 OUTPUT = "scores"
 BATCH_ROWS = 256
 ROWS_ALONE = "flywheel.rows_alone"
-"""Key of a file's metadata: its scores hang on what shares a batch, so each row is run by itself."""
+"""Key of a file's metadata: its scores depend on the other rows of a batch, so each row is run by itself."""
 
 Array = np.ndarray[Any, Any]
 

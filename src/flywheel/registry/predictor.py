@@ -17,7 +17,7 @@ class Predictor:
     """What the command line, the registry's versions and the server all predict with.
 
     Args:
-        preprocessor: Of the task.
+        preprocessor: The preprocessor of the task.
         model: Trained on what the preprocessor gives.
     """
 

@@ -21,7 +21,7 @@ def signature_of(schema: Json, answers: pd.DataFrame) -> ModelSignature:
     wrong. MLflow has such signatures for models with type hints; this one is marked like theirs.
 
     Args:
-        schema: Of one request.
+        schema: The columns of one request.
         answers: What the version gives for an example.
     """
     from mlflow.models import ModelSignature

@@ -116,7 +116,7 @@ def with_contents(client: MlflowClient, task: str, tags: Mapping[str, str]) -> V
     Weights make one fp32, whatever an exporter writes round them; another variant is told by its file too.
 
     Args:
-        client: Of the store.
+        client: The client of the store.
         task: The registered model's name.
         tags: Those that the version would get.
     """
@@ -182,7 +182,7 @@ def create(client: MlflowClient, task: str, run_id: str, contents: Contents, tag
     """Store a version's files and make the version, in this order: no version ever lacks its files.
 
     Args:
-        client: Of the store.
+        client: The client of the store.
         task: The registered model's name; it is made where it is missing.
         run_id: The training's run, which gets the model as an output.
         contents: What the version holds.

@@ -258,9 +258,9 @@ def verdict_against(
 
     Args:
         start: How good the model is, without a full stop.
-        evidence: Of the model and its baselines.
+        evidence: What was measured of the model and its baselines.
         headline: The metric that they are compared by.
-        kind: Of that metric.
+        kind: What kind of metric it is.
         apart: Writes a difference, without its sign.
         rows: What the test rows are, in the plural.
     """

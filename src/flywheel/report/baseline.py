@@ -31,9 +31,9 @@ class BaselineData:
         validation: Rows to choose settings on; None where there are none.
         test: Rows to answer.
         meta: `meta.json`.
-        preprocessor: Of the inputs.
+        preprocessor: The preprocessor of the inputs.
         max_rows: Train rows it may use; 0: all.
-        seed: Of the subsample.
+        seed: The seed of the subsample.
     """
 
     train: Examples

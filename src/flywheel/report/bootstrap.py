@@ -197,8 +197,8 @@ def wilson(share: float, number: int, confidence: float) -> tuple[float, float]:
     binomial proportion").
 
     Args:
-        share: Of successes.
-        number: Of independent trials, at least one.
+        share: The share of trials that succeeded.
+        number: The number of independent trials, at least one.
         confidence: Share of such intervals that hold the true share.
     """
     z = NormalDist().inv_cdf(0.5 + confidence / 2)

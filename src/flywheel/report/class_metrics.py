@@ -131,7 +131,7 @@ def measure_classes(target: Array, scores: Array, bootstrap: Bootstrap) -> Measu
     Args:
         target: int [N], class numbers.
         scores: [N, num_classes], probabilities.
-        bootstrap: Of N rows.
+        bootstrap: The bootstrap of N rows.
     """
     metrics = ClassMetrics(target, scores)
     value = metrics.compute(np.ones((metrics.num_rows, 1)))

@@ -34,12 +34,12 @@ def gather(
     """Measure the model's scores, and those of its baselines.
 
     Args:
-        settings: Of the bootstrap and the baseline.
+        settings: The settings of the bootstrap and the baseline.
         report: Measures.
         meta: `meta.json`.
         splits: `train` and `test`, and `validation` where there is one.
         scores: The model's answers to the test rows.
-        preprocessor: Of the inputs; shows examples, and serves baselines.
+        preprocessor: The preprocessor of the inputs; shows examples, and serves baselines.
         raw: Gives the raw rows with these numbers, in their order, for examples that a person wrote.
     """
     test = splits["test"]

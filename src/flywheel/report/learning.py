@@ -45,7 +45,7 @@ def learning_section(
         history: `history.csv`.
         best_epoch: The kept one.
         kinds: What metrics are called.
-        title: Of the section.
+        title: The title of the section.
     """
     titles = {name: kind.title for name, kind in kinds.items()}
     last = int(history["epoch"].max())

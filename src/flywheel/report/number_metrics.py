@@ -65,7 +65,7 @@ def measure_numbers(target: Array, predicted: Array, bootstrap: Bootstrap) -> Me
     Args:
         target: float [N], in the target's own units.
         predicted: float [N], likewise.
-        bootstrap: Of N rows.
+        bootstrap: The bootstrap of N rows.
     """
     metrics = NumberMetrics(target, predicted)
     value = metrics.compute(np.ones((metrics.num_rows, 1)))

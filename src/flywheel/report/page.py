@@ -19,7 +19,7 @@ class Heading:
 
     Attributes:
         task: Its name.
-        title: Of the data set.
+        title: The title of the data set.
         facts: Name -> text, for the foot of the page.
         kind: What the page is, in a word.
         about: What was looked at.
@@ -39,7 +39,7 @@ class Against:
     Attributes:
         tone: Whether that is good.
         text: The difference, written for people, and from what.
-        interval: Of the difference; empty where it has none.
+        interval: The confidence interval of the difference; empty where it has none.
     """
 
     tone: Tone

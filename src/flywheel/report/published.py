@@ -14,7 +14,7 @@ def published_section(published: PublishedConfig, report: Report, evidence: Evid
 
     Args:
         published: Its metric is one of `report.kinds`.
-        report: Of the task's kind of target.
+        report: The report of the task's kind of target.
         evidence: Our figures.
 
     Raises:

@@ -87,7 +87,7 @@ class Store:
         """Hold the lock of one data set, and give an empty scratch folder on the store's file system.
 
         Args:
-            key: Of the data set; who else wants it waits, and then finds it in the store.
+            key: The key of the data set; who else wants it waits, and then finds it in the store.
             title: Named when there is someone to wait for.
         """
         with locked(self.folder / "lock" / f"{key}.lock", f"{title}: waiting for another process that fetches it"):

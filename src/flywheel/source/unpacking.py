@@ -19,7 +19,7 @@ class Limits:
         ratio: Bytes unpacked for each byte packed.
         free_bytes: Unpacked bytes up to which any ratio is fine.
         num_members: Files and folders.
-        header_bytes: Of a tar, between two members.
+        header_bytes: The size of a tar's header between two members.
     """
 
     ratio: int = 200

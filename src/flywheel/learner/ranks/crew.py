@@ -45,7 +45,7 @@ class Meeting:
     """The place where ranks find each other: a key-value store that rank 0, or torchrun's agent, holds.
 
     Args:
-        place: Of this process.
+        place: The rank of this process, and how many ranks there are.
         listener: A socket that listens already; None: as `place` says.
 
     Raises:

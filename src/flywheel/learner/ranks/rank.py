@@ -61,7 +61,7 @@ def work(job: Json, place: Place, meeting: Meeting) -> None:
 
     Args:
         job: What `flywheel.learner.fit` tells: settings, data, machine, checkpoint.
-        place: Of this process.
+        place: The rank of this process, and how many ranks there are.
         meeting: Where it was told.
 
     Raises:

@@ -35,7 +35,7 @@ class Ranks:
     """This rank among the others, connected to them.
 
     Args:
-        place: Of this process.
+        place: The rank of this process, and how many ranks there are.
         machine: Its strategy, backend, accelerator and precision are used.
         store: Where the ranks find each other.
 
@@ -106,7 +106,7 @@ class Ranks:
         Args:
             loss: What the criterion gave for this rank's rows; counts for nothing where the rank has none.
             criterion: Where it weighs classes, the share is one of weights.
-            target: Of this rank's rows.
+            target: The target of this rank's rows.
             share: This rank's rows of the batch.
         """
         weights = class_weights(criterion, target)

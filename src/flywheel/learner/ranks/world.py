@@ -28,7 +28,7 @@ class Place:
         size: Ranks in all.
         local_rank: From 0, on this node.
         local_size: Ranks on this node.
-        address: Of rank 0's node.
+        address: The address of rank 0's node.
         port: Where the ranks meet.
         hosted: Whether somebody else listens there (torchrun's agent); else rank 0 does.
         attempt: How often torchrun has started these ranks again.

@@ -60,7 +60,7 @@ def measure_ranking(target: Array, scores: Array, bootstrap: Bootstrap, item_cou
     Args:
         target: int [N].
         scores: [N, num_items].
-        bootstrap: Of N rows.
+        bootstrap: The bootstrap of N rows.
         item_counts: How often each item is in train.
     """
     ranks = ranks_of(target, scores)

@@ -52,7 +52,7 @@ def usual_of(column: Column, date_formats: Sequence[str]) -> Any:
     """What a column is in train, as people write it: the median, or the most frequent value; None: not known.
 
     Args:
-        column: Of the table.
+        column: The name of a column of the table.
         date_formats: Those that the table reads; it is the first of them that counts.
     """
     if isinstance(column, NumericColumn):

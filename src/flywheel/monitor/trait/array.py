@@ -28,7 +28,7 @@ def projections(name: str, flat: Array, number: int = NUM_PROJECTIONS) -> Traits
     """Give random projections, always the same ones for rows of one width: what moves them is a change of pattern.
 
     Args:
-        name: Of the input.
+        name: The name of the input.
         flat: [N, D].
         number: How many.
     """

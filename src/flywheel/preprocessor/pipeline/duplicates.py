@@ -64,7 +64,7 @@ def within(rows: Array, digests: Array, labels: Array) -> Matches:
 
     Args:
         rows: Row numbers, ascending.
-        digests: Of all rows' inputs, uint64 [N, 2].
+        digests: The digests of all rows' inputs, uint64 [N, 2].
         labels: What tells the labels of all rows apart, uint64 [N].
     """
     equals = rows[first_equal(digests[rows])]
@@ -91,7 +91,7 @@ def num_copies(rows: Array, digests: Array, labels: Array) -> Array:
 
     Args:
         rows: Row numbers.
-        digests: Of all rows' inputs, uint64 [N, 2].
+        digests: The digests of all rows' inputs, uint64 [N, 2].
         labels: What tells the labels of all rows apart, uint64 [N].
     """
     first = first_equal(_labelled(rows, digests, labels))
@@ -102,7 +102,7 @@ def contradictory(digests: Array, labels: Array) -> Array:
     """Say which rows have the inputs of another row, but not its label: bool [N].
 
     Args:
-        digests: Of the rows' inputs, uint64 [N, 2].
+        digests: The digests of the rows' inputs, uint64 [N, 2].
         labels: What tells their labels apart, uint64 [N].
     """
     first = first_equal(digests)

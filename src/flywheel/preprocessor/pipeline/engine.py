@@ -139,7 +139,7 @@ def used(frame: pd.DataFrame, parts: Array | None, start: int = 0) -> tuple[pd.D
 
     Args:
         frame: As it was read.
-        parts: Of the rows from `start` on; None: all rows are used.
+        parts: For each row from `start` on, the part it belongs to; None: all rows are used.
         start: The number of the row whose part comes first.
     """
     if not len(frame):

@@ -56,7 +56,7 @@ def ray_engine(address: str | None, raw: RawData, splits: dict[str, Split]) -> I
     """Give the engine, connected to a cluster as `connected` does.
 
     Args:
-        address: Of the cluster.
+        address: The address of the cluster.
         raw: Opens the raw data on the cluster's nodes, which must see the same folders.
         splits: What was read here.
     """

@@ -99,7 +99,7 @@ def make_profile(
         plan: Where the rows went.
         meta: The processed data's `meta.json`.
         counts: Rows of each class, by split.
-        ranges: Of the inputs, by split.
+        ranges: The ranges of the inputs, by split.
         num_feedback: Rows of train that came from feedback.
         statistics: What the preprocessor counted, by split.
         facts: What the preprocessor has learnt and is worth reading.

@@ -34,7 +34,7 @@ class Opening:
     """Opens the raw data in a worker, once for all its tasks.
 
     Attributes:
-        key: Of the preprocessing.
+        key: The key of the preprocessing.
         folder: The one that it was started in: paths are relative to it, also in messages.
         raw: What is opened.
     """
@@ -70,7 +70,7 @@ class Task:
     """A pass, as workers see it.
 
     Attributes:
-        opening: Of the raw data.
+        opening: How the raw data are opened.
         one: The pass; `parts` are left out where they come with the rows.
         num_rows: That the split must have.
         work: For each chunk.

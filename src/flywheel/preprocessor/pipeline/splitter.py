@@ -44,7 +44,7 @@ def make_plan(surveys: dict[str, Survey], num_own: int, names: list[str], settin
     duplicates is not distributed as the data are. Rows from `num_own` on are feedback: they go to train alone.
 
     Args:
-        surveys: Of `train`, and of official `validation` and `test` splits.
+        surveys: The survey of `train`, and those of official `validation` and `test` splits.
         num_own: Rows of train that are the data set's own.
         names: Names of the label codes, for messages; empty where the target is no class.
         settings: Seed, shares, and what becomes of duplicates.

@@ -133,7 +133,7 @@ class Cleaned:
     """What cleaning one chunk gives, on its way from wherever that was done.
 
     Attributes:
-        columns: Of the raw frame.
+        columns: The columns of the raw frame.
         rows: int64 [n], the numbers of its usable rows.
         lost: Each other row in order, and the file it is in, where rows have one.
         digests: uint64 [n, 2].

@@ -23,7 +23,7 @@ class Transformed:
         rows: int64, the rows' numbers.
         parts: Where each goes.
         statistics: What the preprocessor counts, by split.
-        ranges: Of the inputs, by split.
+        ranges: The ranges of the inputs, by split.
     """
 
     inputs: dict[str, Any]

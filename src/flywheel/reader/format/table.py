@@ -121,7 +121,7 @@ def jsonl_chunks(
         path: The file, plain or gzipped.
         rows: Most rows in a frame.
         columns: Those that every frame has; None: those that occur in the frame's own rows.
-        encoding: Of the text.
+        encoding: The encoding of the text.
 
     Raises:
         DataError: A line is no JSON object, the text is not in the encoding, or the gzip is broken.

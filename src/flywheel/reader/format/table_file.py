@@ -29,9 +29,9 @@ class TableFormat:
 
     Attributes:
         separator: One character, or `\\s+` for any white space; None: a tab for .tsv and .tab, else a comma.
-        names: Of the columns, where the file has no header line; None: the first line names them.
+        names: The names of the columns, where the file has no header line; None: the first line names them.
         skip_lines: Lines to leave out at the top (with `names`, a header of another kind).
-        encoding: Of the text, as Python names it: `utf-8`, `latin-1`, ...
+        encoding: The encoding of the text, as Python names it: `utf-8`, `latin-1`, ...
         quoting: Whether double quotes enclose values; false: a quote is a character like others.
         rename: New name of a column by its name in the file; all other settings use the new names.
     """

@@ -47,7 +47,7 @@ def in_seconds(path: Path, times: Array, is_date: Array, unit: str | None) -> Ar
         path: The file, for messages.
         times: As `read_times` gives them, float64 [N]; those that are not finite stay so.
         is_date: Which of them are dates, bool [N].
-        unit: Of the numbers: a key of `UNITS`; None: what their size says.
+        unit: The unit of the numbers: a key of `UNITS`; None: what their size says.
 
     Raises:
         DataError: The column holds numbers and dates, or numbers of several units, and `unit` does not say which.

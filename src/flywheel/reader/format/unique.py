@@ -22,7 +22,7 @@ def check_columns(path: str | Path, names: Sequence[object]) -> None:
 
     Args:
         path: The table, for the message.
-        names: Of its columns, in order; nameless ones may be several.
+        names: The names of its columns, in order; nameless ones may be several.
 
     Raises:
         DataError: A name is there twice; both places are said.

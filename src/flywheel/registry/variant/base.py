@@ -84,8 +84,8 @@ def open_graph(file: Path) -> Any:
 def write_graph(model: Any, file: Path) -> None:
     """Write an ONNX model; nothing of it that only says how it was made, so that equal models have equal bytes.
 
-    Where activations are quantised as they come, their range is one for the whole batch, and a row's scores would hang
-    on what shares its batch. Such a file says so, and `OnnxModel` runs each row by itself.
+    Where activations are quantised as they come, their range is one for the whole batch, and a row's scores would
+    depend on the other rows. Such a file says so, and `OnnxModel` runs each row by itself.
 
     Raises:
         ModelError: It is no valid ONNX.

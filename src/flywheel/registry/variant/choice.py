@@ -15,7 +15,7 @@ _RESERVED = (FP32, SMALLEST, FASTEST)
 
 
 def check(settings: ExportConfig) -> None:
-    """Refuse settings that cannot be meant, before any work.
+    """Refuse invalid settings before any work.
 
     Raises:
         ConfigError: A variant's name or source, or what is served, is none that can be.

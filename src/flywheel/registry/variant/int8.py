@@ -27,8 +27,8 @@ _BATCH_ROWS = 64
 class DynamicInt8(Maker):
     """Weights in int8; each activation is quantised as it comes, by its own range. Needs no data.
 
-    ONNX Runtime takes that range over a whole batch, so rows are run one by one: a row's answer must not hang on its
-    company, and the server's batches are others than evaluate's.
+    ONNX Runtime takes that range over a whole batch, so rows are run one by one: a row's answer must not depend on
+    the other rows, and the server's batches differ from those of evaluate.
 
     Tables of vectors are stored in eight bits too (`flywheel.registry.variant.tables`).
 

@@ -39,8 +39,8 @@ class Exam:
         split: `test.safetensors`.
         target: The encoded target of its rows.
         scores: fp32's scores on them.
-        num_bytes: Of fp32's file.
-        groups: Of the test rows, int [N]; None: they are independent.
+        num_bytes: The number of bytes of fp32's file.
+        groups: The groups of the test rows, int [N]; None: they are independent.
     """
 
     report: Report

@@ -29,7 +29,7 @@ def lines(parity: Json, latency: Json) -> list[str]:
 
     Args:
         parity: The content of `parity.json`, variants included.
-        latency: Of `latency.json`.
+        latency: The content of `latency.json`.
     """
     names = [FP32, *parity["variants"]]
     rows = [COLUMNS, *(_row(parity, latency, name) for name in names)]
@@ -68,7 +68,7 @@ def draw(parity: Json, latency: Json, task: str, file: Path) -> None:
 
     Args:
         parity: The content of `parity.json`, variants included.
-        latency: Of `latency.json`.
+        latency: The content of `latency.json`.
         task: For the title.
         file: The PNG.
     """

@@ -21,7 +21,7 @@ class ClusterShare:
     """What one trial asks Ray for.
 
     Attributes:
-        cpus: Of one node; below 1 where more trials are wanted than there are CPUs.
+        cpus: The CPUs of one node for one trial; below 1 where more trials are wanted than there are CPUs.
         gpus: Part of a GPU, or 0.
     """
 

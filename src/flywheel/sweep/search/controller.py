@@ -173,7 +173,7 @@ class _Sweep:
         config, room = self._setup.config, self._plan.num_planned - self.num_ended - len(left)
         size = min(room, max(self._setup.slots - len(left), 0))
         if config.method in ("grid", "random"):
-            size = room  # what they draw does not hang on results: all at once, so that no worker waits for another
+            size = room  # what they draw does not depend on results: all at once, so that no worker waits for another
         elif config.method == "nsga2":
             size = min(room, config.population)
         for _ in range(size):

@@ -25,7 +25,7 @@ class Dimension:
     Attributes:
         key: Dotted, or a group.
         kind: choice, int or float.
-        choices: Of a choice, as an override writes them.
+        choices: The values of a choice, as an override writes them.
         low: Least value of a number.
         high: Greatest value, included.
         step: Between values; None: any.
@@ -117,10 +117,10 @@ def dimensions(params: Mapping[str, Any], swept: Sequence[Override], method: str
     Args:
         params: Key -> values in override syntax, or `{values, when}`.
         swept: Overrides of the command line that sweep.
-        method: Of the search: `grid` takes only what can be counted, and ranges as their values.
+        method: The method of the search: `grid` takes only what can be counted, and ranges as their values.
 
     Raises:
-        ConfigError: A key's values are no sweep, cannot be counted in a grid, or hang on a key that comes later.
+        ConfigError: A key's values are no sweep, cannot be counted in a grid, or depend on a key that comes later.
     """
     found: dict[str, Dimension] = {}
     for key, given in params.items():

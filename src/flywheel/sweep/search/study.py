@@ -37,7 +37,7 @@ class Study:
         space: What is searched.
         objectives: The figures, the score first.
         slots: Trials that run at one time.
-        max_epochs: Of one training; the most that `hyperband` reckons with.
+        max_epochs: The largest number of epochs of one training; the most that `hyperband` reckons with.
         storage: None: opened from the settings.
     """
 

@@ -28,7 +28,7 @@ class Trial:
         score: The validation metric of the kept epoch; NaN where there is none.
         values: All objectives, the score first, where there are several; else empty.
         curve: The metric after each epoch.
-        epoch: Of the kept weights, from 1.
+        epoch: The epoch of the kept weights, from 1.
         seconds: How long the training took.
         error: Why it failed, in one line.
         model_sha256: Of its weights.

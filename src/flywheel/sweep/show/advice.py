@@ -69,7 +69,7 @@ def flat_dimensions(dimensions: Sequence[Dimension], good: Sequence[Trial]) -> l
     those, is at most 1, which is what chance gives: its part of the ranks' variance is no greater, per degree of
     freedom, than what nothing explains. That must hold among all trials and again among the better half, where
     settings that only ruin a training are out of the way. Fifteen trials that have the dimension are needed. One that
-    others hang on (`when`) is never flat: what it does shows in theirs.
+    others depend on (`when`) is never flat: its effect shows in theirs.
 
     Args:
         dimensions: What was swept; folds and seeds are not meant to make a difference, and are not named.

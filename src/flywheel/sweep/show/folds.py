@@ -40,7 +40,7 @@ class Repeated:
         mode: `max` or `min`.
         scores: Job number -> score, of the jobs that ended well.
         failed: Job number -> which it is and why it failed.
-        mean: Of the folds (of each the mean of its seeds), or of the seeds; NaN where every job failed.
+        mean: The mean of the folds (of each the mean of its seeds), or of the seeds; NaN where every job failed.
         std: Sample deviation of the same; NaN for fewer than two.
         interval: 95% t-interval of the mean; NaN bounds for fewer than two.
         corrected: For folds, the corrected resampled t-interval; None for seeds.

@@ -46,7 +46,7 @@ def learn_codebook(frames: Array, num_codes: int, seed: int) -> Array:
     Args:
         frames: float32 [N, F].
         num_codes: How many; fewer where there are fewer different frames.
-        seed: Of the first ones and of the batches.
+        seed: The seed of the first centres and of the batches.
 
     Returns:
         float32 [num_codes, F].

@@ -36,8 +36,8 @@ class Moments:
         """Take in clips.
 
         Args:
-            sums: Of each clip, as `clip_sums` gives them.
-            num_frames: Of all of them.
+            sums: The sums of each clip, as `clip_sums` gives them.
+            num_frames: The number of frames of all clips together.
         """
         total = np.zeros(sums.shape[1:]) if self._sums is None else self._sums
         for one in sums:  # one clip after the other, or the last bits would depend on the size of the chunks
@@ -59,7 +59,7 @@ def clip_sums(spectra: Array, num_frames: Array) -> Array:
 
     Args:
         spectra: float32 [frames of all clips, F], one clip after the other.
-        num_frames: Of each clip, [N], at least 1.
+        num_frames: The number of frames of each clip, [N], at least 1.
     """
     starts = np.cumsum(num_frames) - num_frames
     values = spectra.astype(np.float64)

@@ -149,7 +149,7 @@ class IdxFile:
         """Yield the values of at most `rows` rows at a time; the arrays cannot be written to.
 
         Args:
-            rows: Of a block.
+            rows: The rows of a block.
             first: The row to begin with.
             end: The row to end before; None: all are read, and nothing may follow them.
         """

@@ -115,7 +115,7 @@ def level_counts(pictures: Sequence[Array], num_channels: int, dtype: type[np.un
     Args:
         pictures: [H, W] or [H, W, C] each, of one size, uint8 and uint16.
         num_channels: C.
-        dtype: Of those that count.
+        dtype: The dtype of the values that count.
     """
     counts = np.zeros((num_channels, np.iinfo(dtype).max + 1), np.int64)
     chosen = [picture for picture in pictures if picture.dtype == dtype]

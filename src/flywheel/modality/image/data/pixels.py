@@ -19,7 +19,7 @@ def as_pixels(value: Any, *, sixteen_bits: bool = False) -> np.ndarray[Any, Any]
     """Accept an array, nested lists, an encoded picture (bytes, or base64 text), a Pillow image or a path.
 
     Args:
-        value: Of these.
+        value: One of these.
         sixteen_bits: Whether an array of uint16 is a picture of 16 bits a channel; else its levels are those of a byte.
 
     Returns:

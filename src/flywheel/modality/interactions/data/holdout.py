@@ -53,8 +53,8 @@ class HeldOut:
 
     Attributes:
         order: The kept rows by user and time: int64 [M].
-        place: Of each row in `order`: int64 [N]; -1 where it is not kept.
-        start: Of each row's user in `order`: int64 [N].
+        place: The place of each row in `order`: int64 [N]; -1 where it is not kept.
+        start: The start of each row's user in `order`: int64 [N].
         is_tied: Whether another of the user's kept rows is at the same time: bool [N].
         part: TRAIN, VALIDATION, TEST or LEFT_OUT: int8 [N].
         in_train: Whether an item is in a train row, by item code.

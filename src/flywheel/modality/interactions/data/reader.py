@@ -53,8 +53,8 @@ class InteractionsReader(Reader):
         user_column: Column of the user.
         item_column: Column of the item.
         time_column: Column of the time, numbers or ISO dates; None: the order of the rows is the order in time.
-        time_unit: Of times that are numbers: s, ms, us or ns (since 1970); None: what their size says, which must be
-            the same in the whole column. Where it is stated, numbers and dates may be mixed.
+        time_unit: The time unit of times that are numbers: s, ms, us or ns (since 1970); None: what their size says,
+            which must be the same in the whole column. Where it is stated, numbers and dates may be mixed.
         rating_column: Column of the user's rating of the item; None: there is none.
         min_rating: Interactions rated lower do not count; None: all count.
         min_user: Fewest interactions of a user; with fewer than 3 a user has no train, validation and test row.

@@ -30,7 +30,7 @@ class InteractionColumns:
         item: What.
         time: When: numbers, or dates as pandas reads them; None: the order of the rows is the order in time.
         rating: How much it was liked; None: there is none.
-        time_unit: Of times that are numbers, as `time_column.UNITS` has it; None: what their size says.
+        time_unit: The time unit of times that are numbers, as `time_column.UNITS` has it; None: what their size says.
     """
 
     user: str

@@ -243,7 +243,7 @@ def numeric_column(
 
     Args:
         kind: number, boolean or date.
-        name: Of the column.
+        name: The name of the column.
         sample: Its texts.
         seen: Its exact counts.
         rules: How values are written.
@@ -270,7 +270,7 @@ def category_column(
     """Give codes by frequency; equally frequent values by name.
 
     Args:
-        name: Of the column.
+        name: The name of the column.
         counts: Rows of train by value.
         max_categories: Values with a code of their own at most.
         min_count: Rows that such a value has at least.

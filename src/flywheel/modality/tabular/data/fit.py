@@ -32,7 +32,7 @@ class Learnt:
 
     Attributes:
         columns: Those that are inputs, in the table's order.
-        mean: Of each number that the network takes, over train; 0 where it is not scaled.
+        mean: The mean of each number that the network takes, over train; 0 where it is not scaled.
         std: Likewise; 1 where it is not scaled.
         ignored: Why each other column is no input.
         facts: What each column's values in train are like, for the profile; not kept in the state.

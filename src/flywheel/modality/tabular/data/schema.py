@@ -40,7 +40,7 @@ class RowSchema:
     """Rows as they come in.
 
     Args:
-        kinds: Of each column that is checked.
+        kinds: The kinds of each column that is checked.
         rules: How values are written.
         closed: Columns whose values are a closed list.
     """

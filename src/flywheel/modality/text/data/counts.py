@@ -21,7 +21,7 @@ def count_tokens(tokeniser: Tokeniser, ids: Array, texts_of: Callable[[Array], S
     """Count what `describe_counts` needs; sums over any parts of a split are sums over the split.
 
     Args:
-        tokeniser: Of the texts.
+        tokeniser: The tokeniser of the texts.
         ids: Their rows, int32 [N, max_length].
         texts_of: Gives the cleaned texts of some positions; asked only of rows that are full, for only they may
             have been longer.
