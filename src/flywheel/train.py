@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
             return follow()
         if place:
-            from flywheel.learner.ranks.crew import leading
+            from flywheel.learner.ranks.processes import leading
 
             with leading(place):
                 return _lead(words)

@@ -15,7 +15,7 @@ from flywheel.learner.frozen import is_frozen
 from flywheel.learner.machine import Machine
 from flywheel.learner.module import Learner
 from flywheel.learner.pruning import Pruning
-from flywheel.learner.ranks.crew import crew_for
+from flywheel.learner.ranks.processes import rank_processes
 from flywheel.learner.settings import quiet
 from flywheel.learner.sparsity import Sparsity
 from flywheel.model.network import HISTORY, Network, save_network
@@ -74,15 +74,15 @@ def fit(
         RankError: Another rank of the training ended.
     """
     quiet()
-    with crew_for(task.trainer, checkpoint.parent) as crew:
+    with rank_processes(task.trainer, checkpoint.parent) as others:
         network, parent = new_network(task, meta)
-        _must_go_together(task, network, alone=crew is None)
-        machine = decide(task, processed, network, crew.place if crew else None)
+        _must_go_together(task, network, alone=others is None)
+        machine = decide(task, processed, network, others.place if others else None)
         parts = open_parts(processed, network, meta, machine)
         torch.set_num_threads(machine.num_threads)
         on_start(machine)
         resume = checkpoint if is_resumable(checkpoint) else None
-        ranks = crew.begin(_job(task, processed, meta, checkpoint, resume, machine), machine) if crew else None
+        ranks = others.begin(_job(task, processed, meta, checkpoint, resume, machine), machine) if others else None
         try:
             learner, batches, evaluation = assemble(task, meta, network, machine, parts, ranks, parent)
             monitor = task.metric.monitor

@@ -18,7 +18,7 @@ import torch
 from flywheel.learner.assemble import assemble, fit_all, make_trainer, new_network, open_parts, stopping
 from flywheel.learner.callbacks import History
 from flywheel.learner.machine import Machine
-from flywheel.learner.ranks.crew import LOST, Meeting, is_broken
+from flywheel.learner.ranks.processes import LOST, Meeting, is_broken
 from flywheel.learner.ranks.ranks import Ranks
 from flywheel.learner.ranks.world import PARENT, Place, place_from
 from flywheel.learner.settings import quiet

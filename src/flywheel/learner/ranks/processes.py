@@ -96,8 +96,8 @@ class Meeting:
         return PrefixStore(f"group/{self.number}", self._store)
 
 
-class Crew:
-    """The other ranks.
+class RankProcesses:
+    """The processes of the other ranks.
 
     Args:
         meeting: Where they are met.
@@ -191,7 +191,7 @@ class Crew:
 
 
 @contextlib.contextmanager
-def crew_for(config: TrainerConfig, logs: Path) -> Iterator[Crew | None]:
+def rank_processes(config: TrainerConfig, logs: Path) -> Iterator[RankProcesses | None]:
     """Have the other ranks for one training; None where this process trains alone.
 
     Args:
@@ -205,18 +205,18 @@ def crew_for(config: TrainerConfig, logs: Path) -> Iterator[Crew | None]:
     if place is None and num_devices(config) == 1:
         yield None
         return
-    crew = Crew(_led(place), {}, logs) if place else _started(num_devices(config), logs)
+    others = RankProcesses(_led(place), {}, logs) if place else _started(num_devices(config), logs)
     well = False
     try:
-        yield crew
+        yield others
         well = True
     except RuntimeError as error:
-        found = crew.explained(error)
+        found = others.explained(error)
         if found is None:
             raise
         raise found from error
     finally:
-        crew.close(well=well)
+        others.close(well=well)
 
 
 @contextlib.contextmanager
@@ -243,7 +243,7 @@ def _led(place: Place) -> Meeting:
     return _meetings[place]
 
 
-def _started(size: int, logs: Path) -> Crew:
+def _started(size: int, logs: Path) -> RankProcesses:
     """Start the other ranks on this machine; nobody outside it can reach the port they meet at."""
     listener = socket.create_server(("127.0.0.1", 0))
     place = Place(0, size, 0, size, "127.0.0.1", listener.getsockname()[1])
@@ -264,7 +264,7 @@ def _started(size: int, logs: Path) -> Crew:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl+C is rank 0's to answer
             )
-    return Crew(meeting, children, logs)
+    return RankProcesses(meeting, children, logs)
 
 
 def is_broken(error: BaseException) -> bool:
