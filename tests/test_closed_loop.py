@@ -34,7 +34,6 @@ SLANG_DATA = """
 name: slang
 title: Opinions, made up for this test
 licence: Apache-2.0
-watch: slang.csv
 download:
   sources:
     - uri: file:slang.csv

@@ -115,7 +115,9 @@ def _train(config: DictConfig, folder: Path, overrides: list[str], trial: TrialJ
     from flywheel.project.whole import read_json
     from flywheel.sweep.search.objectives import measure
     from flywheel.sweep.show.summary import parent_of
+    from hydra_plugins.flywheel_code import fill_in
 
+    fill_in(config)
     plain: Any = OmegaConf.to_container(config, resolve=True)
     task = task_from({key: value for key, value in plain.items() if key != "sweep"}, "")
     data = processed_for(task)

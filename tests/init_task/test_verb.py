@@ -224,7 +224,7 @@ def test_a_folder_with_train_and_test_tables_takes_train(project: Path, data: An
     frame.drop(columns="kind of flower").to_csv(folder / "Test.csv.gz", index=False)
     (folder / "sample_submission.csv").write_text("id\n1\n")
     made = init_task("flowers", Path("data/competition"), dry_run=True)
-    assert "watch: data/competition/train.csv" in made.files["conf/data/flowers.yaml"]
+    assert 'uri: "file:data/competition/train.csv"' in made.files["conf/data/flowers.yaml"]
     notes = {note.what: (note.guess, note.why) for note in made.guess.notes}
     assert notes["target"] == ("kind of flower", "Test.csv.gz lacks it alone")
     assert notes["file"][0] == "train.csv"

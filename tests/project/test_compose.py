@@ -13,6 +13,8 @@ from flywheel.project.errors import ConfigError
 from flywheel.project.instantiate import check_targets
 from flywheel.sweep.search.command_line import compose_command_line
 
+NO_DATA = "src/flywheel/source/__init__.py"
+
 
 def test_committed_params_are_what_conf_composes_to(root: Path) -> None:
     assert (root / "params.yaml").read_text() == compose_params(root), "run `make params`"
@@ -23,6 +25,51 @@ def test_params_are_byte_for_byte_what_dvc_writes(project: Path) -> None:
 
     compose_and_dump(project / "by_dvc.yaml", str(project / "conf"), None, "config", None, [])
     assert (project / "by_dvc.yaml").read_text() == compose_params(project)
+
+
+SOURCES = {
+    "[{uri: file:data/mine.csv}]": "data/mine.csv",
+    "[{uri: file:/srv/mine}]": "/srv/mine",
+    "[{uri: 'file:///srv/my%20own'}]": "/srv/my own",
+    "[{uri: 'file:data/mine/{file}'}]": "data/mine",
+    "[{uri: file:~/mine.csv}]": NO_DATA,
+    "[{uri: https://host/mine.csv}]": NO_DATA,
+    "[{uri: file:data/mine.csv}, {uri: https://host/mine.csv}]": NO_DATA,
+}
+
+
+@pytest.mark.parametrize(("sources", "watched"), SOURCES.items())
+def test_the_only_source_is_watched_where_it_is_a_local_file(project: Path, sources: str, watched: str) -> None:
+    file = project / "conf/data/digits.yaml"
+    data = yaml.safe_load(file.read_text())
+    data["download"] = {"sources": yaml.safe_load(sources)}
+    for told in ({}, {"watch": None}, {"watch": NO_DATA}):  # the last is what files said before
+        file.write_text(yaml.safe_dump(data | told))
+        assert compose_task(project, ["task=digits"], check=check_task)["data"]["watch"] == watched
+    file.write_text(yaml.safe_dump(data | {"watch": "data/other"}))
+    assert compose_task(project, ["task=digits"], check=check_task)["data"]["watch"] == "data/other"
+
+
+@pytest.mark.parametrize("by_dvc", [False, True])
+def test_what_a_task_does_without_is_a_path_that_is_there(project: Path, root: Path, by_dvc: bool) -> None:
+    """DVC refuses a dependency that is no path, and `dvc exp run` composes by itself."""
+    from dvc.utils.hydra import compose_and_dump
+
+    words = [
+        "tasks.tweets.trainer.parent=null", "tasks.tweets.export.student=null", "+tasks.tweets.model.watch=null",
+        "tasks.fashion.trainer.parent=artifacts/tweets/model",
+    ]  # fmt: skip
+    if by_dvc:
+        compose_and_dump(project / "by_dvc.yaml", str(project / "conf"), None, "config", None, words)
+        text = (project / "by_dvc.yaml").read_text()
+    else:
+        text = compose_params(project, words, check=check_task)
+    tasks = yaml.safe_load(text)["tasks"]
+    for task in tasks.values():
+        for path in (task["data"]["watch"], task["model"]["watch"], task["export"]["student"]):
+            assert (root / path).is_file()
+    assert (root / tasks["tweets"]["trainer"]["parent"]).is_file()
+    assert tasks["fashion"]["trainer"]["parent"] == "artifacts/tweets/model"
 
 
 def with_defaults(option: Path) -> Any:

@@ -59,7 +59,8 @@ def next_lines(task: NewTask, *, written: bool) -> list[str]:
 
 def _tracking(task: NewTask) -> list[str]:
     """The commands after which git and DVC know all that the task needs."""
-    place = PurePosixPath(yaml.safe_load(task.files[f"conf/data/{task.name}.yaml"])["watch"])
+    source = yaml.safe_load(task.files[f"conf/data/{task.name}.yaml"])["download"]["sources"][0]["uri"]
+    place = PurePosixPath(source.removeprefix("file:"))
     if place.is_absolute():  # outside of the project: every copy reads it there
         return ["git add conf data"]
     beside = [] if place.parts[0] == "data" else [f"{place}.dvc", str(place.parent / ".gitignore")]

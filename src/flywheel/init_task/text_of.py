@@ -30,7 +30,6 @@ def data_text(name: str, guess: Guess, place: str) -> str:
         "name": name,
         "title": title,
         "licence": "own",
-        "watch": place,
         "download": {"sources": [{"uri": f"file:{place}"}]},
         "reader": guess.reader,
     }

@@ -199,16 +199,20 @@ def compose(root: Path, name: str, overrides: Sequence[str], *, with_hydra: bool
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
+    from hydra_plugins.flywheel_code import fill_in
+
     refuse_environment()
     with initialize_config_dir(str(root / "conf"), version_base=HYDRA_VERSION_BASE):
         try:
-            return hydra_compose(name, overrides=list(overrides), return_hydra_config=with_hydra)
+            composed = hydra_compose(name, overrides=list(overrides), return_hydra_config=with_hydra)
         except MissingConfigException as error:
             raise _missing_group(error, overrides) from None
         except (HydraException, OmegaConfBaseException) as error:
             raise _wrong_override(error, lambda: hydra_compose(name)) from None
         except YAMLError as error:
             raise ConfigError(f"no YAML: {_joined(error)}", where="conf/") from None
+    fill_in(composed)
+    return composed
 
 
 def _missing_group(error: Any, overrides: Sequence[str]) -> ConfigError:

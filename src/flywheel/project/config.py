@@ -101,13 +101,13 @@ class ModelConfig:
         name: The module under `flywheel/model/`, which DVC watches.
         net: The network.
         watch: Further code that DVC watches: a module that the network imports, or `src/flywheel/model` where it is
-            made of several; `src/flywheel/model/__init__.py` where there is none.
+            made of several. Left out where there is none.
         init: How the weights are drawn before training; `default` is PyTorch's own way, `keras` is that of Keras.
     """
 
     name: str
     net: Annotated[Node, kind.NET]
-    watch: str
+    watch: str = ""
     init: Initialisation = "default"
 
 
@@ -210,8 +210,7 @@ class ExportConfig:
             interval of the paired difference.
         serve: The form that is registered: `fp32`, the name of a variant, or of those that pass the `smallest` or
             `fastest`.
-        student: Export folder of another task, for the variant `student`, which DVC watches; the default is a file
-            that stands for none.
+        student: Export folder of another task, for the variant `student`, which DVC watches; null: none.
     """
 
     opset: PositiveInt = 20
@@ -219,7 +218,7 @@ class ExportConfig:
     variants: dict[str, VariantConfig] = field(default_factory=dict)
     max_loss: NonNegativeFloat = 0.005
     serve: str = "fp32"
-    student: str = "src/flywheel/registry/__init__.py"
+    student: str = ""
 
 
 @dataclass

@@ -80,8 +80,8 @@ class DataConfig:
         download: The files and their sources.
         reader: How the files are read.
         homepage: Web page of the data set.
-        watch: A path that DVC watches: your own file or folder for `file:` sources, so that an edit of it re-runs the
-            pipeline; the default is a file that stands for none.
+        watch: A file or folder that DVC watches, so that an edit of it re-runs the pipeline. Where it is not given,
+            that is the path of the only source if this is a `file:` (and not of a home folder), and otherwise nothing.
     """
 
     name: str
@@ -90,4 +90,4 @@ class DataConfig:
     download: DownloadConfig
     reader: ReaderConfig
     homepage: str = ""
-    watch: str = "src/flywheel/source/__init__.py"
+    watch: str = ""

@@ -101,8 +101,7 @@ class TrainerConfig:
         early_stopping: When the training ends before `max_epochs`.
         keep: Which epoch's weights become the model: `best` (by the monitored validation metric) or `last`.
         compile: Whether the network goes through `torch.compile`.
-        parent: Model folder of another task, to learn from (`artifacts/<task>/model`), which DVC watches; the default
-            is a file that stands for none.
+        parent: Model folder of another task, to learn from (`artifacts/<task>/model`), which DVC watches; null: none.
         prune: Pruning of weights or channels.
     """
 
@@ -119,7 +118,7 @@ class TrainerConfig:
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     keep: Literal["best", "last"] = "best"
     compile: bool = False
-    parent: str = "src/flywheel/learner/__init__.py"
+    parent: str = ""
     prune: PruneConfig = field(default_factory=PruneConfig)
 
     def check(self, where: str) -> None:

@@ -1,17 +1,66 @@
-"""The resolver `flywheel_code`: the code that DVC is to watch for a task, told from the classes that its settings name.
+"""What DVC is to watch for a task, where its settings leave that open; and the resolver `flywheel_code`.
 
 Hydra imports it at every start, also where `dvc exp run` composes, so what it imports is light.
 """
 
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from flywheel.project.flatten import targets_in
 
 ROOMS = PurePosixPath("src/flywheel/modality")
 """A folder for each kind of data; all of them where a task names classes of several, or of none."""
+NOTHING = {
+    "data.watch": "src/flywheel/source/__init__.py",
+    "model.watch": "src/flywheel/model/__init__.py",
+    "trainer.parent": "src/flywheel/learner/__init__.py",
+    "export.student": "src/flywheel/registry/__init__.py",
+}
+"""Settings that name a dependency which a task may do without, and the file that stands for none: DVC refuses a path
+that is not there."""
+
+
+def fill_in(composed: Any) -> None:
+    """Give every task in a composition the paths that DVC needs, where they are null, missing, or stand for none.
+
+    Args:
+        composed: One task, or `tasks` of several.
+    """
+    tasks = composed.get("tasks")
+    for task in tasks.values() if isinstance(tasks, DictConfig) else [composed]:
+        for key, nothing in NOTHING.items():
+            group, name = key.split(".")
+            settings = _told(task, group)
+            if isinstance(settings, DictConfig) and settings and _told(settings, name) in (None, "", nothing):
+                found = _only_local_source(settings) if key == "data.watch" else None
+                with open_dict(settings):
+                    settings[name] = found or nothing
+
+
+def _told(settings: Any, key: str) -> Any:
+    try:
+        return OmegaConf.select(settings, key) if isinstance(settings, DictConfig) else None
+    except OmegaConfBaseException:  # an interpolation to nowhere, which is reported where it is resolved
+        return ...
+
+
+def _only_local_source(data: Any) -> str | None:
+    """The file or folder of a data set whose one source is a `file:`; of several, any may be missing.
+
+    None for one in a home folder: `params.yaml` would differ from machine to machine.
+    """
+    sources, uri = _told(data, "download.sources"), str(_told(data, "download.sources.0.uri"))
+    if not OmegaConf.is_list(sources) or len(sources) != 1 or not uri.startswith("file:"):
+        return None
+    is_url = uri.startswith("file://")
+    path = unquote(uri.removeprefix("file://").removeprefix("localhost")) if is_url else uri.removeprefix("file:")
+    parts = list(takewhile(lambda part: "{file}" not in part, PurePosixPath(path).parts))
+    return str(PurePosixPath(*parts)) if parts and not path.startswith("~") else None
 
 
 def code_of(part: str, *, _parent_: Any) -> str:
@@ -27,6 +76,8 @@ def code_of(part: str, *, _parent_: Any) -> str:
     """
     preprocess = _parent_._get_parent()
     task = preprocess._get_parent()
+    if isinstance(task, DictConfig):
+        fill_in(task)  # `dvc exp run` composes by Hydra alone, then resolves in place: this is the one door to it
     if part == "augment":
         rooms = _rooms(task, "augment")
         return str(ROOMS / rooms.pop() / "augment.py") if len(rooms) == 1 else str(ROOMS / "__init__.py")
