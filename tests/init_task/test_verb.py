@@ -55,6 +55,18 @@ def test_a_task_is_written_whole(project: Path, flowers: Path, with_tasks: Calla
     assert contents(project) == before
 
 
+def test_a_replaced_task_is_the_pipeline_s_in_place_of_an_adopted_one(project: Path, flowers: Path) -> None:
+    init_task("flowers", flowers)
+    config = project / "conf/config.yaml"
+    before = config.read_text()
+    (project / "conf/task/flowers_adopted.yaml").write_text(
+        "# @package _global_\ndefaults:\n- flowers@_here_\n- _self_\nseed: 3\n"
+    )
+    config.write_text(before.replace(": flowers\n", ": flowers_adopted  # found by a sweep\n"))
+    init_task("flowers", flowers, force=True)
+    assert config.read_text() == before.replace(": flowers\n", ": flowers  # found by a sweep\n")
+
+
 def test_a_failure_leaves_nothing(project: Path, flowers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = contents(project)
 

@@ -1,6 +1,7 @@
-"""Puts what a sweep or a run has found into `conf/task/<task>.yaml`, so that the pipeline builds it.
+"""Puts what a sweep or a run has found into a task that starts from the trained one, so that the pipeline builds it.
 
-Everything is tried on a copy of `conf/` first. The task's file and `params.yaml` are written both or not at all.
+`conf/task/<task>.yaml` stays as it is; `conf/task/<task>_adopted.yaml` says what differs, and `conf/config.yaml` names
+that one. Everything is tried on a copy of `conf/` first. All files are written or none.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from flywheel.command.rewrite import Draft, differing, parsed, rewritten, told
+from flywheel.command.derive import Draft, derive, differing, parsed, told
 from flywheel.project.errors import ConfigError, nearest
 from flywheel.project.params import project_root, task_from
 from flywheel.project.types import Json
@@ -26,8 +27,8 @@ class Adoption:
 
     Attributes:
         winner: The run, and its overrides.
-        file: Of the task, under the project.
-        diff: Of that file; empty where it says all of it already.
+        file: Of the task that says it, under the project.
+        diff: Of that file and of `conf/config.yaml`; empty where they say all of it already.
         name: The task's.
         in_pipeline: Whether `conf/config.yaml` has the task.
         left_out: Overrides that are never written, `fold=2`.
@@ -68,24 +69,25 @@ def adopt(reference: str, *, task: str | None = None, force: bool = False, dry_r
     if not file.is_file():
         near = nearest(winner.task, [path.stem for path in file.parent.glob("*.yaml")])
         raise ConfigError(f"its task '{winner.task}' has no file in conf/task/", where=reference, fix=near)
-    before = file.read_bytes().decode()
     overrides = parsed(winner.overrides, reference)
     wanted = [one for one in overrides if one.key_or_group != "fold"]
     with Draft.of(root, winner.task, reference) as draft:
-        after, target = rewritten(draft, before, wanted)
+        changed = _changed_since(draft, winner)
+        option, target = derive(draft, wanted)
+        _name_in_config(draft, str(target["name"]), option)
         in_pipeline = _is_in_pipeline(draft, target)
-        changed = _changed_since(draft, after, winner)
         stopped = _stopped_after(winner, target)
+        names = (f"conf/task/{option}.yaml", "conf/config.yaml")
+        after = {name: text for name in names if (text := (draft.root / name).read_bytes()) != _bytes(root / name)}
     if changed and not force:
         fix = "take that back in conf/, or adopt it all the same with --force"
         raise ConfigError(f"conf/ has changed since this run: {told(changed)}", where=reference, fix=fix)
+    diff = "\n".join(_diff(root, name, text) for name, text in after.items())
     if not dry_run:
-        _write(root, file, before, after)
-    name = file.relative_to(root).as_posix()
-    diff = difflib.unified_diff(before.splitlines(), after.splitlines(), f"a/{name}", f"b/{name}", lineterm="")
+        _write(root, after)
     left_out = tuple(str(one.input_line) for one in overrides if one not in wanted)
     return Adoption(
-        winner, name, "\n".join(diff), str(target["name"]), in_pipeline, left_out, tuple(changed), stopped
+        winner, names[0], diff, str(target["name"]), in_pipeline, left_out, tuple(changed), stopped
     )  # fmt: skip
 
 
@@ -107,10 +109,29 @@ def next_lines(adoption: Adoption, *, written: bool) -> list[str]:
     command = "dvc repro"
     if not adoption.in_pipeline:
         lines.append("the pipeline does not have this task; add to conf/config.yaml, before `- _self_`:")
-        lines.append(f"  - task@tasks.{name}: {adoption.winner.task}")
+        lines.append(f"  - task@tasks.{name}: {Path(adoption.file).stem}")
         command = f"flywheel params && dvc repro register@{name}"
     again = f"    # trains the weights {adoption.weights[:12]}... again" if adoption.weights else ""
     return [*lines, f"next:  {command}{again}"]
+
+
+def _bytes(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
+
+
+def _diff(root: Path, name: str, after: bytes) -> str:
+    before = _bytes(root / name)
+    old = "/dev/null" if before is None else f"a/{name}"
+    first, second = ((text or b"").decode().splitlines() for text in (before, after))
+    return "\n".join(difflib.unified_diff(first, second, old, f"b/{name}", lineterm=""))
+
+
+def _name_in_config(draft: Draft, name: str, option: str) -> None:
+    """Let the pipeline's task be the one that says it, where `conf/config.yaml` has it."""
+    from flywheel.init_task.files import with_option
+
+    file = draft.root / "conf/config.yaml"
+    file.write_bytes(with_option(file.read_bytes().decode(), name, option).encode())
 
 
 def _is_in_pipeline(draft: Draft, target: Json) -> bool:
@@ -128,10 +149,10 @@ def _is_in_pipeline(draft: Draft, target: Json) -> bool:
     return True
 
 
-def _changed_since(draft: Draft, after: str, winner: Winner) -> list[str]:
-    """The settings in which the run as it was trained differs from `conf/`, the file as it will be."""
+def _changed_since(draft: Draft, winner: Winner) -> list[str]:
+    """The settings in which the run as it was trained differs from what its overrides give by now."""
     overrides = parsed(winner.trained_with, draft.reference)
-    composed = draft.compose(after, overrides, "does not compose with conf/ as it is")
+    composed = draft.compose(draft.task, overrides, "does not compose with conf/ as it is")
     then = settings_of(winner.run_id)
     if not isinstance(then, dict):
         return ["perhaps, its config.yaml is not in the MLflow store"]
@@ -146,13 +167,13 @@ def _stopped_after(winner: Winner, target: Json) -> int:
     return epochs if epochs < trainer.max_epochs and not trainer.early_stopping.patience else 0
 
 
-def _write(root: Path, file: Path, before: str, after: str) -> None:
-    """Write the task's file and compose `params.yaml`; an error takes both back."""
+def _write(root: Path, after: dict[str, bytes]) -> None:
+    """Write files of `conf/` and compose `params.yaml`; an error takes all of it back."""
     from flywheel.learner.task_check import check_task
     from flywheel.project.compose import PLOTS, write_params
 
-    with all_or_nothing([file, root / "params.yaml", root / PLOTS]):
-        if after != before:
-            with whole_file(file) as part:
-                part.write_bytes(after.encode())
+    with all_or_nothing([*(root / name for name in after), root / "params.yaml", root / PLOTS]):
+        for name, text in after.items():
+            with whole_file(root / name) as part:
+                part.write_bytes(text)
         write_params(root, check_task)

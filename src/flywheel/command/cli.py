@@ -138,7 +138,7 @@ def adopt(
     force: Annotated[bool, typer.Option("--force", help="Write even if conf/ has changed since the run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be written, and write nothing.")] = False,
 ) -> None:
-    """Write the settings of a sweep's winner, or of a run, into conf/task/, so that the pipeline builds them."""
+    """Write what a sweep's winner, or a run, changed into conf/task/TASK_adopted.yaml; the pipeline builds that."""
     from flywheel.command import adopt as verb
 
     done = verb.adopt(winner, task=task, force=force, dry_run=dry_run)

@@ -16,7 +16,7 @@ MAX_NAME = 60
 IGNORED_BY_DVC = (".flywheel", ".venv", ".git", ".dvc", "mlartifacts")
 OUTPUTS = ("data/raw", "data/processed", "data/feedback", "artifacts")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-_TASK_LINE = re.compile(r"^(?P<indent>\s*)- +task@tasks\.(?P<name>[\w-]+) *: .*$")
+_TASK_LINE = re.compile(r"^(?P<indent>\s*)- +task@tasks\.(?P<name>[\w-]+) *: +(?P<option>[^\s#]+)")
 
 
 def check_name(name: str) -> None:
@@ -86,7 +86,7 @@ def data_file(root: Path, name: str) -> Path:
 
 
 def with_line(text: str, name: str) -> str:
-    """`conf/config.yaml` with the task's line, after the last task; unchanged if it is there.
+    """`conf/config.yaml` with the task's line, after the last task, or in place of an adopted one's.
 
     Raises:
         ConfigError: There is no list of tasks to add it to.
@@ -94,7 +94,7 @@ def with_line(text: str, name: str) -> str:
     lines = text.splitlines(keepends=True)
     found = [(place, match) for place, line in enumerate(lines) if (match := _TASK_LINE.match(line.rstrip("\n")))]
     if any(match["name"] == name for _, match in found):
-        return text
+        return with_option(text, name, name)
     if found:
         last, match = found[-1]
         place, indent = last + 1, match["indent"]
@@ -106,6 +106,16 @@ def with_line(text: str, name: str) -> str:
         beside = re.match(r"(\s*)- ", lines[first + 1]) if first + 1 < len(lines) else None
         place, indent = first + 1, beside[1] if beside else "  "
     return "".join([*lines[:place], f"{indent}- task@tasks.{name}: {name}\n", *lines[place:]])
+
+
+def with_option(text: str, name: str, option: str) -> str:
+    """`conf/config.yaml` with another file of `conf/task/` for a task; unchanged where the task has no line."""
+    lines = text.splitlines(keepends=True)
+    for place, line in enumerate(lines):
+        match = _TASK_LINE.match(line)
+        if match and match["name"] == name:
+            lines[place] = line[: match.start("option")] + option + line[match.end("option") :]
+    return "".join(lines)
 
 
 def write_task(root: Path, name: str, task: str, data: str) -> None:
