@@ -90,6 +90,7 @@ OF_MAGNITUDE = {"method": "magnitude"}
         ("export.max_loss", -1.0, "-1.0 is out of range"),
         ("export.variants", {"a": {"make": {}, "max_loss": -0.1}}, ".a.max_loss: -0.1 is out of range"),
         ("export.variants", {"a": {"make": {}, "min_shrink": -2.0}}, ".a.min_shrink: -2.0 is out of range"),
+        ("metric.plots", {"odd": {"x": "epoch"}}, ".odd.y: names no file to draw; write `y:"),
         ("register.mode", "most", "'most' is not known; "),
         ("register.confidence", 95.0, "95.0 is out of range; use above 0 and below 1"),
         ("register.margin", -0.1, "-0.1 is out of range"),

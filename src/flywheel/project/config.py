@@ -23,6 +23,7 @@ from flywheel.project.config_training import EarlyStoppingConfig as EarlyStoppin
 from flywheel.project.config_training import LossConfig as LossConfig
 from flywheel.project.config_training import PruneConfig as PruneConfig
 from flywheel.project.config_training import TrainerConfig as TrainerConfig
+from flywheel.project.errors import ConfigError
 from flywheel.project.settings import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share
 
 Initialisation = Literal["default", "xavier", "kaiming", "normal", "keras"]
@@ -140,6 +141,13 @@ class MetricConfig:
     train: dict[str, Annotated[Node, kind.METRIC]]
     report: Annotated[Node, kind.REPORT]
     plots: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def check(self, where: str) -> None:
+        """Refuse a plot that names no file and columns of it."""
+        for name, plot in self.plots.items():
+            if not isinstance(plot.get("y"), dict):
+                fix = "write `y: {report/curve.csv: column}`"
+                raise ConfigError("names no file to draw", where=f"{where}.plots.{name}.y".lstrip("."), fix=fix)
 
 
 @dataclass
