@@ -121,6 +121,14 @@ def test_files_are_short(root: Path) -> None:
         assert len(file.read_text().splitlines()) <= MAX_LINES, file
 
 
+def test_the_wheel_takes_every_file_that_is_no_module(root: Path) -> None:
+    package = root / "src/flywheel"
+    patterns = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["flywheel"]
+    taken = {file for pattern in patterns for file in package.glob(pattern)}
+    files = {file for file in package.rglob("*.*") if file.suffix not in (".py", ".pyc")}
+    assert taken == {file for file in files if file.is_file()}
+
+
 def test_no_module_is_a_drawer(root: Path) -> None:
     for file in sources(root):
         assert not {file.stem, *file.relative_to(root).parts} & DRAWERS, file

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from tests.serving.conftest import Running
+from tests.serving.site import answered, chromium, page  # noqa: F401 - fixtures
 from tests.test_layers import STAGES, filled
 
 from flywheel.monitor.reference import FILE, Reference
@@ -88,7 +90,9 @@ class Newcomer:
 
 
 def test_a_new_modality_goes_from_a_folder_to_the_monitor(
-    project: Path, run_flywheel: Callable[..., subprocess.CompletedProcess[str]]
+    project: Path,
+    run_flywheel: Callable[..., subprocess.CompletedProcess[str]],
+    page: Any,  # noqa: F811 - the fixture
 ) -> None:
     """One test, because each step stands on the one before it."""
     before = tree(project)
@@ -113,7 +117,7 @@ def test_a_new_modality_goes_from_a_folder_to_the_monitor(
     assert decision["promoted"]
     assert decision["candidate_value"] == 1
     (carried,) = project.glob("mlartifacts/**/code/flywheel/modality")
-    held = {file.relative_to(carried).as_posix() for file in carried.rglob("*.py") if file.name != "__init__.py"}
+    held = {file.relative_to(carried).as_posix() for file in carried.rglob("*.*") if file.name != "__init__.py"}
     assert held == {"points/data/preprocessor.py", "points/data/file.py"}, "a version carries what predicts"
 
     for name in ("low", "high"):
@@ -124,6 +128,7 @@ def test_a_new_modality_goes_from_a_folder_to_the_monitor(
 
     check_server(newcomer)
     check_monitor(newcomer)
+    check_page(newcomer, page)
     assert not edited(before, tree(project)) - {"conf/config.yaml", "params.yaml", "mlflow.db"}
 
 
@@ -159,6 +164,30 @@ def check_monitor(newcomer: Newcomer) -> None:
     check = json.loads(newcomer.run("command.cli", "monitor", "shapes", "--json", code=1))
     assert check["num_rows"] == check["inputs"]["num_rows"] == 120
     assert check["inputs"]["drifted"] == ["mean y"]
+
+
+def check_page(newcomer: Newcomer, opened: Any) -> None:
+    """The folder's own form: points are clicked, and those that the answer depends on are drawn in colour."""
+    environment = {"PYTHONPATH": str(newcomer.project / "src")}
+    command = [sys.executable, "-m", "flywheel.command.cli", "serve", "--port", "0"]
+    running = Running(newcomer.project, command, **environment)
+    try:
+        opened.goto(f"{running.url}/#shapes")
+        opened.wait_for_selector("#about:has-text('classes a set of points belongs to: high, low')")
+        box = opened.locator("#fields canvas").bounding_box()
+        for share in (0.2, 0.3, 0.5, 0.6, 0.8, 0.9):
+            opened.mouse.click(box["x"] + share * box["width"], box["y"] + share * box["height"] / 2)
+        assert answered(opened) == "high"
+        drawn = opened.locator("figure[data-kind=points] canvas")
+        assert drawn.get_attribute("aria-label") == "the points that the answer depends on"
+        opened.click("#example")
+        with opened.expect_response("**/predict") as asked:
+            opened.click("#predict")
+        assert asked.value.request.post_data_json["points"].count("\n") >= 4, "the example took the place of six points"
+        assert asked.value.status == 200
+        assert opened.wrong == []
+    finally:
+        assert running.stop() == 0
 
 
 def tree(project: Path) -> dict[str, bytes]:

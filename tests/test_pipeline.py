@@ -176,6 +176,7 @@ DIGITS = {f"{stage}@digits" for stage in STAGES}
             {f"{s}@{t}" for s in ("evaluate", "register") for t in TASKS},
         ),
         ("src/flywheel/modality/image/row.py", comment, set()),
+        ("src/flywheel/modality/image/field.js", comment, set()),
         ("src/flywheel/modality/image/guess.py", comment, set()),
         ("src/flywheel/modality/tabular/data/preprocessor.py", comment, set()),
         ("src/flywheel/learner/scheduler.py", comment, {f"train@{task}" for task in TASKS}),

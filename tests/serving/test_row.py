@@ -1,6 +1,7 @@
 """What a server is told of a row by the folder of its kind of data, which need not know everything."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -8,7 +9,7 @@ import pytest
 import flywheel.modality
 from flywheel.modality.text.data.preprocessor import TextPreprocessor
 from flywheel.modality.text.data.tokeniser.word import WordTokeniser
-from flywheel.serving.row import Load, choices_of, load_of, parts_of, sizes_of
+from flywheel.serving.row import PLAIN, Field, Load, choices_of, fields_of, form_of, forms, load_of, parts_of
 
 
 def test_a_modality_s_row_may_tell_some_of_what_there_is_to_ask(
@@ -24,4 +25,12 @@ def test_a_modality_s_row_may_tell_some_of_what_there_is_to_ask(
     inputs = type("WeighedPreprocessor", (TextPreprocessor,), home)(WordTokeniser())
     assert load_of(inputs, {"text": "good tea"}) == Load(samples=7)
     assert parts_of(inputs, pd.DataFrame({"text": ["good tea"]})) == []
-    assert (choices_of(inputs), sizes_of(inputs)) == ({}, {})
+    assert choices_of(inputs) == {}
+    assert fields_of(inputs) == {"text": Field("text", {})}, "the form of the class that it inherits from"
+
+
+def test_each_modality_has_a_form_and_classes_of_other_places_have_the_plain_one(root: Path) -> None:
+    rooms = {file.parent.name for file in (root / "src/flywheel/modality").glob("*/row.py")}
+    assert set(forms()) == rooms - {"joint"}, "in a joint row each part has its own"
+    strange: Any = type("Strange", (), {"__module__": "text.data.preprocessor"})()
+    assert form_of(strange) == PLAIN

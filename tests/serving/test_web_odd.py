@@ -44,18 +44,18 @@ def test_fields_of_a_table_hold_what_its_example_says(page: Any, site: Site) -> 
 
 FIELDS = """async () => {
   const { fieldOf } = await import('/web/fields.js');
-  const none = { choices: [], picture: undefined };
+  const plainly = (name, spec) => fieldOf(name, spec, { form: 'tabular', about: {}, answers: false }, []);
   const boolean = { type: ['boolean', 'null'] }, number = { type: ['number', 'null'] };
   const closed = { enum: ['a  b', null] };
   const given = { price: [number, '2,75'], flag: [boolean, 'yes'], sure: [boolean, true], none: [number, null],
     kind: [closed, 'a  b'], k: [{ type: 'integer', minimum: 1 }, 3] };
   const shown = {};
   for (const [name, [spec, value]] of Object.entries(given)) {
-    const field = fieldOf(name, spec, none);
+    const field = await plainly(name, spec);
     field.set(value);
     shown[name] = [field.labelled.value, field.value()];
   }
-  shown.options = [...fieldOf('kind', closed, none).labelled.options].map((one) => one.value);
+  shown.options = [...(await plainly('kind', closed)).labelled.options].map((one) => one.value);
   return shown;
 }"""
 
@@ -125,10 +125,11 @@ def test_words_are_readable_on_any_colour_and_a_phone_shows_all(page: Any, site:
 
 
 CONTRAST = """async () => {
-  const { drawExplanation } = await import('/web/explain.js');
+  const { explanationOf } = await import('/web/explain.js');
   const about = { text: 'good bad', spans: [[0, 4], [5, 8]] };
-  const group = { input: 'text', kind: 'words', about, weights: [1, -1], without: [0.1, 0.9] };
-  drawExplanation({ measure: 'probability', value: 0.5, groups: [group] }, []);
+  const group = { input: 'text', kind: 'words', form: 'text', about, weights: [1, -1], without: [0.1, 0.9] };
+  const { figures } = await explanationOf({ measure: 'probability', value: 0.5, groups: [group] }, []);
+  document.getElementById('explanation').replaceChildren(...figures);
   const parts = (text) => text.match(/[\\d.]+/g).map(Number);
   const light = (rgb) => rgb.map((one) => one / 255)
     .map((one) => (one <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib import resources
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -11,11 +13,13 @@ import pandas as pd
 
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.preprocessor.target import Target
-from flywheel.project.companion import companion_of
+from flywheel.project.companion import MODALITIES, companion_of
 from flywheel.project.types import Json
 
 Array = np.ndarray[Any, Any]
 
+PLAIN = "plain"
+"""The form of inputs whose kind of data has no `field.js`: the page makes it from the schema alone."""
 MAX_PARTS = 64
 """Of one input; more of them are hidden several at a time."""
 
@@ -25,11 +29,12 @@ class Parts:
     """What one input of a row consists of.
 
     Attributes:
-        kind: How it is drawn: `grid` (of a picture), `words`, `spans` (of a recording), `columns`, or `items`.
+        kind: What the parts are: `grid` (of a picture), `words`, `spans` (of a recording), `columns`, `items`, ...
         frame: Raw rows as `Predictor.scores` takes them, each with something hidden.
         hides: bool [rows of `frame`, parts]: what each row hides.
         about: Of the parts, for who draws them: names, places, sizes.
         input: Its name; filled in where there are several.
+        form: Which draws them; filled in by `parts_of`.
     """
 
     kind: str
@@ -37,6 +42,21 @@ class Parts:
     hides: Array
     about: Json = field(default_factory=dict)
     input: str = ""
+    form: str = ""
+
+
+class Field(NamedTuple):
+    """How a page asks for one input of a row.
+
+    Attributes:
+        form: The kind of data whose folder holds the form, or `PLAIN`.
+        about: What the form must know beyond the schema and the choices.
+        answers: Whether what is answered is one of the input's choices.
+    """
+
+    form: str
+    about: Json
+    answers: bool = False
 
 
 class Load(NamedTuple):
@@ -101,7 +121,8 @@ def parts_of(inputs: Preprocessor, frame: pd.DataFrame) -> list[Parts]:
     """Give the parts of one raw row; none where its kind of preprocessor has no way to hide any."""
     found = _of(inputs)
     parts = getattr(found, "parts_of", None)
-    return cast("list[Parts]", parts(inputs, frame)) if parts is not None else []
+    groups = cast("list[Parts]", parts(inputs, frame)) if parts is not None else []
+    return [group if group.form else replace(group, form=form_of(inputs)) for group in groups]
 
 
 def choices_of(inputs: Preprocessor) -> dict[str, list[Json]]:
@@ -111,11 +132,25 @@ def choices_of(inputs: Preprocessor) -> dict[str, list[Json]]:
     return cast("dict[str, list[Json]]", choices(inputs)) if choices is not None else {}
 
 
-def sizes_of(inputs: Preprocessor) -> dict[str, Json]:
-    """Give the size of each input that is a picture: `height`, `width`, `channels`, and whether it must be `exact`."""
-    found = _of(inputs)
-    sizes = getattr(found, "sizes_of", None)
-    return cast("dict[str, Json]", sizes(inputs)) if sizes is not None else {}
+@functools.cache
+def forms() -> dict[str, bytes]:
+    """The script `field.js` of each kind of data that has one in its folder, by the folder's name."""
+    files = {room.name: room / "field.js" for room in resources.files(MODALITIES).iterdir()}
+    return {name: file.read_bytes() for name, file in sorted(files.items()) if file.is_file()}
+
+
+def form_of(inputs: Preprocessor) -> str:
+    """Name the form of a preprocessor's inputs: that of its class, or of the nearest one that it inherits from."""
+    homes = [parent.__module__.split(".") for parent in type(inputs).__mro__]
+    rooms = [home[2] for home in homes if ".".join(home[:2]) == MODALITIES]
+    return next((room for room in rooms if room in forms()), PLAIN)
+
+
+def fields_of(inputs: Preprocessor) -> dict[str, Field]:
+    """Give each input's field: one of the form of this kind, except where the kind has more to say."""
+    fields = getattr(_of(inputs), "fields_of", None)
+    usual = {name: Field(form_of(inputs), {}) for name in inputs.schema()["properties"]}
+    return usual if fields is None else usual | cast("dict[str, Field]", fields(inputs))
 
 
 def hidden_rows(frame: pd.DataFrame, column: str, values: Sequence[Any]) -> pd.DataFrame:

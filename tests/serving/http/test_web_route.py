@@ -19,8 +19,9 @@ from flywheel.serving.version.served import ChampionVersion
 TOKEN = "a" * 20
 
 
-def test_pages_and_all_that_they_name_are_there_and_come_from_this_server(client: TestClient) -> None:
-    seen, waiting = set(), ["/", "/live"]
+def test_pages_and_all_that_they_name_are_there_and_come_from_this_server(client: TestClient, root: Path) -> None:
+    rooms = [file.parent.name for file in (root / "src/flywheel/modality").glob("*/field.js")]
+    seen, waiting = set(), ["/", "/live", *(f"/web/field/{name}.js" for name in rooms)]
     while waiting:
         path = waiting.pop()
         seen.add(path)
@@ -31,9 +32,9 @@ def test_pages_and_all_that_they_name_are_there_and_come_from_this_server(client
         assert "unsafe" not in policy
         assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", answer.text), path
         named = re.findall(r'(?:src|href)="(/web/[^"]+)"', answer.text)
-        named += [f"/web/{name}" for name in re.findall(r"from '\./([^']+)'", answer.text)]
+        named += [f"/web/{name}" for name in re.findall(r"from '(?:\./|/web/)([^']+)'", answer.text)]
         waiting += [name for name in named if name not in seen]
-    assert {"/web/main.js", "/web/live.js", "/web/chart.js", "/web/style.css", "/web/picture.js"} <= seen
+    assert {"/web/main.js", "/web/live.js", "/web/chart.js", "/web/style.css", "/web/plain.js"} <= seen
 
 
 def test_every_file_of_the_pages_is_used(client: TestClient, root: Path) -> None:
@@ -43,7 +44,18 @@ def test_every_file_of_the_pages_is_used(client: TestClient, root: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "path", ["/web/nothing.js", "/web/../app.py", "/web/%2e%2e/app.py", "/web//etc/passwd", "/web/"]
+    "path",
+    [
+        "/web/nothing.js",
+        "/web/../app.py",
+        "/web/%2e%2e/app.py",
+        "/web//etc/passwd",
+        "/web/",
+        "/web/field/",
+        "/web/field/nothing.js",
+        "/web/field/image",
+        "/web/field/%2e%2e/main.js",
+    ],
 )
 def test_nothing_else_is_given(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
@@ -51,7 +63,7 @@ def test_nothing_else_is_given(client: TestClient, path: str) -> None:
 
 def test_pages_need_no_token_and_their_data_do(client_of: Callable[..., TestClient]) -> None:
     client = client_of(tokens={"web": hashlib.sha256(TOKEN.encode()).hexdigest()})
-    for path in ("/", "/live", "/web/main.js"):
+    for path in ("/", "/live", "/web/main.js", "/web/field/image.js"):
         assert client.get(path).status_code == 200
     for path in ("/v1/tasks/digits/live", "/v1/tasks/digits/choices", "/v1/tasks", "/weblog", "/livery"):
         assert client.get(path).status_code == 401, path

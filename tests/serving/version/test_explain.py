@@ -22,7 +22,7 @@ from flywheel.modality.tabular.data.preprocessor import TabularPreprocessor
 from flywheel.modality.text.data.preprocessor import TextPreprocessor
 from flywheel.modality.text.data.tokeniser.word import WordTokeniser
 from flywheel.preprocessor.base import Preprocessor
-from flywheel.serving.row import choices_of
+from flywheel.serving.row import choices_of, fields_of
 from flywheel.serving.version.explain import Explained, explain
 
 Array = np.ndarray[Any, Any]
@@ -211,6 +211,10 @@ def test_rows_of_several_kinds_have_the_parts_of_all() -> None:
     found = explained(inputs, row, mixed)
     worth = {group["input"]: group["weights"] for group in found.groups}
     assert worth == {"title: text": [2.0, 0.0], "facts": [2.0, 0.0]}
+    assert [group["form"] for group in found.groups] == ["text", "tabular"]
+    assert {name: field.form for name, field in fields_of(inputs).items()} == {
+        "text": "text", "size": "tabular", "colour": "tabular"
+    }  # fmt: skip
 
 
 def test_the_route_explains_what_predict_answers(client: TestClient, test_images: Array, encode: Any) -> None:
@@ -219,7 +223,7 @@ def test_the_route_explains_what_predict_answers(client: TestClient, test_images
     told = client.post(EXPLAIN, json={"image": test_images[0].tolist()}).json()
     assert (told["label"], told["value"], told["version"]) == (said["label"], said["probability"], 1)
     (group,) = told["groups"]
-    assert (group["kind"], len(group["weights"])) == ("grid", 64)
+    assert (group["kind"], group["form"], len(group["weights"])) == ("grid", "image", 64)
     assert max(group["weights"]) > 0
     files = {"image": ("a.png", encode.png(test_images[0]))}
     assert client.post(EXPLAIN, files=files).json() == told
@@ -234,8 +238,9 @@ def test_one_row_is_explained_and_what_is_wrong_is_said(client: TestClient, test
     choices = client.get("/v1/tasks/digits/choices").json()
     assert choices["inputs"] == {}
     assert set(choices["example"]) == {"image"}
-    assert client.get("/v1/tasks/digits").json()["pictures"] == {
-        "image": {"height": 8, "width": 8, "channels": 1, "exact": True}
+    about = {"height": 8, "width": 8, "channels": 1, "exact": True}
+    assert client.get("/v1/tasks/digits").json()["fields"] == {
+        "image": {"form": "image", "about": about, "answers": False}
     }
 
 

@@ -11,19 +11,20 @@ from flywheel.modality.image.data.pixels import num_pixels
 from flywheel.modality.image.data.preprocessor import ImagePreprocessor
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.project.types import Json
-from flywheel.serving.row import Array, Load, Parts, hidden_rows
+from flywheel.serving.row import Array, Field, Load, Parts, form_of, hidden_rows
 
 MAX_CELLS = 14
 PATCH_CELLS = 2
 """Cells that are hidden at a time, along each side: a line is not hidden by less than its width."""
 
 
-def sizes_of(inputs: Preprocessor) -> dict[str, Json]:
-    """Give what the network sees; pictures of other sizes are resized where the settings say so, else refused."""
+def fields_of(inputs: Preprocessor) -> dict[str, Field]:
+    """Give the size that the network sees; others are resized where the settings say so, else refused (`exact`)."""
     meta = inputs.meta()
     height, width = meta["image_size"]
     exact = cast(ImagePreprocessor, inputs).image_size is None
-    return {"image": {"height": height, "width": width, "channels": meta["num_channels"], "exact": exact}}
+    about = {"height": height, "width": width, "channels": meta["num_channels"], "exact": exact}
+    return {"image": Field(form_of(inputs), about)}
 
 
 def load_of(inputs: Preprocessor, row: Json) -> Load:

@@ -10,7 +10,7 @@ from flywheel.modality.interactions.data.histories import columns_of
 from flywheel.modality.interactions.data.preprocessor import InteractionsPreprocessor
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.project.types import Json
-from flywheel.serving.row import MAX_PARTS, Load, Parts, characters_of, objects, one_each
+from flywheel.serving.row import MAX_PARTS, Field, Load, Parts, characters_of, form_of, objects, one_each
 
 MAX_USERS, MAX_ITEMS = 500, 5000
 
@@ -23,6 +23,11 @@ def choices_of(inputs: Preprocessor) -> dict[str, list[Json]]:
         "user": [{"value": user} for user in ranker.users[:MAX_USERS]],
         "history": [{"value": item, "title": title} for item, title in items],
     }
+
+
+def fields_of(inputs: Preprocessor) -> dict[str, Field]:
+    """Say that the items of a history are those that are recommended."""
+    return {"history": Field(form_of(inputs), {}, answers=True)}
 
 
 def load_of(inputs: Preprocessor, row: Json) -> Load:

@@ -11,7 +11,7 @@ from flywheel.modality.joint.data.preprocessor import JointPreprocessor
 from flywheel.preprocessor.base import Preprocessor
 from flywheel.project.types import Json
 from flywheel.serving import row as base
-from flywheel.serving.row import Load, Parts
+from flywheel.serving.row import Field, Load, Parts
 
 
 def choices_of(inputs: Preprocessor) -> dict[str, list[Json]]:
@@ -20,10 +20,10 @@ def choices_of(inputs: Preprocessor) -> dict[str, list[Json]]:
     return {name: choices for part in parts for name, choices in base.choices_of(part).items()}
 
 
-def sizes_of(inputs: Preprocessor) -> dict[str, Json]:
-    """Give each one's pictures."""
+def fields_of(inputs: Preprocessor) -> dict[str, Field]:
+    """Give each one's fields."""
     parts = cast(JointPreprocessor, inputs).parts.values()
-    return {name: size for part in parts for name, size in base.sizes_of(part).items()}
+    return {name: field for part in parts for name, field in base.fields_of(part).items()}
 
 
 def load_of(inputs: Preprocessor, row: Json) -> Load:

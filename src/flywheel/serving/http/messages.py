@@ -48,19 +48,22 @@ class TaskList(BaseModel):
     tasks: list[TaskLine]
 
 
-class Size(BaseModel):
-    """Of pictures; `exact`: others are refused, not resized."""
+class FieldLine(BaseModel):
+    """How the page asks for an input: by `/web/field/{form}.js`, which is told `about` it, or plainly by its schema.
 
-    height: int
-    width: int
-    channels: int
-    exact: bool
+    `about` holds the size of a picture (`exact`: others are refused, not resized). `answers` says whether what is
+    answered is one of the input's choices.
+    """
+
+    form: str
+    about: dict[str, Any]
+    answers: bool
 
 
 class TaskPage(TaskLine):
     """A task's version in service: `metrics` is what the gate judged it by, `schema` that of one row.
 
-    `pictures` gives the size of each input that is one; `worse_than` is the baseline that its own report calls better.
+    `fields` says how each input is asked for; `worse_than` is the baseline that its own report calls better.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -68,7 +71,7 @@ class TaskPage(TaskLine):
     kind: str | None
     classes: list[str] | None
     row_schema: dict[str, Any] = Field(alias="schema")
-    pictures: dict[str, Size]
+    fields: dict[str, FieldLine]
     metrics: dict[str, Any]
     worse_than: str | None
 
@@ -77,7 +80,8 @@ class PartGroup(BaseModel):
     """What each part of one input is worth: its weight, and the answer's value without it."""
 
     input: str
-    kind: Literal["grid", "words", "spans", "columns", "items"]
+    kind: str
+    form: str
     about: dict[str, Any]
     weights: list[float]
     without: list[float]

@@ -1,4 +1,7 @@
-"""The pages for people: `/` to try a task, `/live` to see how it does; all that they need lies in `web/`."""
+"""The pages for people: `/` to try a task, `/live` to see how it does.
+
+All that they need lies in `web/`, but for the forms: each kind of data has its own in its folder.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,12 @@ from fastapi import FastAPI, Response
 from flywheel.serving.http import messages
 from flywheel.serving.problem import RequestError
 from flywheel.serving.process.looks import Look, Looks
+from flywheel.serving.row import forms
 from flywheel.serving.version.shelf import Shelf
 
 FOLDER = "web"
 PREFIX = "/web/"
+FORMS = "field"
 PAGES = {"/": "index.html", "/live": "live.html"}
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 HEADERS = {
@@ -57,6 +62,11 @@ def add_web(app: FastAPI, shelf: Shelf, look: Look | None) -> None:
             raise RequestError(404, "there is no such page", where="path", fix="see /docs")
         return _response(name, files[name])
 
+    @app.get(f"{PREFIX}{FORMS}/{{name}}", include_in_schema=False)
+    async def form(name: str) -> Response:
+        """Give the script of a kind of data: how the page asks for its inputs, and draws explanations."""
+        return await file(f"{FORMS}/{name}")
+
     @app.get("/v1/tasks/{task}/live", response_model=messages.Live, tags=["tasks"])
     async def live(task: str) -> Any:
         """Say how a task does in service: volumes, quality, drift, champions, decisions of the loop."""
@@ -74,7 +84,8 @@ def is_page(path: str) -> bool:
 
 def _files() -> dict[str, bytes]:
     folder = resources.files("flywheel.serving") / FOLDER
-    return {file.name: file.read_bytes() for file in folder.iterdir() if _suffix(file.name) in TYPES}
+    pages = {file.name: file.read_bytes() for file in folder.iterdir() if _suffix(file.name) in TYPES}
+    return pages | {f"{FORMS}/{name}.js": content for name, content in forms().items()}
 
 
 def _suffix(name: str) -> str:

@@ -32,9 +32,9 @@ class Explained:
         label: The answer that is explained.
         value: Its probability, score or number, in the whole row.
         measure: Which of these it is: `probability`, `score` or `number`.
-        groups: A mapping an input: `kind`, `about`, and a list entry a part: `weights` (what the answer loses without
-            it: log-odds of a probability, else units of the value; below 0 it speaks against the answer), and `without`
-            (the value when the part is hidden).
+        groups: A mapping an input: `kind`, `form` (what draws it), `about`, and a list entry a part: `weights` (what
+            the answer loses without it: log-odds of a probability, else units of the value; below 0 it speaks against
+            the answer), and `without` (the value when the part is hidden).
     """
 
     label: Any
@@ -71,6 +71,7 @@ def explain(predictor: Predictor, frame: pd.DataFrame, proceed: Callable[[], Non
             {
                 "input": group.input,
                 "kind": group.kind,
+                "form": group.form,
                 "about": group.about,
                 "weights": _each(group.hides, losses),
                 "without": _each(group.hides, values),

@@ -19,7 +19,7 @@ from flywheel.registry.predictor import Predictor
 from flywheel.serving.request.limits import RequestLimits
 from flywheel.serving.request.rows import RowReader
 from flywheel.serving.request.tensors import datatype_of
-from flywheel.serving.row import Load, load_of, num_answers, sizes_of
+from flywheel.serving.row import Load, fields_of, load_of, num_answers
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.batcher import Batcher, Rows, Slice
 
@@ -137,7 +137,7 @@ class Served:
             "kind": meta.get("target", {}).get("kind"),
             "classes": meta.get("classes"),
             "schema": self.schema,
-            "pictures": sizes_of(self.predictor.preprocessor.inputs),
+            "fields": {name: one._asdict() for name, one in fields_of(self.predictor.preprocessor.inputs).items()},
             "metrics": self.described["metrics"],
             "worse_than": champion.worse_than,
         }

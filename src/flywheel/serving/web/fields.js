@@ -1,19 +1,32 @@
-// A field of the form for each input of a row, from its JSON Schema.
+// A field of the page for each input of a row, as the form of its kind of data makes it.
+//
+// A form is a module, `/web/field/<kind>.js`, out of the folder of that kind of data. It exports either of these, or both;
+// `plain.js` does what it leaves out:
+//
+// - `field(spec, { choices, about })` makes the field of one input, from its JSON Schema, the values that a person may choose
+//   from (`value`, `title`), and what else the server says of this input. It gives an object of
+//     body      the element
+//     value()   what is given, or a promise of it; undefined: nothing
+//     set(value)  shows the value of an example
+//     labelled  the control in `body` that the label belongs to, where there is one
+//     media     what a person calls an input that is no value to type: `picture`; such an example is shown when asked for
+//     leave()   called when the field is taken off the page
+// - `explain(group, { field, measure, most })` draws what each part of an input is worth: `group` as the server answers it
+//   (`about`, `weights`, `without`), `field` as made above, where the group belongs to one, and the largest weight of all.
+//
+// A form imports what it likes of `/web/`: `api.js` makes elements, `file.js` reads files, `weights.js` has the colours.
 import { make } from './api.js';
-import { pictureField } from './picture.js';
-import { soundField } from './sound.js';
+import * as plain from './plain.js';
 
 let number = 0;
 
-// A field: its `element`, `set(value)`, and `value()`, undefined where nothing is given.
-export function fieldOf(name, spec, { choices, picture }) {
-  const options = [spec, ...(spec.anyOf ?? []), ...(spec.allOf ?? [])];
-  const media = options.find((one) => one.contentEncoding);
-  const types = options.flatMap((one) => one.type ?? []);
-  if (media?.contentMediaType?.startsWith('audio/')) return framed(name, spec, soundField());
-  if (media) return framed(name, spec, pictureField(picture));
-  if (types.includes('array')) return framed(name, spec, listField(choices));
-  return framed(name, spec, plainField(spec, types, choices));
+export async function formOf(kind) {
+  return kind === 'plain' ? plain : import(`/web/field/${kind}.js`);
+}
+
+export async function fieldOf(name, spec, { form, about, answers }, choices) {
+  const { field = plain.field } = await formOf(form);
+  return { ...framed(name, spec, field(spec, { choices, about })), answers, choices };
 }
 
 function framed(name, spec, field) {
@@ -27,78 +40,4 @@ function framed(name, spec, field) {
     control.setAttribute('aria-describedby', `${id}-about`);
   }
   return { ...field, name, element };
-}
-
-function plainField(spec, types, choices) {
-  const isBoolean = types.includes('boolean');
-  const values = (spec.enum ?? (isBoolean ? ['true', 'false'] : null))?.filter((value) => value !== null);
-  const isNumber = types.includes('number') || types.includes('integer');
-  const isText = types.includes('string');
-  const mayMiss = types.includes('null') || Boolean(spec.enum?.includes(null));
-  let control;
-  if (values) {
-    control = make('select', {}, make('option', { text: '', value: '' }), ...values.map(option));
-  } else if (spec.minLength && isText) {
-    control = make('textarea', { spellcheck: 'false' });
-  } else {
-    // Not `number`, which would drop `2,75` and `12%` without a word: the server says what it cannot read.
-    control = make('input', { type: 'text', ...(isNumber && !isText ? { inputmode: 'decimal' } : {}) });
-  }
-  const body = make('div', {}, control);
-  if (choices.length && control.tagName === 'INPUT') {
-    const list = make('datalist', { id: `choices-${number}` }, ...choices.map((one) => make('option', { value: one.value, text: one.title ?? one.value })));
-    control.setAttribute('list', list.id);
-    body.append(list);
-  }
-  return {
-    body,
-    labelled: control,
-    set: (value) => {
-      const text = value === null || value === undefined ? '' : String(value);
-      control.value = text;
-      if (values && control.value !== text) {
-        control.append(option(text)); // an example from a table says `yes` for true
-        control.value = text;
-      }
-    },
-    value: () => {
-      const given = control.value;
-      if (given === '') return mayMiss ? null : undefined;
-      if (isBoolean && (given === 'true' || given === 'false')) return given === 'true';
-      // A column of a table is read as the table is written: 1.001 may be a thousand and one.
-      return isNumber && !isText && !mayMiss && Number.isFinite(Number(given)) ? Number(given) : given;
-    },
-  };
-}
-
-const option = (value) => make('option', { text: String(value), value: String(value) });
-
-// Several values, chosen by what they are called or typed.
-function listField(choices) {
-  let held = [];
-  const called = new Map(choices.map((one) => [one.value, one.title ?? one.value]));
-  const values = new Map(choices.map((one) => [one.title ?? one.value, one.value]));
-  const chips = make('div', { class: 'chips' });
-  const control = make('input', { type: 'text', placeholder: 'type or choose, then Enter' });
-  const list = make('datalist', { id: `choices-${number}` }, ...choices.map((one) => make('option', { value: one.title ?? one.value })));
-  control.setAttribute('list', list.id);
-  const draw = () => chips.replaceChildren(...held.map((value, place) => {
-    const chip = make('button', { type: 'button', class: 'plain', text: `${called.get(value) ?? value} ×`, title: 'take it out' });
-    chip.addEventListener('click', () => { held.splice(place, 1); draw(); });
-    return chip;
-  }));
-  const add = () => {
-    const given = control.value.trim();
-    if (given) held.push(values.get(given) ?? given);
-    control.value = '';
-    draw();
-  };
-  control.addEventListener('change', add);
-  control.addEventListener('keydown', (event) => { if (event.key === 'Enter') { event.preventDefault(); add(); } });
-  return {
-    body: make('div', {}, control, list, chips),
-    labelled: control,
-    set: (value) => { held = Array.isArray(value) ? value.map(String) : []; draw(); },
-    value: () => { add(); return held.length ? held : undefined; },
-  };
 }

@@ -1,6 +1,6 @@
-// The page `/`: a form from the task's schema, the answer, what it hangs on, and what the person says of it.
+// The page `/`: a form from the task's schema, the answer, what it depends on, and what the person says of it.
 import { ask, bars, byId, chooseTask, count, make, percent, say } from './api.js';
-import { drawExplanation } from './explain.js';
+import { explanationOf } from './explain.js';
 import { fieldOf } from './fields.js';
 
 const MANY = 6;
@@ -18,16 +18,17 @@ async function show(task) {
   byId('result').hidden = true;
   const path = `/v1/tasks/${encodeURIComponent(task)}`;
   const [described, choices] = await Promise.all([ask(path), ask(`${path}/choices`)]);
+  const made = await Promise.all(Object.entries(described.schema.properties).map(([name, spec]) =>
+    fieldOf(name, spec, described.fields[name], choices.inputs[name] ?? [])));
   if (own !== shows) return;
   asked++;
   byId('result').hidden = true;
-  page = { ...described, path, example: choices.example, items: choices.inputs.history ?? [] };
+  page = { ...described, path, example: choices.example, items: made.find((field) => field.answers)?.choices ?? [] };
   titles = new Map(Object.values(choices.inputs).flat().filter((one) => one.title).map((one) => [one.value, one.title]));
   const metric = described.metrics.accuracy;
   const good = metric === undefined || metric === null ? '' : `, ${(100 * metric).toFixed(1)}% right on its test set`;
   for (const field of fields) field.leave?.();
-  fields = Object.entries(described.schema.properties).map(([name, spec]) =>
-    fieldOf(name, spec, { choices: choices.inputs[name] ?? [], picture: described.pictures[name] }));
+  fields = made;
   const worse = described.worse_than ? ` Its own report calls it worse than ${described.worse_than.replaceAll('_', ' ')}.` : '';
   byId('about').textContent = `${purpose(described, fields)} Version ${described.version}${good}.${worse}`;
   byId('fields').className = fields.length > MANY ? 'many' : '';
@@ -70,7 +71,8 @@ async function predict(event) {
     byId('why').textContent = 'Each part is hidden in turn, and the row asked again …';
     byId('explanation').replaceChildren();
     ask(`${path}/explain`, row)
-      .then((found) => { if (own === asked) drawExplanation(found, from); })
+      .then((found) => explanationOf(found, from))
+      .then((explained) => { if (own === asked) showExplanation(explained); })
       .catch((error) => { if (own === asked) byId('why').textContent = `Not explained: ${error.message}`; });
   } catch (error) {
     if (own !== asked) return;
@@ -79,6 +81,11 @@ async function predict(event) {
   } finally {
     byId('predict').disabled = false;
   }
+}
+
+function showExplanation({ said, figures }) {
+  byId('why').textContent = said;
+  byId('explanation').replaceChildren(...figures);
 }
 
 function showAnswer(told) {

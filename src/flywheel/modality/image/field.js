@@ -1,11 +1,12 @@
-// A picture that is drawn, dropped or chosen.
-import { make } from './api.js';
+// A picture that is drawn, dropped or chosen; and the squares of one that an answer depends on.
+import { make } from '/web/api.js';
+import { base64, decoded } from '/web/file.js';
+import { colour } from '/web/weights.js';
 
 const SIDE = 280;
 const PEN = 0.075; // of the shorter side: what a line of handwritten digits is wide
 
-export function pictureField(picture) {
-  const { height, width, exact } = picture ?? { height: 1, width: 1, exact: false };
+export function field(spec, { about: { height, width, exact } }) {
   const scale = SIDE / Math.max(height, width);
   const canvas = make('canvas', { class: 'draw', width: Math.round(width * scale), height: Math.round(height * scale), tabindex: '0', 'aria-label': 'draw here, or drop a picture' });
   const pen = canvas.getContext('2d', { willReadFrequently: true });
@@ -98,16 +99,21 @@ async function blobOf(value) {
   return new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
 }
 
-export function decoded(text) {
-  const bytes = Uint8Array.from(atob(text.replace(/\s/g, '')), (character) => character.charCodeAt(0));
-  return new Blob([bytes]);
-}
-
-export function base64(blob) {
-  return new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(',') + 1));
-    reader.onerror = () => reject(new Error('the file cannot be read'));
-    reader.readAsDataURL(blob);
+// A grid over the picture that was asked about.
+export function explain(group, { most, field: asked }) {
+  const { rows, columns } = group.about;
+  const side = 280 / Math.max(group.about.height, group.about.width);
+  const canvas = make('canvas', { width: Math.round(group.about.width * side), height: Math.round(group.about.height * side), role: 'img', 'aria-label': 'where the answer comes from' });
+  const pen = canvas.getContext('2d');
+  if (asked?.canvas) {
+    pen.filter = 'grayscale(1)';
+    pen.drawImage(asked.canvas, 0, 0, canvas.width, canvas.height);
+    pen.filter = 'none';
+  }
+  const [w, h] = [canvas.width / columns, canvas.height / rows];
+  group.weights.forEach((weight, place) => {
+    pen.fillStyle = colour(weight, most);
+    pen.fillRect((place % columns) * w, Math.floor(place / columns) * h, w + 0.5, h + 0.5);
   });
+  return canvas;
 }

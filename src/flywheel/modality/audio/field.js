@@ -1,10 +1,12 @@
-// A recording: made with the microphone, or a file. What the server does not read (WebM, MP3, M4A) becomes WAV here.
-import { make } from './api.js';
-import { base64, decoded } from './picture.js';
+// A recording: made with the microphone, or a file; and the moments of one that an answer depends on. What the server does
+// not read (WebM, MP3, M4A) becomes WAV here.
+import { make } from '/web/api.js';
+import { base64, decoded } from '/web/file.js';
+import { colour } from '/web/weights.js';
 
 const READ = /\.(wav|flac|ogg|oga)$/i;
 
-export function soundField() {
+export function field() {
   const button = make('button', { type: 'button', class: 'plain', text: 'Record', id: 'record' });
   const file = make('input', { type: 'file', accept: 'audio/*', 'aria-label': 'choose a recording' });
   const player = make('audio', { controls: '', hidden: '' });
@@ -83,4 +85,24 @@ async function asWav(given) {
   view.setUint16(32, 2, true); view.setUint16(34, 16, true); text(36, 'data'); view.setUint32(40, 2 * mixed.length, true);
   mixed.forEach((sample, place) => view.setInt16(44 + 2 * place, Math.round(32767 * Math.max(-1, Math.min(1, sample))), true));
   return new Blob([view], { type: 'audio/wav' });
+}
+
+// Spans of time, behind the outline of the recording.
+export function explain(group, { most }) {
+  const [width, height] = [560, 120];
+  const { seconds, outline } = group.about;
+  const canvas = make('canvas', { width, height, role: 'img', 'aria-label': 'when the answer comes' });
+  const pen = canvas.getContext('2d');
+  const length = seconds[seconds.length - 1];
+  group.weights.forEach((weight, place) => {
+    pen.fillStyle = colour(weight, most);
+    const start = seconds[place] / length * width;
+    pen.fillRect(start, 0, seconds[place + 1] / length * width - start, height);
+  });
+  pen.fillStyle = getComputedStyle(document.body).color;
+  outline.forEach((peak, place) => {
+    const tall = Math.max(1, peak * height * 0.9);
+    pen.fillRect(place / outline.length * width, (height - tall) / 2, Math.max(1, width / outline.length - 1), tall);
+  });
+  return make('div', {}, canvas, make('p', { class: 'quiet', text: `${length.toFixed(2)} s, as the model hears it` }));
 }
