@@ -60,22 +60,17 @@ def _errors(api: dict[str, Any], root: Path) -> tuple[str, str]:
 
 
 def described() -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """The OpenAPI document of a server, and the routes that it leaves out, with what their functions say of them."""
-    from fastapi.routing import APIRoute
-
+    """The OpenAPI document of a server, and the routes that it leaves out, with what they do."""
     from flywheel.serving.http.app import make_app
     from flywheel.serving.http.metrics import Metrics
+    from flywheel.serving.http.routes import ROUTES
     from flywheel.serving.settings import ServingSettings
 
     shelf: Any = _Shelf()
     app = make_app(
         shelf, ServingSettings(), Metrics(), with_tokens=False, recording=None, look=None, closing=lambda: None
     )  # fmt: skip
-    api = app.openapi()
-    known = {re.sub(r"\{\w+\}", TASK, path) for path in api["paths"]}
-    others = [(route.path, summary(route.endpoint.__doc__)) for route in app.routes
-              if isinstance(route, APIRoute) and re.sub(r"\{\w+\}", TASK, route.path) not in known]  # fmt: skip
-    return api, [*others, (str(app.openapi_url), "Describe all routes and types, as an OpenAPI document.")]
+    return app.openapi(), [(route.path, route.about) for route in ROUTES.values() if not route.tag]
 
 
 class _Shelf:
@@ -107,10 +102,10 @@ def _operation(api: dict[str, Any], path: str, method: str, operation: dict[str,
 
 
 def _token(path: str) -> str:
-    from flywheel.serving.http.gateway import OPEN
-    from flywheel.serving.http.web_route import is_page
+    from flywheel.serving.http.routes import route_of
 
-    return "Needs no token." if path in OPEN or is_page(path) else ""
+    route = route_of(path.split("/"))
+    return "Needs no token." if route and route.access != "token" else ""
 
 
 def _statuses(operation: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from flywheel.project.errors import FeedbackError
+from flywheel.serving.http.routes import ROUTES
 from flywheel.serving.version.served import ChampionVersion
 
 TOKEN = "a" * 20
@@ -109,3 +110,17 @@ def test_many_who_look_leave_the_threads_to_others(client_of: Callable[..., Test
         finally:
             on.set()
     assert {one.result().status_code for one in asked} == {200}
+
+
+def test_every_route_of_the_table_is_answered_and_those_that_want_a_token_say_so(
+    client: TestClient, client_of: Callable[..., TestClient]
+) -> None:
+    closed = client_of(tokens={"web": hashlib.sha256(TOKEN.encode()).hexdigest()})
+    for route in ROUTES.values():
+        path = route.path.format(task="digits", version=1, name="main.js")
+        answer = client.request(route.method, path.replace("field/main", "field/image"))
+        assert "no such page" not in answer.text, path
+        assert answer.status_code != 405, path
+        refused = closed.request(route.method, path).status_code == 401
+        assert refused == (route.access == "token"), path
+    assert {route.label for route in ROUTES.values()} == {"predict", "infer", ""}

@@ -10,18 +10,17 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from flywheel.project.errors import FlywheelError
-from flywheel.serving.http import messages
 from flywheel.serving.http.door import Door
 from flywheel.serving.http.explain_route import add_explain
 from flywheel.serving.http.feedback_route import add_feedback
 from flywheel.serving.http.gateway import Gateway
 from flywheel.serving.http.metrics import MEDIA_TYPE, Metrics
-from flywheel.serving.http.openapi import FAILURES, describe_api
+from flywheel.serving.http.openapi import describe_api
 from flywheel.serving.http.page import PAGE_HEADERS, render
+from flywheel.serving.http.routes import ROUTES
 from flywheel.serving.http.web_route import add_web
 from flywheel.serving.problem import RequestError, body_of, status_of
 from flywheel.serving.process.looks import Look
@@ -82,9 +81,12 @@ def make_app(
 
     version = packages.version("flywheel")
     app = FastAPI(
-        title=TITLE, version=version, docs_url=None, redoc_url=None, responses=_errors(messages.ErrorBody),
+        title=TITLE,
+        version=version,
+        docs_url=None,
+        redoc_url=None,
         lifespan=lifespan,
-    )  # fmt: skip
+    )
     # Only names of types may be ignored here: FastAPI's way to say what the application is described by.
     app.openapi = lambda: describe_api(app, shelf, with_tokens=with_tokens)  # type: ignore[method-assign]
     _add_errors(app)
@@ -95,10 +97,6 @@ def make_app(
     add_explain(app, shelf, settings)
     add_web(app, shelf, look)
     return app
-
-
-def _errors(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
-    return {code: {"model": model, "description": description} for code, description in FAILURES.items()}
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -135,91 +133,74 @@ def _add_errors(app: FastAPI) -> None:
 
 
 def _add_tasks(app: FastAPI, shelf: Shelf) -> None:
-    @app.get("/docs", include_in_schema=False)
+    @ROUTES["/docs"].on(app)
     async def docs() -> Response:
-        """Show all routes, and the rows and answers of each task, as a page that needs no other machine."""
         return HTMLResponse(render(app.openapi()), headers=PAGE_HEADERS)
 
-    @app.get("/v1/tasks", response_model=messages.TaskList, tags=["tasks"])
+    @ROUTES["/v1/tasks"].on(app)
     async def tasks() -> Any:
-        """List the tasks that are served."""
         champions = [shelf.get(task).champion for task in shelf.tasks]
         lines = [{"task": c.task, "version": c.number, "model_sha256": c.model_sha256} for c in champions]
         return {"tasks": lines}
 
-    @app.get("/v1/tasks/{task}", response_model=messages.TaskPage, tags=["tasks"])
+    @ROUTES["/v1/tasks/{task}"].on(app)
     async def task(task: str) -> Any:
-        """Describe a task's version in service."""
         return shelf.get(task).describe()
 
 
 def _add_protocol(app: FastAPI, shelf: Shelf, version: str) -> None:
-    protocol: dict[str, Any] = {"tags": ["open inference protocol"], "responses": _errors(messages.ProtocolError)}
-
-    def of_version(name: str, number: str) -> Served:
-        served = shelf.get(name)
+    def of_version(task: str, number: str) -> Served:
+        served = shelf.get(task)
         if number != str(served.champion.number):
             what = f"version {number[:20]} is not served"
             raise RequestError(404, what, where="path", fix=f"version {served.champion.number} is")
         return served
 
-    @app.get("/v2", response_model=messages.ServerMetadata, **protocol)
+    @ROUTES["/v2"].on(app)
     async def server() -> Any:
-        """Describe the server."""
         return {"name": "flywheel", "version": version, "extensions": EXTENSIONS}
 
-    @app.get("/v2/models/{name}", response_model=messages.ModelMetadata, **protocol)
-    async def model(name: str) -> Any:
-        """Describe a model's tensors."""
-        return metadata(shelf.get(name))
+    @ROUTES["/v2/models/{task}"].on(app)
+    async def model(task: str) -> Any:
+        return metadata(shelf.get(task))
 
-    @app.get("/v2/models/{name}/versions/{version}", response_model=messages.ModelMetadata, **protocol)
-    async def model_version(name: str, version: str) -> Any:
-        """Describe the tensors of the version in service."""
-        return metadata(of_version(name, version))
+    @ROUTES["/v2/models/{task}/versions/{version}"].on(app)
+    async def model_version(task: str, version: str) -> Any:
+        return metadata(of_version(task, version))
 
-    @app.get("/v2/models/{name}/ready", response_model=messages.ModelReady, **protocol)
-    async def model_ready(name: str) -> Any:
-        """Say whether a model is served."""
-        return {"name": shelf.get(name).champion.task, "ready": True}
+    @ROUTES["/v2/models/{task}/ready"].on(app)
+    async def model_ready(task: str) -> Any:
+        return {"name": shelf.get(task).champion.task, "ready": True}
 
-    @app.get("/v2/models/{name}/versions/{version}/ready", response_model=messages.ModelReady, **protocol)
-    async def version_ready(name: str, version: str) -> Any:
-        """Say whether a version is served."""
-        return {"name": of_version(name, version).champion.task, "ready": True}
+    @ROUTES["/v2/models/{task}/versions/{version}/ready"].on(app)
+    async def version_ready(task: str, version: str) -> Any:
+        return {"name": of_version(task, version).champion.task, "ready": True}
 
 
 def _add_health(app: FastAPI, shelf: Shelf, metrics: Metrics) -> None:
-    protocol: dict[str, Any] = {"tags": ["open inference protocol"], "responses": _errors(messages.ProtocolError)}
-
     def check_ready() -> None:
         if not app.state.is_ready():
             raise RequestError(503, "the worker is stopping", where="server", headers={"retry-after": "1"})
 
-    @app.get("/healthz", response_model=messages.State, tags=["health"])
+    @ROUTES["/healthz"].on(app)
     async def alive() -> Any:
-        """Say that the worker lives."""
         return {"status": "alive", "tasks": shelf.tasks}
 
-    @app.get("/readyz", response_model=messages.State, tags=["health"])
+    @ROUTES["/readyz"].on(app)
     async def ready() -> Any:
-        """Say that the worker takes requests."""
         check_ready()
         return {"status": "ready", "tasks": shelf.tasks}
 
-    @app.get("/v2/health/live", response_model=messages.ServerLive, **protocol)
+    @ROUTES["/v2/health/live"].on(app)
     async def live() -> Any:
-        """Say that the worker lives."""
         return {"live": True}
 
-    @app.get("/v2/health/ready", response_model=messages.Ready, **protocol)
+    @ROUTES["/v2/health/ready"].on(app)
     async def protocol_ready() -> Any:
-        """Say that the worker takes requests."""
         check_ready()
         return {"ready": True}
 
-    @app.get("/metrics", include_in_schema=False)
+    @ROUTES["/metrics"].on(app)
     async def prometheus() -> Response:
-        """Give the metrics of all workers together in Prometheus' text format."""
         shelf.count_queues()
         return Response(metrics.text(), media_type=MEDIA_TYPE)

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 
 from flywheel.project.types import Json
-from flywheel.serving.http import messages
+from flywheel.serving.http.routes import EXPLAIN, ROUTES
 from flywheel.serving.problem import RequestError
 from flywheel.serving.row import choices_of
 from flywheel.serving.settings import ServingSettings
@@ -32,7 +32,7 @@ def add_explain(app: FastAPI, shelf: Shelf, settings: ServingSettings) -> None:
     # thread, because each thread's allocator keeps the memory of its largest one.
     explaining = ThreadPoolExecutor(1, thread_name_prefix="explain")
 
-    @app.post("/v1/tasks/{task}/explain", response_model=messages.ExplainReply, include_in_schema=False)
+    @ROUTES[EXPLAIN].on(app)
     async def explained(task: str, request: Request) -> Any:
         served = shelf.get(task)
         headers = dict(request.scope["headers"])
@@ -53,9 +53,8 @@ def add_explain(app: FastAPI, shelf: Shelf, settings: ServingSettings) -> None:
         champion = served.champion
         return {"task": task, "version": champion.number, "model_sha256": champion.model_sha256, **found}
 
-    @app.get("/v1/tasks/{task}/choices", response_model=messages.Choices, tags=["tasks"])
+    @ROUTES["/v1/tasks/{task}/choices"].on(app)
     async def choices(task: str) -> Any:
-        """Give values of a task's inputs that a person may choose from: categories, users, items."""
         served = shelf.get(task)
         inputs = await asyncio.to_thread(choices_of, served.predictor.preprocessor.inputs)
         return {"inputs": inputs, "example": served.example}

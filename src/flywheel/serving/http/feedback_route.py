@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from flywheel.serving.http import messages
 from flywheel.serving.http.gateway import CLIENT
 from flywheel.serving.http.metrics import Metrics
+from flywheel.serving.http.routes import ROUTES
 from flywheel.serving.problem import RequestError
 from flywheel.serving.request.rows import parse_json
 from flywheel.serving.version.complaint import Complaint
@@ -32,9 +33,8 @@ def add_feedback(app: FastAPI, recording: RecordingQueue | None, metrics: Metric
     """
     complaint = Complaint("feedback could not be kept")
 
-    @app.post("/v1/feedback", response_model=messages.FeedbackReply, tags=["feedback"])
+    @ROUTES["/v1/feedback"].on(app)
     async def feedback(body: messages.FeedbackBody, request: Request) -> Any:
-        """Say what the right answer to a prediction is, or whether it was right. Sent twice, it counts once."""
         if recording is None:
             what = "no feedback is kept"
             raise RequestError(404, what, where="server", fix="start it with --record hash or full")

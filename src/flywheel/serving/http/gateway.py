@@ -16,15 +16,13 @@ from flywheel.serving.http.body import BodyMemory, BodyShare, ClientGone, Messag
 from flywheel.serving.http.departure import Departure
 from flywheel.serving.http.door import Door, check_headers
 from flywheel.serving.http.metrics import Metrics
-from flywheel.serving.http.web_route import is_page
+from flywheel.serving.http.routes import Route, route_of
 from flywheel.serving.problem import RequestError, body_of, status_of
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.answering import Answering, Reply, Request
 
 log = logging.getLogger("flywheel")
 
-OPEN = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
-"""What anybody may ask, without a token: whether the server lives."""
 CLIENT = "flywheel.client"
 CLOSE = (b"connection", b"close")
 GONE = 499
@@ -66,14 +64,15 @@ class Gateway:
             return
         started = time.perf_counter()
         path = scope["path"].split("/")
-        route = _route(path)
+        route = route_of(path)
+        label = route.label if route else ""
         self._num_requests += 1
         held = self._memory.share()
         departure: Departure | None = None
         try:
-            request = await self._admitted(scope, receive, path, held)
+            request = await self._admitted(scope, receive, path, route, held)
             departure = Departure(receive)
-            if not route:
+            if not label:
                 await self._handed_on(scope, request, send, started, departure)
                 return
             reply = await self._answering.reply(request)
@@ -82,7 +81,7 @@ class Gateway:
         except asyncio.CancelledError:
             if departure is None or not departure.has_happened:
                 raise
-            self._counted(Reply(b"", GONE), route or "other", started)
+            self._counted(Reply(b"", GONE), label or "other", started)
             return
         except FlywheelError as error:
             headers = error.headers if isinstance(error, RequestError) else None
@@ -97,25 +96,27 @@ class Gateway:
             if departure is not None:
                 departure.end()
         await self._send(send, reply)
-        self._counted(reply, route or "other", started)
+        self._counted(reply, label or "other", started)
 
-    async def _admitted(self, scope: Scope, receive: Receive, path: list[str], held: BodyShare) -> Request:
+    async def _admitted(
+        self, scope: Scope, receive: Receive, path: list[str], route: Route | None, held: BodyShare
+    ) -> Request:
         headers = dict(scope["headers"])
         check_headers(scope["headers"], headers)
         client = ""
         announced = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
-        page = is_page(scope["path"])
-        if announced and (page or scope["path"] in OPEN):
+        access = route.access if route else "token"
+        if announced and access != "token":
             # Whoever has no token could fill the memory otherwise.
             closing = {"connection": "close"}
             raise RequestError(400, "takes no body", where="body", fix="send none", headers=closing)
-        if scope["path"] not in OPEN:
+        if access != "always":
             if self._num_requests > self._settings.max_requests:
                 what = f"{self._settings.max_requests} requests are being answered"
                 raise RequestError(503, what, where="server", fix="send it later", headers={"retry-after": "1"})
             self._door.check_origin(headers)
             address = (scope.get("client") or ("",))[0]
-            if not page:
+            if access == "token":
                 client = self._door.name_of(headers.get(b"authorization", b""), address)
             self._door.count(client or address)
         body = b""
@@ -166,12 +167,3 @@ class Gateway:
 
     def _counted(self, reply: Reply, route: str, started: float) -> None:
         self._metrics.count(reply.task, reply.version, route, reply.status, time.perf_counter() - started)
-
-
-def _route(path: list[str]) -> str:
-    """`predict`, `infer`, or empty for what FastAPI answers."""
-    if len(path) == 5 and path[1] == "v1" and path[2] == "tasks" and path[4] == "predict":
-        return "predict"
-    if path[1:3] == ["v2", "models"] and path[-1] == "infer":
-        return "infer" if len(path) == 5 or (len(path) == 7 and path[4] == "versions") else ""
-    return ""

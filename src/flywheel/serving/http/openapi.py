@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -9,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 
 from flywheel.project.types import Json
 from flywheel.serving.http import messages
+from flywheel.serving.http.routes import EXPLAIN, FAILURES, INFER, INFER_VERSION, PREDICT, ROUTES, TASKS
 from flywheel.serving.request.infer import input_of
 from flywheel.serving.request.rows import INSTANCES
 from flywheel.serving.version.served import Served
@@ -16,10 +19,6 @@ from flywheel.serving.version.shelf import Shelf
 
 ERROR, PROTOCOL_ERROR = "ErrorBody", "ProtocolError"
 VALIDATION = ("HTTPValidationError", "ValidationError")
-FAILURES: dict[int | str, str] = {
-    "4XX": "The request cannot be answered",
-    "5XX": "The server has too much to do, or has failed",
-}
 MAX_EXAMPLE = 2000
 TENSOR: Json = {
     "type": "object",
@@ -56,11 +55,10 @@ def describe_api(app: FastAPI, shelf: Shelf, *, with_tokens: bool) -> Json:
     for task in shelf.tasks:
         served = shelf.get(task)
         schemas |= {f"{task}.{name}": schema for name, schema in _schemas(served).items()}
-        api["paths"][f"/v1/tasks/{task}/predict"] = {"post": _predict(served)}
-        api["paths"][f"/v1/tasks/{task}/explain"] = {"post": _explain(served)}
-        model = f"/v2/models/{task}"
-        api["paths"][f"{model}/infer"] = {"post": _infer(served)}
-        api["paths"][f"{model}/versions/{served.champion.number}/infer"] = {"post": _infer(served, of_version=True)}
+        for path, describe in OF_ROWS.items():
+            route, shown = ROUTES[path], path.format(task=task, version=served.champion.number)
+            operation = {"tags": [task if route.tag == TASKS else route.tag], "summary": route.about.format(task=task)}
+            api["paths"][shown] = {route.method.lower(): operation | describe(served)}
     if with_tokens:
         api["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         api["security"] = [{"token": []}]
@@ -94,9 +92,7 @@ def _schemas(served: Served) -> Json:
 def _predict(served: Served) -> Json:
     task = served.champion.task
     return {
-        "tags": [task],
         "operationId": f"predict_{task}",
-        "summary": f"Answer one row of {task}, or several",
         "parameters": [{"name": "X-Subject", "in": "header", "required": False, "schema": {"type": "string"},
                         "description": "key of the person whom the rows are about, so that they can be deleted: UTF-8, "
                         "at most 200 characters"}],
@@ -108,9 +104,7 @@ def _predict(served: Served) -> Json:
 def _explain(served: Served) -> Json:
     task = served.champion.task
     return {
-        "tags": [task],
         "operationId": f"explain_{task}",
-        "summary": f"Explain which parts of a row of {task} its answer depends on",
         "requestBody": _body(served, "Row"),
         "responses": _responses(_ref("ExplainReply")),
     }
@@ -135,9 +129,7 @@ def _infer(served: Served, *, of_version: bool = False) -> Json:
     if inputs := _tensors(served):
         content["example"] = {"inputs": inputs}
     return {
-        "tags": ["open inference protocol"],
         "operationId": f"infer_{task}{'_version' if of_version else ''}",
-        "summary": f"Answer rows of {task} as tensors, JSON or binary" + of_version * ", by the version in service",
         "requestBody": {"required": True, "content": {"application/json": content}},
         "responses": _responses(_ref("InferResponse"), binary=True, error=PROTOCOL_ERROR),
     }
@@ -171,6 +163,12 @@ def _answer(value: Any) -> Json:
         return {"type": "array"}
     kind = "integer" if isinstance(value, int) else "number" if isinstance(value, float) else "string"
     return {"type": [kind, "null"]}
+
+
+OF_ROWS: dict[str, Callable[[Served], Json]] = {
+    PREDICT: _predict, EXPLAIN: _explain, INFER: _infer, INFER_VERSION: partial(_infer, of_version=True)
+}  # fmt: skip
+"""Describes each route that takes rows, for one task."""
 
 
 def _mapping(properties: Json, required: list[str]) -> Json:
