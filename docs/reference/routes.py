@@ -66,14 +66,14 @@ def described() -> tuple[dict[str, Any], list[tuple[str, str]]]:
     from flywheel.serving.http.routes import ROUTES
     from flywheel.serving.settings import ServingSettings
 
-    shelf: Any = _Shelf()
+    models: Any = _Models()
     app = make_app(
-        shelf, ServingSettings(), Metrics(), with_tokens=False, recording=None, look=None, closing=lambda: None
+        models, ServingSettings(), Metrics(), with_tokens=False, recording=None, look=None, closing=lambda: None
     )  # fmt: skip
     return app.openapi(), [(route.path, route.about) for route in ROUTES.values() if not route.tag]
 
 
-class _Shelf:
+class _Models:
     """Stands for the versions in service: one of a task that takes a text."""
 
     tasks = (TASK,)

@@ -17,7 +17,7 @@ from flywheel.project.stage import explained, set_up_process
 
 if TYPE_CHECKING:
     from flywheel.project.types import Json
-    from flywheel.serving.process.looks import Look
+    from flywheel.serving.process.live_cache import Look
     from flywheel.serving.version.record import Recorder
     from flywheel.serving.version.served import ChampionVersion
 
@@ -42,7 +42,7 @@ def serve(tasks: Sequence[str], say: Callable[[str], None], *, root: Path, **opt
         FlywheelError: A setting is wrong, a task has no champion, or the port is taken.
     """
     from flywheel.project.tracking import open_to_read
-    from flywheel.serving.http.door import read_tokens
+    from flywheel.serving.http.access import read_tokens
     from flywheel.serving.process.supervisor import Supervisor
     from flywheel.serving.settings import load_settings
     from flywheel.serving.version.champions import Champions

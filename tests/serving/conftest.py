@@ -34,8 +34,8 @@ from flywheel.serving.http.metrics import Metrics
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.record import Feedback, Prediction, Recorded
 from flywheel.serving.version.recording import RecordingQueue
+from flywheel.serving.version.repository import ModelRepository
 from flywheel.serving.version.served import ChampionVersion
-from flywheel.serving.version.shelf import Shelf
 
 Array = np.ndarray[Any, Any]
 
@@ -179,14 +179,14 @@ def client_of(request: pytest.FixtureRequest) -> Iterator[Callable[..., TestClie
         **settings: Any,
     ) -> TestClient:
         known, metrics = ServingSettings(**settings), Metrics()
-        shelf = Shelf(known, executor, metrics)
+        models = ModelRepository(known, executor, metrics)
         for one in champions or (request.getfixturevalue("champion"),):
-            shelf.put(one)
+            models.put(one)
         recording = None
         if recorder is not None:
             recording = RecordingQueue(recorder, known.record, known.record_queue_rows, metrics.unrecorded.inc)
         closing = recording.close if recording else lambda: None
-        gateway = make_gateway(shelf, known, metrics, tokens=tokens, recording=recording, look=look, closing=closing)
+        gateway = make_gateway(models, known, metrics, tokens=tokens, recording=recording, look=look, closing=closing)
         client = TestClient(gateway, base_url=f"http://{host}", raise_server_exceptions=False)
         client.__enter__()
         open_clients.append(client)

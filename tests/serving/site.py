@@ -14,12 +14,12 @@ import pytest
 import uvicorn
 from tests import browser
 
+from flywheel.serving.http.access import read_tokens
 from flywheel.serving.http.app import make_gateway
-from flywheel.serving.http.door import read_tokens
 from flywheel.serving.http.metrics import Metrics
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.recording import RecordingQueue
-from flywheel.serving.version.shelf import Shelf
+from flywheel.serving.version.repository import ModelRepository
 
 TASKS = ("tweets", "spoken_digits", "breast_cancer", "movielens")
 
@@ -32,13 +32,13 @@ class Site:
 
         settings, metrics = ServingSettings(record="full"), Metrics()
         self.kept, self._executor = Kept(), ThreadPoolExecutor(2)
-        shelf = Shelf(settings, self._executor, metrics)
+        models = ModelRepository(settings, self._executor, metrics)
         for champion in champions:
-            shelf.put(champion)
-        self.shelf = shelf
+            models.put(champion)
+        self.models = models
         self._recording = RecordingQueue(self.kept, "full", 1000, metrics.unrecorded.inc)
         known = read_tokens(None, {"FLYWHEEL_TOKENS": tokens})
-        gateway = make_gateway(shelf, settings, metrics, tokens=known, recording=self._recording)
+        gateway = make_gateway(models, settings, metrics, tokens=known, recording=self._recording)
         listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self._server = uvicorn.Server(uvicorn.Config(gateway, log_config=None, lifespan="off", ws="none"))

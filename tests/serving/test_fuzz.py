@@ -18,14 +18,14 @@ from PIL import Image
 from schemathesis.specs.openapi import checks as conformance
 from starlette.testclient import TestClient
 
+from flywheel.serving.http.access import read_tokens
 from flywheel.serving.http.app import make_gateway
-from flywheel.serving.http.door import read_tokens
 from flywheel.serving.http.metrics import Metrics
 from flywheel.serving.row import parts_of
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.recording import RecordingQueue
+from flywheel.serving.version.repository import ModelRepository
 from flywheel.serving.version.served import ChampionVersion
-from flywheel.serving.version.shelf import Shelf
 
 pytestmark = pytest.mark.xdist_group("serving_fuzz")
 PREDICT, INFER = "/v1/tasks/digits/predict", "/v2/models/digits/infer"
@@ -44,11 +44,11 @@ Array = np.ndarray[Any, Any]
 def test_requests_made_from_the_description_are_answered_as_it_says(champion: ChampionVersion, encode: Any) -> None:
     settings, metrics = ServingSettings(record="full"), Metrics()
     with ThreadPoolExecutor(2) as executor:
-        shelf = Shelf(settings, executor, metrics)
-        shelf.put(champion)
+        models = ModelRepository(settings, executor, metrics)
+        models.put(champion)
         recording = RecordingQueue(encode.Kept(), "full", 100, metrics.unrecorded.inc)
         gateway = make_gateway(
-            shelf, settings, metrics, tokens=read_tokens(None, TOKENS), recording=recording, look=lambda _: SEEN
+            models, settings, metrics, tokens=read_tokens(None, TOKENS), recording=recording, look=lambda _: SEEN
         )
         api = schemathesis.openapi.from_asgi("/openapi.json", gateway, headers=HEADERS)
         operations = [found.ok() for found in api.get_all_operations()]

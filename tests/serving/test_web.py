@@ -120,7 +120,7 @@ def test_a_user_is_picked_and_items_are_chosen_by_their_titles(page: Any, site: 
     page.wait_for_selector("#result:visible")
     held = list(site.kept.predictions.values())[-1].input
     assert held is not None
-    inputs: Any = site.shelf.get("movielens").predictor.preprocessor.inputs
+    inputs: Any = site.models.get("movielens").predictor.preprocessor.inputs
     assert "latest last" in page.inner_text("[data-input=history]")
     assert "how many items" in page.inner_text("[data-input=k]")
     assert held == {"user": user, "history": [inputs.items[inputs.titles.index(title)]]}

@@ -1,1 +1,1 @@
-"""The command line, a file for each command; `cli.py` is its door, and imports what a command needs when it runs."""
+"""The command line, a file for each command; `cli.py`, the entry point, imports what a command needs when it runs."""

@@ -27,8 +27,8 @@ class Adoption:
 
     Attributes:
         winner: The run, and its overrides.
-        file: Of the task that says it, under the project.
-        diff: Of that file and of `conf/config.yaml`; empty where they say all of it already.
+        file: The task's file that says it, relative to the project.
+        diff: The diff of that file and of `conf/config.yaml`; empty where they say all of it already.
         name: The task's.
         in_pipeline: Whether `conf/config.yaml` has the task.
         left_out: Overrides that are never written, `fold=2`.

@@ -15,7 +15,7 @@ class RequestError(FlywheelError):
     """A request that cannot be answered.
 
     Args:
-        status: Of HTTP.
+        status: The HTTP status.
         what: What is wrong, without a full stop.
         where: The part of the request concerned.
         fix: What to do about it.

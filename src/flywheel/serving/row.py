@@ -32,7 +32,7 @@ class Parts:
         kind: What the parts are: `grid` (of a picture), `words`, `spans` (of a recording), `columns`, `items`, ...
         frame: Raw rows as `Predictor.scores` takes them, each with something hidden.
         hides: bool [rows of `frame`, parts]: what each row hides.
-        about: Of the parts, for who draws them: names, places, sizes.
+        about: What is known of the parts, for drawing them: names, places, sizes.
         input: Its name; filled in where there are several.
         form: Which draws them; filled in by `parts_of`.
     """
@@ -63,9 +63,9 @@ class Load(NamedTuple):
     """What a row asks for, as it stands: nothing has been decoded yet.
 
     Attributes:
-        pixels: Of pictures, once they are decoded.
-        samples: Of recordings, over all channels.
-        characters: Of texts, and values in lists.
+        pixels: Pixels of pictures, once they are decoded.
+        samples: Samples of recordings, over all channels.
+        characters: Characters of texts, and values in lists.
         answers: Values that its answer holds.
     """
 

@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from flywheel.project.errors import FeedbackError
-from flywheel.serving.http.door import read_tokens
+from flywheel.serving.http.access import read_tokens
 from flywheel.serving.version.complaint import QUIET_SECONDS, Complaint
 from flywheel.serving.version.record import key_of_bytes
 

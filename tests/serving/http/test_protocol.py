@@ -11,7 +11,7 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
-from flywheel.serving.http.door import Door, read_tokens
+from flywheel.serving.http.access import AccessControl, read_tokens
 from flywheel.serving.http.gateway import Gateway
 from flywheel.serving.http.metrics import Metrics
 from flywheel.serving.http.protocol import bounded
@@ -53,8 +53,8 @@ def run(test: Callable[[Answering, Open, ServerState, Gateway], Awaitable[None]]
 async def listening(
     answering: Answering, settings: ServingSettings, tokens: dict[str, str]
 ) -> AsyncIterator[tuple[Open, ServerState, Gateway]]:
-    door = Door(tokens, 0, 1)
-    gateway = Gateway(None, answering, door, settings, Metrics())  # type: ignore[arg-type]
+    access = AccessControl(tokens, 0, 1)
+    gateway = Gateway(None, answering, access, settings, Metrics())  # type: ignore[arg-type]
     config = uvicorn.Config(
         gateway, http=bounded(settings), ws="none", lifespan="off", log_config=None, access_log=False,
         timeout_keep_alive=1,

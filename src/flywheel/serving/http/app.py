@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from flywheel.project.errors import FlywheelError
-from flywheel.serving.http.door import Door
+from flywheel.serving.http.access import AccessControl
 from flywheel.serving.http.explain_route import add_explain
 from flywheel.serving.http.feedback_route import add_feedback
 from flywheel.serving.http.gateway import Gateway
@@ -23,19 +23,19 @@ from flywheel.serving.http.page import PAGE_HEADERS, render
 from flywheel.serving.http.routes import ROUTES
 from flywheel.serving.http.web_route import add_web
 from flywheel.serving.problem import RequestError, body_of, status_of
-from flywheel.serving.process.looks import Look
+from flywheel.serving.process.live_cache import Look
 from flywheel.serving.request.infer import EXTENSIONS, metadata
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.answering import Answering
 from flywheel.serving.version.recording import RecordingQueue
+from flywheel.serving.version.repository import ModelRepository
 from flywheel.serving.version.served import Served
-from flywheel.serving.version.shelf import Shelf
 
 TITLE = "Flywheel"
 
 
 def make_gateway(
-    shelf: Shelf,
+    models: ModelRepository,
     settings: ServingSettings,
     metrics: Metrics,
     *,
@@ -47,23 +47,23 @@ def make_gateway(
     """Make the whole application of one worker.
 
     Args:
-        shelf: What is served.
-        settings: Of the server.
-        metrics: Of the worker.
+        models: The versions in service.
+        settings: The settings of the server.
+        metrics: The metrics of the worker.
         tokens: sha256 of each token by its client's name; none: no authentication.
         recording: Keeps predictions and feedback; None: nothing does.
         look: Says how a version does, for the page `/live`; None: nobody does.
         closing: Called when the worker has answered its last request.
     """
-    door = Door(tokens or {}, settings.rate_per_second, settings.rate_burst)
-    app = make_app(shelf, settings, metrics, with_tokens=bool(tokens), recording=recording, look=look, closing=closing)
-    gateway = Gateway(app, Answering(shelf, settings, recording), door, settings, metrics)
-    app.state.is_ready = lambda: bool(shelf.tasks) and not gateway.draining
+    access = AccessControl(tokens or {}, settings.rate_per_second, settings.rate_burst)
+    app = make_app(models, settings, metrics, with_tokens=bool(tokens), recording=recording, look=look, closing=closing)
+    gateway = Gateway(app, Answering(models, settings, recording), access, settings, metrics)
+    app.state.is_ready = lambda: bool(models.tasks) and not gateway.draining
     return gateway
 
 
 def make_app(
-    shelf: Shelf,
+    models: ModelRepository,
     settings: ServingSettings,
     metrics: Metrics,
     *,
@@ -88,14 +88,14 @@ def make_app(
         lifespan=lifespan,
     )
     # Only names of types may be ignored here: FastAPI's way to say what the application is described by.
-    app.openapi = lambda: describe_api(app, shelf, with_tokens=with_tokens)  # type: ignore[method-assign]
+    app.openapi = lambda: describe_api(app, models, with_tokens=with_tokens)  # type: ignore[method-assign]
     _add_errors(app)
-    _add_tasks(app, shelf)
-    _add_protocol(app, shelf, version)
-    _add_health(app, shelf, metrics)
+    _add_tasks(app, models)
+    _add_protocol(app, models, version)
+    _add_health(app, models, metrics)
     add_feedback(app, recording, metrics)
-    add_explain(app, shelf, settings)
-    add_web(app, shelf, look)
+    add_explain(app, models, settings)
+    add_web(app, models, look)
     return app
 
 
@@ -132,25 +132,25 @@ def _add_errors(app: FastAPI) -> None:
     app.add_exception_handler(Exception, failed)
 
 
-def _add_tasks(app: FastAPI, shelf: Shelf) -> None:
+def _add_tasks(app: FastAPI, models: ModelRepository) -> None:
     @ROUTES["/docs"].on(app)
     async def docs() -> Response:
         return HTMLResponse(render(app.openapi()), headers=PAGE_HEADERS)
 
     @ROUTES["/v1/tasks"].on(app)
     async def tasks() -> Any:
-        champions = [shelf.get(task).champion for task in shelf.tasks]
+        champions = [models.get(task).champion for task in models.tasks]
         lines = [{"task": c.task, "version": c.number, "model_sha256": c.model_sha256} for c in champions]
         return {"tasks": lines}
 
     @ROUTES["/v1/tasks/{task}"].on(app)
     async def task(task: str) -> Any:
-        return shelf.get(task).describe()
+        return models.get(task).describe()
 
 
-def _add_protocol(app: FastAPI, shelf: Shelf, version: str) -> None:
+def _add_protocol(app: FastAPI, models: ModelRepository, version: str) -> None:
     def of_version(task: str, number: str) -> Served:
-        served = shelf.get(task)
+        served = models.get(task)
         if number != str(served.champion.number):
             what = f"version {number[:20]} is not served"
             raise RequestError(404, what, where="path", fix=f"version {served.champion.number} is")
@@ -162,7 +162,7 @@ def _add_protocol(app: FastAPI, shelf: Shelf, version: str) -> None:
 
     @ROUTES["/v2/models/{task}"].on(app)
     async def model(task: str) -> Any:
-        return metadata(shelf.get(task))
+        return metadata(models.get(task))
 
     @ROUTES["/v2/models/{task}/versions/{version}"].on(app)
     async def model_version(task: str, version: str) -> Any:
@@ -170,26 +170,26 @@ def _add_protocol(app: FastAPI, shelf: Shelf, version: str) -> None:
 
     @ROUTES["/v2/models/{task}/ready"].on(app)
     async def model_ready(task: str) -> Any:
-        return {"name": shelf.get(task).champion.task, "ready": True}
+        return {"name": models.get(task).champion.task, "ready": True}
 
     @ROUTES["/v2/models/{task}/versions/{version}/ready"].on(app)
     async def version_ready(task: str, version: str) -> Any:
         return {"name": of_version(task, version).champion.task, "ready": True}
 
 
-def _add_health(app: FastAPI, shelf: Shelf, metrics: Metrics) -> None:
+def _add_health(app: FastAPI, models: ModelRepository, metrics: Metrics) -> None:
     def check_ready() -> None:
         if not app.state.is_ready():
             raise RequestError(503, "the worker is stopping", where="server", headers={"retry-after": "1"})
 
     @ROUTES["/healthz"].on(app)
     async def alive() -> Any:
-        return {"status": "alive", "tasks": shelf.tasks}
+        return {"status": "alive", "tasks": models.tasks}
 
     @ROUTES["/readyz"].on(app)
     async def ready() -> Any:
         check_ready()
-        return {"status": "ready", "tasks": shelf.tasks}
+        return {"status": "ready", "tasks": models.tasks}
 
     @ROUTES["/v2/health/live"].on(app)
     async def live() -> Any:
@@ -202,5 +202,5 @@ def _add_health(app: FastAPI, shelf: Shelf, metrics: Metrics) -> None:
 
     @ROUTES["/metrics"].on(app)
     async def prometheus() -> Response:
-        shelf.count_queues()
+        models.count_queues()
         return Response(metrics.text(), media_type=MEDIA_TYPE)

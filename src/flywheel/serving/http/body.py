@@ -68,8 +68,8 @@ async def read_body(
     """Give the body, unpacked.
 
     Args:
-        receive: Of ASGI.
-        headers: Of the request, names in lower case.
+        receive: ASGI's `receive`.
+        headers: The headers of the request, names in lower case.
         max_bytes: As sent, and as unpacked.
         seconds: Within which all of it must have arrived.
         held: Told how many bytes there are.

@@ -11,7 +11,7 @@ class Departure:
     """Cancels the task that has made it when the client goes, until `end` is called.
 
     Args:
-        receive: Of ASGI, when the request has been read: it gives nothing but the end of the connection.
+        receive: ASGI's `receive`, when the request has been read: it gives nothing but the end of the connection.
 
     Attributes:
         has_happened: Whether the client went, and the task has been cancelled for it.

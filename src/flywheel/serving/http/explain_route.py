@@ -16,17 +16,17 @@ from flywheel.serving.row import choices_of
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.answering import rows_of
 from flywheel.serving.version.explain import explain
+from flywheel.serving.version.repository import ModelRepository
 from flywheel.serving.version.served import Served
-from flywheel.serving.version.shelf import Shelf
 
 
-def add_explain(app: FastAPI, shelf: Shelf, settings: ServingSettings) -> None:
+def add_explain(app: FastAPI, models: ModelRepository, settings: ServingSettings) -> None:
     """Add the routes.
 
     Args:
         app: To add them to.
-        shelf: What is served.
-        settings: Of the server.
+        models: The versions in service.
+        settings: The settings of the server.
     """
     # An explanation is a hundred rows: one at a time, so that predictions do not wait for many, and always in the same
     # thread, because each thread's allocator keeps the memory of its largest one.
@@ -34,7 +34,7 @@ def add_explain(app: FastAPI, shelf: Shelf, settings: ServingSettings) -> None:
 
     @ROUTES[EXPLAIN].on(app)
     async def explained(task: str, request: Request) -> Any:
-        served = shelf.get(task)
+        served = models.get(task)
         headers = dict(request.scope["headers"])
         rows = rows_of(served, headers, await request.body(), settings.max_json_depth)
         if len(rows) != 1:
@@ -55,7 +55,7 @@ def add_explain(app: FastAPI, shelf: Shelf, settings: ServingSettings) -> None:
 
     @ROUTES["/v1/tasks/{task}/choices"].on(app)
     async def choices(task: str) -> Any:
-        served = shelf.get(task)
+        served = models.get(task)
         inputs = await asyncio.to_thread(choices_of, served.predictor.preprocessor.inputs)
         return {"inputs": inputs, "example": served.example}
 

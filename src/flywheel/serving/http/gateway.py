@@ -12,9 +12,9 @@ import time
 from collections.abc import Awaitable, Callable
 
 from flywheel.project.errors import FlywheelError
+from flywheel.serving.http.access import AccessControl, check_headers
 from flywheel.serving.http.body import BodyMemory, BodyShare, ClientGone, Message, Receive, Scope, Send, read_body
 from flywheel.serving.http.departure import Departure
-from flywheel.serving.http.door import Door, check_headers
 from flywheel.serving.http.metrics import Metrics
 from flywheel.serving.http.routes import Route, route_of
 from flywheel.serving.problem import RequestError, body_of, status_of
@@ -35,9 +35,9 @@ class Gateway:
     Args:
         app: Answers what is no prediction.
         answering: Answers predictions.
-        door: Who may come in.
-        settings: Of the server.
-        metrics: Of the worker.
+        access: Who may come in.
+        settings: The settings of the server.
+        metrics: The metrics of the worker.
 
     Attributes:
         draining: Whether the worker is about to stop: then each answer closes its connection.
@@ -47,11 +47,11 @@ class Gateway:
         self,
         app: Callable[[Scope, Receive, Send], Awaitable[None]],
         answering: Answering,
-        door: Door,
+        access: AccessControl,
         settings: ServingSettings,
         metrics: Metrics,
     ) -> None:
-        self.app, self._answering, self._door = app, answering, door
+        self.app, self._answering, self._access = app, answering, access
         self._settings, self._metrics = settings, metrics
         self._num_requests = 0
         self._memory = BodyMemory(settings.max_held_bytes)
@@ -114,11 +114,11 @@ class Gateway:
             if self._num_requests > self._settings.max_requests:
                 what = f"{self._settings.max_requests} requests are being answered"
                 raise RequestError(503, what, where="server", fix="send it later", headers={"retry-after": "1"})
-            self._door.check_origin(headers)
+            self._access.check_origin(headers)
             address = (scope.get("client") or ("",))[0]
             if access == "token":
-                client = self._door.name_of(headers.get(b"authorization", b""), address)
-            self._door.count(client or address)
+                client = self._access.name_of(headers.get(b"authorization", b""), address)
+            self._access.count(client or address)
         body = b""
         if announced:
             settings = self._settings

@@ -14,8 +14,8 @@ from flywheel.serving.http import messages
 from flywheel.serving.http.routes import EXPLAIN, FAILURES, INFER, INFER_VERSION, PREDICT, ROUTES, TASKS
 from flywheel.serving.request.infer import input_of
 from flywheel.serving.request.rows import INSTANCES
+from flywheel.serving.version.repository import ModelRepository
 from flywheel.serving.version.served import Served
-from flywheel.serving.version.shelf import Shelf
 
 ERROR, PROTOCOL_ERROR = "ErrorBody", "ProtocolError"
 VALIDATION = ("HTTPValidationError", "ValidationError")
@@ -33,7 +33,7 @@ TENSOR: Json = {
 }
 
 
-def describe_api(app: FastAPI, shelf: Shelf, *, with_tokens: bool) -> Json:
+def describe_api(app: FastAPI, models: ModelRepository, *, with_tokens: bool) -> Json:
     """Describe the server as it is now: after a swap, a task's page is that of its new version."""
     api: Json = get_openapi(title=app.title, version=app.version, routes=app.routes, description=app.description)
     schemas: Json = api.setdefault("components", {}).setdefault("schemas", {})
@@ -52,8 +52,8 @@ def describe_api(app: FastAPI, shelf: Shelf, *, with_tokens: bool) -> Json:
     )  # fmt: skip
     explained = messages.ExplainReply.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= {**explained.pop("$defs"), "ExplainReply": explained}
-    for task in shelf.tasks:
-        served = shelf.get(task)
+    for task in models.tasks:
+        served = models.get(task)
         schemas |= {f"{task}.{name}": schema for name, schema in _schemas(served).items()}
         for path, describe in OF_ROWS.items():
             route, shown = ROUTES[path], path.format(task=task, version=served.champion.number)

@@ -16,7 +16,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
     Attributes:
-        max_header_bytes: Of a request's first line and headers.
+        max_header_bytes: The largest size of a request's first line and headers.
         header_seconds: Within which they must have arrived.
         max_connections: That there may be.
     """

@@ -13,9 +13,9 @@ from fastapi import FastAPI, Response
 
 from flywheel.serving.http.routes import ROUTES
 from flywheel.serving.problem import RequestError
-from flywheel.serving.process.looks import Look, Looks
+from flywheel.serving.process.live_cache import LiveCache, Look
 from flywheel.serving.row import forms
-from flywheel.serving.version.shelf import Shelf
+from flywheel.serving.version.repository import ModelRepository
 
 FOLDER = "web"
 FORMS = "field"
@@ -33,16 +33,16 @@ HEADERS = {
 }
 
 
-def add_web(app: FastAPI, shelf: Shelf, look: Look | None) -> None:
+def add_web(app: FastAPI, models: ModelRepository, look: Look | None) -> None:
     """Add the pages, and what `/live` asks for.
 
     Args:
         app: To add them to.
-        shelf: What is served.
+        models: The versions in service.
         look: Says how a version does; None: nobody does here.
     """
     files = _files()
-    looks = None if look is None else Looks(look)
+    live_cache = None if look is None else LiveCache(look)
 
     def page(name: str) -> Callable[[], Any]:
         async def answer() -> Response:
@@ -65,10 +65,10 @@ def add_web(app: FastAPI, shelf: Shelf, look: Look | None) -> None:
 
     @ROUTES["/v1/tasks/{task}/live"].on(app)
     async def live(task: str) -> Any:
-        champion = shelf.get(task).champion
-        if looks is None:
+        champion = models.get(task).champion
+        if live_cache is None:
             raise RequestError(404, "this server does not look", where="server", fix="run `flywheel monitor`")
-        found = await looks.of(champion)
+        found = await live_cache.of(champion)
         return {"task": task, "version": champion.number, "model_sha256": champion.model_sha256, **found}
 
 

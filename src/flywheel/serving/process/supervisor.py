@@ -20,7 +20,7 @@ from typing import Protocol
 from prometheus_client.multiprocess import mark_process_dead
 
 from flywheel.project.errors import ConfigError
-from flywheel.serving.http.door import check_address
+from flywheel.serving.http.access import check_address
 from flywheel.serving.http.metrics import VARIABLE
 from flywheel.serving.process.worker import READY, Start, champions_line
 from flywheel.serving.settings import ServingSettings
@@ -50,7 +50,7 @@ class Supervisor:
     """Runs a server.
 
     Args:
-        settings: Of the server.
+        settings: The settings of the server.
         champions: What is served.
         command: Starts a worker, which calls `run_worker`.
         tokens: sha256 of each token by its client's name.

@@ -28,12 +28,12 @@ from flywheel.serving.http.app import make_gateway
 from flywheel.serving.http.gateway import Gateway
 from flywheel.serving.http.metrics import Metrics
 from flywheel.serving.http.protocol import bounded
-from flywheel.serving.process.looks import Look
+from flywheel.serving.process.live_cache import Look
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.record import Recorder
 from flywheel.serving.version.recording import RecordingQueue
+from flywheel.serving.version.repository import ModelRepository
 from flywheel.serving.version.served import ChampionVersion
-from flywheel.serving.version.shelf import Shelf
 
 log = logging.getLogger("flywheel")
 
@@ -50,7 +50,7 @@ class Start:
     """What a worker must know.
 
     Attributes:
-        settings: Of the server.
+        settings: The settings of the server.
         socket_fd: The listening socket's number in the worker.
         tokens: sha256 of each token by its client's name.
         champions: To serve.
@@ -96,28 +96,28 @@ def run_worker(recorder: Callable[[], Recorder | None], look_with: Callable[[boo
         logging.getLogger(name).setLevel(logging.ERROR)
     metrics = Metrics()
     executor = ThreadPoolExecutor(max(2, len(start.champions)), thread_name_prefix="batch")
-    shelf = Shelf(settings, executor, metrics)
+    models = ModelRepository(settings, executor, metrics)
     for champion in start.champions:
-        shelf.put(champion)
+        models.put(champion)
     made = None if settings.record == OFF else recorder()
     recording = None
     if made is not None:
         recording = RecordingQueue(made, settings.record, settings.record_queue_rows, metrics.unrecorded.inc)
     closing = recording.close if recording else lambda: None
     gateway = make_gateway(
-        shelf, settings, metrics, tokens=start.tokens, recording=recording, look=look_with(made is not None),
+        models, settings, metrics, tokens=start.tokens, recording=recording, look=look_with(made is not None),
         closing=closing,
     )  # fmt: skip
     gc.collect()
     gc.freeze()  # models and modules are never garbage: collections need not look at them
-    _Server(gateway, shelf, settings).run(sockets=[socket.socket(fileno=start.socket_fd)])
+    _Server(gateway, models, settings).run(sockets=[socket.socket(fileno=start.socket_fd)])
     executor.shutdown(cancel_futures=True)
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server, told what to do by the supervisor."""
 
-    def __init__(self, gateway: Gateway, shelf: Shelf, settings: ServingSettings) -> None:
+    def __init__(self, gateway: Gateway, models: ModelRepository, settings: ServingSettings) -> None:
         super().__init__(
             uvicorn.Config(
                 gateway, http=bounded(settings), ws="none", lifespan="on", log_config=None, access_log=False,
@@ -125,7 +125,7 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
             )
         )  # fmt: skip
-        self._gateway, self._shelf = gateway, shelf
+        self._gateway, self._models = gateway, models
         self._following: asyncio.Lock | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -163,4 +163,4 @@ class _Server(uvicorn.Server):
     async def _follow(self, champions: list[ChampionVersion]) -> Any:
         assert self._following is not None  # noqa: S101 - made in `startup`, before anybody listens
         async with self._following:
-            await self._shelf.follow(champions)
+            await self._models.follow(champions)

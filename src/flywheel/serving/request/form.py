@@ -28,7 +28,7 @@ def parts_of(content_type: str, body: bytes, max_parts: int) -> list[FormPart]:
 
     Args:
         content_type: Header, with the boundary.
-        body: Of the request.
+        body: The body of the request.
         max_parts: That it may have.
 
     Raises:

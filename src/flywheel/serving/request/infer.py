@@ -47,9 +47,9 @@ async def infer(
 
     Args:
         served: The version that is asked.
-        headers: Of the request, names in lower case.
+        headers: The headers of the request, names in lower case.
         body: JSON, and after it, where a header says how long the JSON is, binary tensors.
-        settings: Of the server.
+        settings: The settings of the server.
         answer: Answers rows, and names the predictions.
 
     Returns:

@@ -16,7 +16,7 @@ class RequestLimits:
     """The most that one request may hold.
 
     Args:
-        settings: Of the server.
+        settings: The settings of the server.
     """
 
     def __init__(self, settings: ServingSettings) -> None:
@@ -32,7 +32,7 @@ class RequestLimits:
         """Give what each row costs, in ordinary rows, of which `max_batch_rows` make a batch; None: 1 each.
 
         Args:
-            loads: Of each row.
+            loads: The load of each row.
 
         Raises:
             RequestError: Together they are more than is allowed (413).

@@ -29,7 +29,7 @@ class RowReader:
 
     Args:
         schema: JSON Schema of one row, as `Preprocessor.schema()` gives it.
-        max_rows: Of one request.
+        max_rows: The largest number of rows of one request.
         aliases: Other names of inputs, as `TaskPreprocessor.aliases` gives them.
 
     Attributes:
@@ -112,7 +112,7 @@ class RowReader:
         """Make the frame of checked rows, of objects; None stands where a row leaves an optional input out.
 
         Args:
-            rows: Of a request, or some of them.
+            rows: The rows of a request, or some of them.
             first: Number of the first of them, for messages.
         """
         held = tuple(name for name in self.names if name in self._must or any(name in row for row in rows))

@@ -30,9 +30,9 @@ def form_rows(reader: RowReader, content_type: str, body: bytes) -> list[Json]:
     can be a file. Every input that is there must come equally often.
 
     Args:
-        reader: Of the task.
+        reader: The reader of the task.
         content_type: Header, with the boundary.
-        body: Of the request.
+        body: The body of the request.
 
     Raises:
         RequestError: It is no such form.

@@ -19,8 +19,8 @@ from flywheel.serving.request.upload import file_rows, form_rows
 from flywheel.serving.settings import ServingSettings
 from flywheel.serving.version.record import key_of_bytes
 from flywheel.serving.version.recording import AnsweredRequest, RecordingQueue
+from flywheel.serving.version.repository import ModelRepository
 from flywheel.serving.version.served import Answers, Served
-from flywheel.serving.version.shelf import Shelf
 
 JSON_TYPE = b"application/json"
 BINARY_TYPE = b"application/octet-stream"
@@ -62,13 +62,13 @@ class Answering:
     """Answers predictions.
 
     Args:
-        shelf: What is served.
-        settings: Of the server.
+        models: The versions in service.
+        settings: The settings of the server.
         recording: Keeps predictions; None: nothing does.
     """
 
-    def __init__(self, shelf: Shelf, settings: ServingSettings, recording: RecordingQueue | None) -> None:
-        self._shelf, self._settings, self._recording = shelf, settings, recording
+    def __init__(self, models: ModelRepository, settings: ServingSettings, recording: RecordingQueue | None) -> None:
+        self._models, self._settings, self._recording = models, settings, recording
 
     async def reply(self, request: Request) -> Reply:
         """Answer `POST /v1/tasks/{task}/predict` or `POST /v2/models/{name}[/versions/{version}]/infer`.
@@ -80,7 +80,7 @@ class Answering:
         if request.method != "POST":
             what = f"{request.method} is not answered here"
             raise RequestError(405, what, where="method", fix="use POST", headers={"allow": "POST"})
-        served = self._shelf.get(request.path[3])
+        served = self._models.get(request.path[3])
         _subject(request)  # what could not be deleted later is not answered
         try:
             async with asyncio.timeout(self._settings.request_seconds):
@@ -147,9 +147,9 @@ def rows_of(served: Served, headers: Mapping[bytes, bytes], body: bytes, max_dep
 
     Args:
         served: The version that is asked.
-        headers: Of the request, names in lower case.
+        headers: The headers of the request, names in lower case.
         body: Unpacked.
-        max_depth: Of its JSON.
+        max_depth: The largest depth of the JSON.
 
     Raises:
         RequestError: The body is none of these, or malformed.

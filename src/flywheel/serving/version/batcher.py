@@ -71,7 +71,7 @@ class Batcher(Generic[Answer]):
         work: Answers slices of several requests; called in the executor, one call at a time.
         join: Makes one answer of those to a request's slices, in order.
         executor: Threads that run it.
-        max_rows: Of a batch.
+        max_rows: The largest number of rows of a batch.
         max_wait: Seconds.
         max_queue: Rows of small requests that may wait, and as many of longer ones; a request is let in while
             fewer do.
@@ -105,8 +105,8 @@ class Batcher(Generic[Answer]):
         """Answer a request's rows.
 
         Args:
-            rows: Of the request.
-            costs: Of each row, in ordinary rows; None: 1 each.
+            rows: The rows of the request.
+            costs: The cost of each row, in ordinary rows; None: 1 each.
 
         Raises:
             RequestError: Too many rows wait already (503).

@@ -26,7 +26,7 @@ class Champions:
     """The champions of some tasks.
 
     Args:
-        client: Of the registry.
+        client: The client of the registry.
         tasks: Those to serve; none: all that have a champion, later ones included.
     """
 

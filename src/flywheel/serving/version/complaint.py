@@ -36,7 +36,7 @@ class Complaint:
 
         Args:
             error: Why it failed.
-            number: Of the things that failed together.
+            number: How many things failed together.
         """
         with self._lock:
             self._number += number

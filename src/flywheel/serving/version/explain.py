@@ -51,7 +51,7 @@ def explain(predictor: Predictor, frame: pd.DataFrame, proceed: Callable[[], Non
     """Explain the answer to a row.
 
     Args:
-        predictor: Of the version.
+        predictor: The predictor of the version.
         frame: One raw row.
         proceed: Called before each few rows; raises what ends the work, where nobody waits for it any more.
 

@@ -57,7 +57,7 @@ class Prediction:
     Attributes:
         prediction_id: Unique; a row recorded twice under one id is kept once.
         task: The registered model's name.
-        version: Of the registered model, from 1.
+        version: The version of the registered model, from 1.
         model_sha256: Of its weights.
         time: When it was answered, with a time zone.
         input: The raw row as the preprocessor's `schema()` describes it, in JSON; None where only its hash is kept.

@@ -34,7 +34,7 @@ class AnsweredRequest:
         champion: Which version answered.
         rows: As they came in.
         records: The answers.
-        ids: Of the predictions.
+        ids: The ids of the predictions.
         time: When.
         client: Who asked.
         subject: Whom the rows are about.

@@ -35,7 +35,7 @@ class ChampionVersion:
 
     Attributes:
         task: The registered model.
-        number: Of the version.
+        number: The number of the version.
         model_sha256: Of its weights.
         folder: With its files.
         sums: The sha256 of its files, as the registry has them; the files are compared whenever they are opened.
@@ -71,9 +71,9 @@ class Served:
 
     Args:
         champion: What it is.
-        predictor: Of it.
+        predictor: The version's predictor.
         described: Its evidence: `meta` and `metrics`.
-        settings: Of the server.
+        settings: The settings of the server.
         executor: Threads that its batches run in.
         observe: Told of each batch: rows, requests, seconds of waiting.
 

@@ -1,4 +1,4 @@
-"""Looks at how versions do, for the page `/live`: one at a time, made elsewhere, and kept for a while."""
+"""LiveCache at how versions do, for the page `/live`: one at a time, made elsewhere, and kept for a while."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ KEPT_TIMES = 9
 """How many times as long as it took it serves at least: looks at a large store take a tenth of the time."""
 
 
-class Looks:
-    """Looks of one worker.
+class LiveCache:
+    """LiveCache of one worker.
 
     All who ask wait here for one thread: those that the server has must not all wait for a look at a large store.
 
     Args:
-        look: Looks.
+        look: LiveCache.
     """
 
     def __init__(self, look: Look) -> None:

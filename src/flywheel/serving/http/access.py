@@ -132,7 +132,7 @@ class Buckets:
         return 0.0 if left >= 1 else (1 - left) / self.rate
 
 
-class Door:
+class AccessControl:
     """Admits requests.
 
     Args:
@@ -154,7 +154,7 @@ class Door:
 
         Args:
             authorization: Header.
-            address: Of who asks.
+            address: The address of the client.
             now: Seconds on a clock that never goes back.
 
         Raises:

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from flywheel.project.errors import FeedbackError
-from flywheel.serving.process import looks
-from flywheel.serving.process.looks import Looks
+from flywheel.serving.process import live_cache
+from flywheel.serving.process.live_cache import LiveCache
 from flywheel.serving.version.served import ChampionVersion
 
 FIRST = ChampionVersion("digits", 1, "a" * 64, "folder", {})
 
 
 class Eyes:
-    """Looks, and counts."""
+    """LiveCache, and counts."""
 
     def __init__(self) -> None:
         self.seen: list[ChampionVersion] = []
@@ -34,7 +34,7 @@ def test_one_look_serves_all_who_ask_and_another_version_gets_its_own() -> None:
     eyes = Eyes()
 
     async def ask() -> list[Any]:
-        made = Looks(eyes)
+        made = LiveCache(eyes)
         several = await asyncio.gather(*(made.of(FIRST) for _ in range(5)))
         return [*several, await made.of(replace(FIRST, number=2)), await made.of(replace(FIRST, task="films"))]
 
@@ -43,12 +43,12 @@ def test_one_look_serves_all_who_ask_and_another_version_gets_its_own() -> None:
 
 @pytest.mark.parametrize(("seconds", "times", "looked"), [(-1.0, -1.0, 2), (-1.0, 1e9, 1), (60.0, 0.0, 1)])
 def test_how_long_a_look_serves(monkeypatch: pytest.MonkeyPatch, seconds: float, times: float, looked: int) -> None:
-    monkeypatch.setattr(looks, "KEPT_SECONDS", seconds)
-    monkeypatch.setattr(looks, "KEPT_TIMES", times)
+    monkeypatch.setattr(live_cache, "KEPT_SECONDS", seconds)
+    monkeypatch.setattr(live_cache, "KEPT_TIMES", times)
     eyes = Eyes()
 
     async def ask() -> None:
-        made = Looks(eyes)
+        made = LiveCache(eyes)
         await made.of(FIRST)
         await made.of(FIRST)
 
@@ -60,7 +60,7 @@ def test_what_fails_is_said_to_who_asked_and_tried_again() -> None:
     eyes = Eyes()
 
     async def ask() -> dict[str, Any]:
-        made = Looks(eyes)
+        made = LiveCache(eyes)
         eyes.fails = True
         with pytest.raises(FeedbackError, match="cannot be used"):
             await made.of(FIRST)

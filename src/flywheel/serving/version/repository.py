@@ -16,13 +16,13 @@ from flywheel.serving.version.served import ChampionVersion, Served, open_served
 log = logging.getLogger("flywheel")
 
 
-class Shelf:
+class ModelRepository:
     """The versions in service.
 
     Args:
-        settings: Of the server.
+        settings: The settings of the server.
         executor: Threads that batches run in.
-        metrics: Of the worker.
+        metrics: The metrics of the worker.
     """
 
     def __init__(self, settings: ServingSettings, executor: Executor, metrics: Metrics) -> None:

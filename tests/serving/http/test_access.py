@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from flywheel.project.errors import ConfigError
-from flywheel.serving.http.door import GUESS_BURST, MAX_CLIENTS, Door, check_address, read_tokens
+from flywheel.serving.http.access import GUESS_BURST, MAX_CLIENTS, AccessControl, check_address, read_tokens
 from flywheel.serving.problem import RequestError
 
 TOKEN, OTHER = "0123456789abcdef", "fedcba9876543210"
@@ -60,48 +60,48 @@ def test_loopback_needs_none(host: str) -> None:
     "given", [b"", b"Bearer", b"Bearer ", b"Bearer wrong", b"Basic " + TOKEN.encode(), b"\xff\xfe"]
 )
 def test_who_has_no_token_stays_outside(given: bytes) -> None:
-    door = Door(read_tokens(None, {"FLYWHEEL_TOKENS": f"web {TOKEN}"}), 0, 1)
+    access = AccessControl(read_tokens(None, {"FLYWHEEL_TOKENS": f"web {TOKEN}"}), 0, 1)
     with pytest.raises(RequestError) as caught:
-        door.name_of(given)
+        access.name_of(given)
     assert caught.value.status == 401
-    assert door.name_of(b"bearer " + TOKEN.encode()) == "web"
+    assert access.name_of(b"bearer " + TOKEN.encode()) == "web"
 
 
 def test_wrong_tokens_of_an_address_are_looked_at_now_and_then_only() -> None:
-    door = Door(read_tokens(None, {"FLYWHEEL_TOKENS": f"web {TOKEN},app {OTHER}"}), 0, 1)
-    assert door.name_of(b"Bearer " + TOKEN.encode(), "here", now=0.0) == "web"
+    access = AccessControl(read_tokens(None, {"FLYWHEEL_TOKENS": f"web {TOKEN},app {OTHER}"}), 0, 1)
+    assert access.name_of(b"Bearer " + TOKEN.encode(), "here", now=0.0) == "web"
     for number in range(int(GUESS_BURST)):
         with pytest.raises(RequestError) as caught:
-            door.name_of(b"Bearer %016d" % number, "here", now=0.0)
+            access.name_of(b"Bearer %016d" % number, "here", now=0.0)
         assert caught.value.status == 401
     for token in (b"wrong", OTHER.encode()):  # a good guess, too, must wait: else the wait would tell nothing
         with pytest.raises(RequestError) as caught:
-            door.name_of(b"Bearer " + token, "here", now=0.0)
+            access.name_of(b"Bearer " + token, "here", now=0.0)
         assert (caught.value.status, caught.value.headers["retry-after"]) == (429, "1")
-    assert door.name_of(b"Bearer " + TOKEN.encode(), "here", now=0.0) == "web"  # who is known from here goes on
-    assert door.name_of(b"Bearer " + OTHER.encode(), "there", now=0.0) == "app"
-    assert door.name_of(b"Bearer " + OTHER.encode(), "here", now=2.0) == "app"
+    assert access.name_of(b"Bearer " + TOKEN.encode(), "here", now=0.0) == "web"  # who is known from here goes on
+    assert access.name_of(b"Bearer " + OTHER.encode(), "there", now=0.0) == "app"
+    assert access.name_of(b"Bearer " + OTHER.encode(), "here", now=2.0) == "app"
     for _ in range(2 * int(GUESS_BURST)):  # to ask without any is no guess: that is how a page begins
         with pytest.raises(RequestError) as caught:
-            door.name_of(b"", "elsewhere", now=0.0)
+            access.name_of(b"", "elsewhere", now=0.0)
         assert caught.value.status == 401
 
 
 def test_a_client_has_a_bucket_of_its_own() -> None:
-    door = Door({}, rate=2, burst=3)
+    access = AccessControl({}, rate=2, burst=3)
     for _ in range(3):
-        door.count("a", now=10.0)
+        access.count("a", now=10.0)
     with pytest.raises(RequestError) as caught:
-        door.count("a", now=10.0)
+        access.count("a", now=10.0)
     assert caught.value.status == 429
     assert caught.value.headers["retry-after"] == "1"
-    door.count("b", now=10.0)
-    door.count("a", now=10.5)
+    access.count("b", now=10.0)
+    access.count("a", now=10.5)
     with pytest.raises(RequestError):
-        door.count("a", now=10.6)
+        access.count("a", now=10.6)
     for number in range(MAX_CLIENTS + 10):
-        door.count(str(number), now=11.0)
-    assert len(door._requests.held) == MAX_CLIENTS
+        access.count(str(number), now=11.0)
+    assert len(access._requests.held) == MAX_CLIENTS
 
 
 def test_pages_of_other_sites_are_refused_where_no_token_protects(client_of: Callable[..., TestClient]) -> None:
