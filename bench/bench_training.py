@@ -19,7 +19,8 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from bench.record import Table
 from flywheel.learner.augmentation.none import NoAugmentation
-from flywheel.learner.data import Blocks, Part
+from flywheel.learner.blocks import Blocks
+from flywheel.learner.data import Part
 from flywheel.learner.machine import resolve
 from flywheel.learner.module import Learner
 from flywheel.learner.settings import quiet

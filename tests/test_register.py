@@ -58,6 +58,19 @@ def test_the_first_model_becomes_champion(run: Callable[..., Any], project: Path
     assert champion() not in text
 
 
+def test_a_model_of_fast_dev_run_is_never_champion_not_even_as_the_first(project: Path, digits: Any) -> None:
+    digits.use("good", project)
+    file = project / "artifacts/digits/model/model.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "fast_dev_run": True}))
+    register(digits.task)
+    decision = json.loads(DECISION.read_text())
+    assert not decision["promoted"]
+    assert decision["why"].startswith("Refused: trainer.fast_dev_run made it")
+    assert (champion(), candidate()) == ("None", "digits/1")
+    register(digits.task)
+    assert champion() == "None"
+
+
 def test_the_same_weights_again_make_no_second_version_and_the_same_bytes(run: Callable[..., Any]) -> None:
     run("good")
     before = DECISION.read_bytes(), REGISTERED.read_bytes()

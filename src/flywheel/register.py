@@ -123,6 +123,7 @@ def _candidate(task: TaskConfig, report: Report, places: Places, meta: Json) -> 
         train_sha256=str(meta["sha256"]["train"]),
         groups=read_groups(test),
         worse_than=worse_than(metrics, report),
+        is_trial=bool(read_json(places.artifacts / "model/model.json").get("fast_dev_run")),
     )
 
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from flywheel.learner.data import Block, Blocks, Part, map_safetensors, mixed_seed, open_part, padding_of
+from flywheel.learner.blocks import Blocks, mixed_seed
+from flywheel.learner.data import Block, Part, map_safetensors, open_part, padding_of
 from flywheel.project.errors import DataError
 
 
@@ -18,7 +19,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_every_row_comes_once_an_epoch_in_a_new_order(file: Path) -> None:
-    blocks = Blocks(open_part(file, ["image"], stream=False), batch_size=8, batches_per_block=2, seed=3)
+    blocks = Blocks(open_part(file, ["image"], stream=False), batch_size=8, steps_per_block=2, seed=3)
     first = torch.cat([block.target for block in blocks])
     blocks.set_epoch(1)
     second = torch.cat([block.target for block in blocks])

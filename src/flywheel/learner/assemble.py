@@ -13,12 +13,14 @@ from pytorch_lightning.plugins.environments import LightningEnvironment  # type:
 from torch import nn
 from torch.optim import Optimizer
 
+from flywheel.learner.blocks import Blocks, mixed_seed
 from flywheel.learner.callbacks import Agreed, Unwritten
 from flywheel.learner.criterion import must_weigh_rows
-from flywheel.learner.data import Blocks, Part, mixed_seed, open_part, padding_of
+from flywheel.learner.data import Part, open_part, padding_of
 from flywheel.learner.distillation import Distillation, load_parent
 from flywheel.learner.frozen import frozen_part, is_frozen
 from flywheel.learner.inherit import inherit
+from flywheel.learner.limits import num_rows
 from flywheel.learner.machine import Machine, resolve
 from flywheel.learner.module import Learner
 from flywheel.learner.ranks.ranks import Ranks, must_be_a_mean
@@ -52,10 +54,11 @@ def new_network(task: TaskConfig, meta: Json) -> tuple[Network, LoadedNetwork | 
 
 
 def decide(task: TaskConfig, processed: Path, network: Network, place: Place | None) -> Machine:
-    """Decide what `auto` is, by a batch of the data."""
+    """Decide what `auto` is, by the data of one optimiser step."""
     files = _files(processed)
     first = open_part(files[0], network.input_names, stream=True)
-    example = first.gather(torch.arange(min(task.trainer.batch_size, first.num_rows)))
+    step_rows = task.trainer.batch_size * task.trainer.accumulate_grad_batches
+    example = first.gather(torch.arange(min(step_rows, first.num_rows)))
     del example["target"]
     num_bytes = sum(file.stat().st_size for file in files if file.exists())
     return resolve(task.trainer, example, num_bytes, place)
@@ -103,12 +106,18 @@ def assemble(
         train = frozen_part(network, train, meta["sha256"]["train"], device)
         validation = frozen_part(network, validation, meta["sha256"]["validation"], device)
     rank, size = (ranks.rank, ranks.size) if ranks else (0, 1)
-    if min(train.num_rows, validation.num_rows) < size:
-        rows = min(train.num_rows, validation.num_rows)
-        raise ConfigError(f"{size} ranks cannot share {rows} rows", where="trainer.devices", fix="use fewer")
     batch_size = task.trainer.batch_size
-    batches = Blocks(train, batch_size, machine.steps_per_call, seed=task.seed, rank=rank, num_ranks=size)
-    evaluation = Blocks(validation, max(_EVALUATION_ROWS, batch_size), 1, rank=rank, num_ranks=size)
+    batches = Blocks(
+        train, batch_size, machine.steps_per_call, seed=task.seed, rank=rank, num_ranks=size,
+        accumulate=task.trainer.accumulate_grad_batches,
+        num_rows=num_rows(task.trainer, "limit_train_batches", train.num_rows),
+    )  # fmt: skip
+    evaluation = Blocks(
+        validation, max(_EVALUATION_ROWS, batch_size), 1, rank=rank, num_ranks=size,
+        num_rows=num_rows(task.trainer, "limit_val_batches", validation.num_rows),
+    )  # fmt: skip
+    if (rows := min(batches.num_rows, evaluation.num_rows)) < size:
+        raise ConfigError(f"{size} ranks cannot share {rows} rows", where="trainer.devices", fix="use fewer")
     return _learner(task, meta, network, batches.num_steps, ranks, parent), batches, evaluation
 
 
@@ -181,6 +190,8 @@ def _learner(
     criterion = make_criterion(task.loss, meta)
     if ranks:
         must_be_a_mean(criterion)
+    if task.trainer.accumulate_grad_batches > 1:
+        must_be_a_mean(criterion, of="batches", fix="trainer.accumulate_grad_batches: 1")
     return Learner(
         network=network,
         criterion=criterion,
@@ -192,6 +203,7 @@ def _learner(
         augmentation=build(task.augment, AUGMENTATION, where="augment", meta=meta),
         seed=task.seed,
         clip_norm=task.trainer.gradient_clip_norm,
+        accumulate=task.trainer.accumulate_grad_batches,
         compile_net=task.trainer.compile,
         frozen=is_frozen(network),
         ranks=ranks,

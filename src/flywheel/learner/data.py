@@ -1,10 +1,9 @@
-"""Processed data as blocks of batches: gathered by index in one call, from memory, the device, or a mapped file."""
+"""Processed data, gathered by index in one call, from memory, the device, or a mapped file; and a block of batches."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +22,6 @@ _DTYPES = {
 WEIGHT = "weight"
 """The tensor that says how much each row counts in the loss, where there is one."""
 _MEASURED_ROWS = 4096
-_WINDOW = 50  # batches that are sorted together: large enough to save padding, small enough to stay random
 
 
 class RankShare(NamedTuple):
@@ -192,108 +190,3 @@ def map_safetensors(file: Path) -> dict[str, np.ndarray[Any, Any]]:
         else:
             arrays[name] = np.memmap(file, dtype=dtype, mode="r", offset=8 + length + start, shape=shape)
     return arrays
-
-
-class Blocks:
-    """A loader for Lightning: shuffled (by seed and epoch alone) or not, one item a block of batches.
-
-    The order depends on nothing that ran before, so a resumed training sees what an undisturbed one would. Where the
-    part knows its rows' lengths, rows of about one length share a batch: shuffled rows are sorted within windows of
-    `_WINDOW` batches and the batches shuffled again; rows that are not shuffled are sorted by length.
-
-    Args:
-        part: The rows.
-        batch_size: Rows of one optimiser step.
-        batches_per_block: Steps per item.
-        seed: Shuffles; None keeps the file's order.
-        rank: Which rows of each batch to give: every `num_ranks`-th from the `rank`-th, so that rows of one length are
-            spread evenly.
-        num_ranks: How many share each batch; `batch_size` at most.
-    """
-
-    def __init__(
-        self,
-        part: Part,
-        batch_size: int,
-        batches_per_block: int,
-        seed: int | None = None,
-        *,
-        rank: int = 0,
-        num_ranks: int = 1,
-    ) -> None:
-        self.part = part
-        self._rank, self._num_ranks = rank, num_ranks
-        self.batch_size = batch_size
-        self.block_rows = batch_size * batches_per_block
-        self.seed = seed
-        self.epoch = 0
-        self.sampler, self.batch_sampler = self, None  # where Lightning looks for `set_epoch`
-
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next (Lightning calls it, also after a resume)."""
-        self.epoch = epoch
-
-    @property
-    def num_steps(self) -> int:
-        """Optimiser steps in one pass."""
-        return -(-self.part.num_rows // self.batch_size)
-
-    def __len__(self) -> int:
-        return -(-self.part.num_rows // self.block_rows)
-
-    def order(self) -> Tensor:
-        """Row numbers of this epoch, int64 [N]."""
-        lengths = self.part.lengths
-        longest = torch.stack(list(lengths.values())).sum(dim=0) if lengths else None
-        if self.seed is None:
-            return torch.arange(self.part.num_rows) if longest is None else torch.argsort(longest, stable=True)
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.epoch))
-        rows = torch.randperm(self.part.num_rows, generator=generator)
-        return rows if longest is None else self._bucketed(rows, longest, generator)
-
-    def _bucketed(self, rows: Tensor, longest: Tensor, generator: torch.Generator) -> Tensor:
-        windows = torch.split(rows, self.batch_size * _WINDOW)
-        batches = [
-            batch
-            for window in windows
-            for batch in torch.split(window[torch.argsort(longest[window], stable=True)], self.batch_size)
-        ]
-        # A batch that is not full must stay the last: blocks are cut every `batch_size` rows.
-        whole = len(batches) - (len(batches[-1]) < self.batch_size)
-        order = [*torch.randperm(whole, generator=generator).tolist(), *range(whole, len(batches))]
-        return torch.cat([batches[place] for place in order])
-
-    def __iter__(self) -> Iterator[Block]:
-        pieces = torch.split(self.order(), self.block_rows)
-        if not self.part.streams:
-            yield from map(self._block, pieces)
-            return
-        with ThreadPoolExecutor(1) as reader:  # reads the next block from the disk while this one is trained on
-            ahead: Future[Block] | None = None
-            for piece in pieces:
-                coming, ahead = ahead, reader.submit(self._block, piece)
-                if coming is not None:
-                    yield coming.result()
-            if ahead is not None:
-                yield ahead.result()
-
-    def _block(self, index: Tensor) -> Block:
-        longest = {
-            name: [int(batch.max()) for batch in torch.split(lengths[index], self.batch_size)]
-            for name, lengths in self.part.lengths.items()
-        }
-        batch_size, shares = self.batch_size, []
-        if self._num_ranks > 1:
-            batches = torch.split(index, self.batch_size)
-            shares = [RankShare(len(batch[self._rank :: self._num_ranks]), len(batch)) for batch in batches]
-            own = [batch[self._rank :: self._num_ranks] if share.own else batch[:1]
-                   for batch, share in zip(batches, shares, strict=True)]  # fmt: skip
-            index, batch_size = torch.cat(own), len(range(self._rank, self.batch_size, self._num_ranks))
-        rows = self.part.gather(index)
-        target = rows.pop("target")
-        return Block(rows, target, batch_size, longest, shares, rows.pop(WEIGHT, None))
-
-
-def mixed_seed(seed: int, epoch: int) -> int:
-    """One seed for each (training seed, epoch) pair; neighbours do not collide."""
-    return (seed * 1_000_003 + epoch * 7_919 + 1) % (2**63)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from flywheel.learner.assemble import assemble, decide, fit_all, make_trainer, new_network, open_parts, stopping
 from flywheel.learner.callbacks import History, Progress, Row, is_resumable
 from flywheel.learner.frozen import is_frozen
+from flywheel.learner.limits import tried
 from flywheel.learner.machine import Machine
 from flywheel.learner.module import Learner
 from flywheel.learner.pruning import Pruning
@@ -22,6 +24,8 @@ from flywheel.model.network import HISTORY, Network, save_network
 from flywheel.project.config import TaskConfig
 from flywheel.project.errors import ConfigError
 from flywheel.project.types import Json
+
+log = logging.getLogger("flywheel")
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,9 @@ def fit(
         RankError: Another rank of the training ended.
     """
     quiet()
+    is_trial, task = bool(task.trainer.fast_dev_run), tried(task)
+    if is_trial:
+        log.info("trainer.fast_dev_run: one epoch of so few batches that its model can be no champion")
     with rank_processes(task.trainer, checkpoint.parent) as others:
         network, parent = new_network(task, meta)
         _must_go_together(task, network, alone=others is None)
@@ -102,8 +109,9 @@ def fit(
             if ranks:
                 ranks.leave()
         history.tell()
-        learnt_from = {} if parent is None else {"parent_sha256": parent.model_sha256}
-        return _finish(task, meta, learner, history, machine, target, learnt_from)
+        more: Json = {} if parent is None else {"parent_sha256": parent.model_sha256}
+        more |= {"fast_dev_run": True} if is_trial else {}
+        return _finish(task, meta, learner, history, machine, target, more)
 
 
 def _must_go_together(task: TaskConfig, network: Network, *, alone: bool) -> None:
@@ -142,15 +150,15 @@ def _finish(
     history: History,
     machine: Machine,
     target: Path,
-    learnt_from: Json,
+    more: Json,
 ) -> Fitted:
-    """Write the kept epoch's weights; `learnt_from` names the model that this one learnt from."""
+    """Write the kept epoch's weights; `more` is what `model.json` says of some models only."""
     last = history.rows[-1]
     epoch = history.best_epoch if task.trainer.keep == "best" else int(last["epoch"])
     weights = history.best_weights if task.trainer.keep == "best" else history.last_weights
     description: Json = {
         "task": task.name, "net": task.model.net, "link": task.loss.link, "meta": meta, "best_epoch": epoch,
-        "trained_on": machine.described(), **learnt_from,
+        "trained_on": machine.described(), **more,
     }  # fmt: skip
     sha256 = save_network(target, learner.network, description, weights)
     with (target / HISTORY).open("w", newline="") as stream:

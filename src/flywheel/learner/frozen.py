@@ -17,7 +17,8 @@ import torch
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
-from flywheel.learner.data import WEIGHT, Blocks, Part
+from flywheel.learner.blocks import Blocks
+from flywheel.learner.data import WEIGHT, Part
 from flywheel.model.network import Network
 from flywheel.project.digest import sha256_of_code, sha256_of_json
 from flywheel.project.params import project_root, state_dir

@@ -12,8 +12,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import Metric, MetricCollection
 
+from flywheel.learner.blocks import mixed_seed
 from flywheel.learner.criterion import class_weights, row_losses
-from flywheel.learner.data import Block, RankShare, mixed_seed
+from flywheel.learner.data import Block, RankShare
 from flywheel.learner.distillation import Distillation
 from flywheel.learner.ranks.ranks import Ranks
 from flywheel.model.network import Network
@@ -42,6 +43,7 @@ class Learner(pl.LightningModule):
         augmentation: Changes scaled training inputs and their target.
         seed: Every epoch starts its random draws anew from it, so that a resumed training draws the same.
         clip_norm: Largest L2 norm of the gradient; 0: no clipping.
+        accumulate: Batches whose gradients make one optimiser step, which is that of one batch of all their rows.
         compile_net: Whether the net goes through `torch.compile`.
         distillation: A teacher's part of the training loss; None: there is none.
         frozen: Whether the Blocks hold the features of a frozen net (see `flywheel.learner.frozen`): only its head is
@@ -62,6 +64,7 @@ class Learner(pl.LightningModule):
         augmentation: nn.Module,
         seed: int,
         clip_norm: float = 0.0,
+        accumulate: int = 1,
         compile_net: bool = False,
         frozen: bool = False,
         ranks: Ranks | None = None,
@@ -82,6 +85,7 @@ class Learner(pl.LightningModule):
         self._monitor = monitor
         self._seed = seed
         self._clip_norm = clip_norm
+        self._accumulate = accumulate
         net: Any = network.net.head if frozen else network.net
         self._ranks = ranks
         in_training = ranks.spread(network.net) if ranks else None  # before anything keeps its parameters
@@ -109,30 +113,31 @@ class Learner(pl.LightningModule):
         self._reset("train")
 
     def training_step(self, block: Block, block_index: int) -> None:
-        """Do one optimiser step for each batch of the block."""
+        """Do one optimiser step for each batch of the block, or for every few of them."""
         optimizer, wrapped, scheduler = self._optimizers()
-        num_steps = -(-len(block.target) // block.batch_size)
+        num_batches = -(-len(block.target) // block.batch_size)
         losses, outputs = [], []
-        for step, (stored, stored_target) in enumerate(block.batches()):
+        divisor: Any = 0  # of the step so far
+        for place, (stored, stored_target) in enumerate(block.batches()):
             # Scaled a batch at a time: a whole block of floats would no longer fit the CPU's caches.
-            share = block.share(step, len(stored_target))
+            share = block.share(place, len(stored_target))
             inputs, target = self.augmentation(self._scale(stored), stored_target)
-            weight = block.weights(step)
+            weight = block.weights(place)
             logits, loss, counts = self._outcome(self._net_in_training, inputs, target, share, weight)
             if self._distillation is not None:
                 loss = self._distillation.blend(loss, logits, inputs, weight)
-            for parameter in self._trained:  # as optimizer.zero_grad() would, without its profiler's price
-                parameter.grad = None
-            self._backward(loss)
-            if self._clip_norm:
-                nn.utils.clip_grad_norm_(self._trained, self._clip_norm)
-            # Lightning counts its own wrapper's steps; one a block keeps its counters going at a block's price.
-            (wrapped if step == num_steps - 1 else optimizer).step()
-            if scheduler is not None:
-                scheduler.step()
+            if place % self._accumulate == 0:
+                divisor = 0
+                for parameter in self._trained:  # as optimizer.zero_grad() would, without its profiler's price
+                    parameter.grad = None
+            own = self._divisor(target, share, weight) if self._accumulate > 1 else 1
+            self._backward(loss, own)
+            divisor = divisor + own
             losses.append((loss.detach(), counts))
             outputs.append((logits.detach()[: share.own], target[: share.own]))
-        self.steps_done += num_steps
+            if place == num_batches - 1 or (place + 1) % self._accumulate == 0:
+                # Lightning counts its own wrapper's steps; one a block keeps its counters going at a block's price.
+                self._step(divisor, wrapped if place == num_batches - 1 else optimizer, scheduler)
         self._count("train", losses)
         with torch.no_grad():
             logits, target = (torch.cat(pieces) for pieces in zip(*outputs, strict=True))
@@ -243,16 +248,39 @@ class Learner(pl.LightningModule):
         whole = sums if self._ranks is None else self._ranks.sum(sums)
         return torch.dot(losses, weight) / whole[1], whole[0]
 
-    def _backward(self, loss: Tensor) -> None:
-        if self._ranks is None:
-            (loss + self._penalty() if self._has_penalty else loss).backward()  # type: ignore[no-untyped-call]
-            return
-        (loss * self._ranks.size).backward()  # type: ignore[no-untyped-call]  # gradients are averaged over the ranks
-        if self._has_penalty:  # the same on all ranks, so it is not averaged
+    def _divisor(self, target: Tensor, share: RankShare, weight: Tensor | None) -> Any:
+        """What the sum of the losses of a batch was divided by to be its mean, over all ranks."""
+        by_class = class_weights(self.criterion, target)
+        if weight is None and by_class is None:
+            return share.whole
+        own = torch.ones_like(target) if weight is None else weight
+        own = own.sum() if by_class is None else torch.dot(own.to(by_class.dtype), by_class)
+        return own if self._ranks is None else self._ranks.sum(own * (0.0 if self._ranks.idle else 1.0))
+
+    def _backward(self, loss: Tensor, divisor: Any) -> None:
+        """Add a batch's gradients; those of a sum, where the step has several batches, whose mean is not known yet."""
+        if self._ranks is not None:
+            loss = loss * self._ranks.size  # gradients are averaged over the ranks
+        elif self._has_penalty:
+            loss = loss + self._penalty()
+        (loss * divisor if self._accumulate > 1 else loss).backward()
+
+    def _step(self, divisor: Any, optimizer: Optimizer, scheduler: LRScheduler | None) -> None:
+        """Do an optimiser step with gradients of the mean over all its batches, with the penalty, clipped."""
+        for parameter in self._trained if self._accumulate > 1 else ():
+            if parameter.grad is not None:
+                parameter.grad.div_(float(divisor))  # a number: FSDP's divided tensors take no other tensor
+        if self._ranks is not None and self._has_penalty:  # the same on all ranks, so it is not averaged
             with torch.no_grad():
                 for weight in self._weights:
                     if weight.grad is not None:
                         weight.grad.add_(weight.sign(), alpha=self._loss.l1).add_(weight, alpha=self._loss.l2)
+        if self._clip_norm:
+            nn.utils.clip_grad_norm_(self._trained, self._clip_norm)
+        optimizer.step()
+        self.steps_done += 1
+        if scheduler is not None:
+            scheduler.step()
 
     def _reset(self, part: str) -> None:
         self._sums[part] = torch.zeros((), device=self.device)

@@ -289,3 +289,11 @@ class TaskConfig:
     register: RegisterConfig
     feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
     fold: NonNegativeInt | None = None
+
+    def check(self, where: str) -> None:
+        """Refuse settings of several sections that do not go together."""
+        losses_add_up = self.loss.class_weights == "none" or not self.loss.distil.alpha
+        if self.trainer.accumulate_grad_batches > 1 and not losses_add_up:
+            what = "class weights and a teacher divide the losses of a batch by sums of their own, which do not add up"
+            place = f"{where}.trainer.accumulate_grad_batches".lstrip(".")
+            raise ConfigError(what, where=place, fix="use 1, or loss.class_weights: none")

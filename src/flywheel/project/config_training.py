@@ -85,7 +85,14 @@ class TrainerConfig:
 
     Attributes:
         max_epochs: Most passes over train.
-        batch_size: Rows of one optimiser step, over all devices together.
+        batch_size: Rows of one batch, over all devices together.
+        accumulate_grad_batches: Batches of one optimiser step: the step is that of one batch of all their rows, in the
+            memory of one of them. Batch normalisation sees one batch at a time.
+        limit_train_batches: How much of train an epoch sees, other rows each time: a whole number of batches, or a
+            share of them, where `1.0` is all (and `1` is one batch).
+        limit_val_batches: How much of validation, likewise; always the same rows, the first ones.
+        fast_dev_run: Whether to try all that a training does on one batch of train and one of validation (or so many)
+            in one epoch, whatever `max_epochs` and the limits say. Such a model can be no champion.
         accelerator: Kind of device: `cuda` (or `gpu`, which means the same), `mps`, `cpu`, or `auto` (the first of
             these that there is).
         devices: Devices of one node: `auto` (one, or as many as torchrun or srun has started), `all` (every visible
@@ -107,6 +114,10 @@ class TrainerConfig:
 
     max_epochs: PositiveInt = 10
     batch_size: PositiveInt = 32
+    accumulate_grad_batches: PositiveInt = 1
+    limit_train_batches: PositiveInt | Annotated[float, Gt(0), Le(1)] = 1.0
+    limit_val_batches: PositiveInt | Annotated[float, Gt(0), Le(1)] = 1.0
+    fast_dev_run: bool | NonNegativeInt = False
     accelerator: Literal["auto", "cpu", "cuda", "gpu", "mps"] = "auto"
     devices: PositiveInt | Literal["auto", "all"] = "auto"
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"

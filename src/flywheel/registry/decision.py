@@ -102,6 +102,7 @@ class Candidate:
         groups: The groups of the test rows, int [N]; None: they are independent.
         num_judged: How many models this test set has judged, this one included.
         worse_than: The baseline that its report calls better; None: none.
+        is_trial: Whether `trainer.fast_dev_run` made it.
     """
 
     model_sha256: str
@@ -115,6 +116,7 @@ class Candidate:
     groups: Array | None = field(default=None, repr=False)
     num_judged: int = 1
     worse_than: str | None = None
+    is_trial: bool = False
 
 
 @dataclass(frozen=True)

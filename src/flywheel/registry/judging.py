@@ -89,6 +89,9 @@ class Judging:
         return found if found.difference is not None and not gone & {found.champion, found.best} else None
 
     def _judge(self, champion: Version | None, known: list[Version], events: list[Event]) -> Decision:
+        if self.candidate.is_trial:
+            why = "Refused: trainer.fast_dev_run made it, which only tries every step on a few batches."
+            return gate.refused(self.rules, self.report, self.candidate, why)
         if registry_log.was_rolled_back(events, self.version.number):
             # Else the next `dvc repro` would undo what a person did.
             why = (

@@ -178,16 +178,21 @@ def stacked_layers(net: nn.Module) -> Iterator[nn.Module]:
             yield child
 
 
-def must_be_a_mean(criterion: nn.Module) -> None:
+def must_be_a_mean(criterion: nn.Module, of: str = "devices", fix: str = "trainer.devices: 1") -> None:
     """Refuse a criterion whose parts do not add up to that of the whole batch.
+
+    Args:
+        criterion: Whatever it is.
+        of: What has the parts.
+        fix: The setting without which there are none.
 
     Raises:
         ConfigError: It gives no mean over rows, or weighs in a way that is not known.
     """
     weighs = getattr(criterion, "weight", None) is not None and not isinstance(criterion, CLASS_WEIGHTED)
     if getattr(criterion, "reduction", "mean") != "mean" or weighs:
-        what = f"{type(criterion).__name__} is no mean over rows that several devices could share"
-        raise ConfigError(what, where="loss.criterion", fix="use reduction: mean, or trainer.devices: 1")
+        what = f"{type(criterion).__name__} is no mean over rows that several {of} could share"
+        raise ConfigError(what, where="loss.criterion", fix=f"use reduction: mean, or {fix}")
 
 
 def _is_dtensor(value: Any) -> bool:
