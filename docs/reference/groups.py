@@ -18,8 +18,8 @@ ABOUT = """A task picks one option of each group: in its file (`- /model: cnn`),
 Where an option names a class (`_target_`), the keys beside it are the arguments of that class, which are listed
 here for the classes of this project. A default that stands here is that of the class: the file of the option may
 set another. Arguments that are *required* and in no file are filled in by the program."""
-INNER = ("task", "hydra")
-"""Groups that are no part of a task: tasks themselves, and what Hydra owns."""
+INNER = ("task", "experiment", "hydra")
+"""Groups that are no part of a task: tasks themselves, what goes over any of them, and what Hydra owns."""
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,8 @@ class Derived:
                     item[key] = option
                     return
         # With its place: without it, Hydra does not find the group where the task is mounted in conf/config.yaml.
-        named = group if "@" in group else f"{group}@{group.replace('/', '.')}"
+        package = "_here_" if group == "experiment" else group.replace("/", ".")  # a preset goes over the whole task
+        named = group if "@" in group else f"{group}@{package}"
         place = self.defaults.index("_self_") if "_self_" in self.defaults else len(self.defaults)
         self.defaults.insert(place, {f"{'' if is_new else 'override '}/{named}": option})
 
@@ -295,4 +296,5 @@ def _canonical_group(key: str) -> str:
     name = key.split()[-1]
     name = name[1:] if name.startswith("/") else f"task/{name}"
     group, _, place = name.partition("@")
-    return group if place in ("", group.replace("/", ".")) else name
+    own = "_here_" if group == "experiment" else group.replace("/", ".")
+    return group if place in ("", own) else name

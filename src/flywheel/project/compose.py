@@ -208,7 +208,7 @@ def compose(root: Path, name: str, overrides: Sequence[str], *, with_hydra: bool
         except MissingConfigException as error:
             raise _missing_group(error, overrides) from None
         except (HydraException, OmegaConfBaseException) as error:
-            raise _wrong_override(error, lambda: hydra_compose(name)) from None
+            raise _wrong_override(error, lambda: hydra_compose(name), root / "conf") from None
         except YAMLError as error:
             raise ConfigError(f"no YAML: {_joined(error)}", where="conf/") from None
     fill_in(composed)
@@ -227,7 +227,7 @@ def _missing_group(error: Any, overrides: Sequence[str]) -> ConfigError:
     return ConfigError(f"no '{option}' in conf/{group}/", where=place, fix=nearest(option, options))
 
 
-def _wrong_override(error: Exception, plain: Any) -> ConfigError:
+def _wrong_override(error: Exception, plain: Any, conf: Path) -> ConfigError:
     """A key that is not there, or something else that Hydra says."""
     if inside := re.search(r"In 'task/([^']+)': Could not override '[^']+@tasks\.", str(error)):
         where = f"conf/task/{inside[1]}.yaml"
@@ -236,6 +236,9 @@ def _wrong_override(error: Exception, plain: Any) -> ConfigError:
     if not found:
         return ConfigError(_first_line(error), where="conf/ or command line")
     key = found[1]
+    if key == "experiment":
+        fix = f"write +{key}=NAME, with a plus: {', '.join(sorted(one.stem for one in (conf / key).glob('*.yaml')))}"
+        return ConfigError(f"'{key}' is no part of a task", where="command line", fix=fix)
     try:
         known = _dotted(plain())
     except Exception as other:  # noqa: BLE001 - the first error is the one to tell

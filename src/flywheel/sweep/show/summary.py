@@ -82,7 +82,7 @@ def open_parent(folder: Path, task: str, overrides: list[str], plan: SweepPlan) 
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / _PARENT) as part:
         part.write_text(json.dumps({"run_id": run.run_id, "command": plan.command}) + "\n")
-    run.log_settings({"num_trials": plan.num_planned, **{one.key: one.in_words() for one in plan.space}})
+    run.log_settings({"num_trials": plan.num_planned, **{one.key.lstrip("+"): one.in_words() for one in plan.space}})
     return run.run_id
 
 
