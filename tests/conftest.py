@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests import forked
 from tests.postgres import Postgres, running_postgres
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +30,7 @@ def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mlflow")
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "DVC_ROOT": str(folder)}
     program = "from flywheel.project.tracking import prepare; prepare()"
-    subprocess.run([sys.executable, "-c", program], check=True, env=environment, capture_output=True)
+    forked.run([sys.executable, "-c", program], check=True, env=environment, capture_output=True)
     return folder / "mlflow.db"
 
 
@@ -59,7 +60,7 @@ def run_flywheel(project: Path) -> Callable[..., subprocess.CompletedProcess[str
     def run(module: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         env = {**os.environ, "PYTHONPATH": str(project / "src"), **environment}
         command = [sys.executable, "-m", f"flywheel.{module}", *words]
-        return subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, timeout=600, check=False)
+        return forked.run(command, cwd=project, env=env, capture_output=True, text=True, timeout=600, check=False)
 
     return run
 

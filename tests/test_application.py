@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import forked
 
 from flywheel.application import main
 from flywheel.learner.task_check import check_task
@@ -99,6 +100,7 @@ def test_one_training(project: Path, run_flywheel: Run) -> None:
     assert [file.name for file in (project / "artifacts").iterdir()] == ["dvc.yaml"]  # DVC's outputs are DVC's
 
 
+@pytest.mark.end_to_end
 @pytest.mark.slow
 def test_a_multirun_has_a_parent_children_a_table_and_goes_on_after_a_failure(project: Path, run_flywheel: Run) -> None:
     done = run_flywheel("train", "-m", *SMALL, "optimizer=sgd", "optimizer.lr=0.01,1e30,0.1")
@@ -131,9 +133,7 @@ def test_swept_preprocess_settings_are_made_once_by_jobs_at_the_same_time(projec
         "preprocess.inputs.image_size=[12,12]",
         "seed=range(0,2)",
     ]
-    both = [
-        subprocess.Popen([*command, "-m"], cwd=project, env=env, stderr=subprocess.PIPE, text=True) for _ in range(2)
-    ]
+    both = [forked.Popen([*command, "-m"], cwd=project, env=env, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     texts = [process.communicate(timeout=300)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], texts
     logs = [file.read_text() for file in (project / ".flywheel/sweeps/digits").glob("*/*/log.txt")]
@@ -169,7 +169,7 @@ def test_an_interrupted_sweep_is_closed_with_its_table(project: Path) -> None:
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     program = heed + "import runpy; runpy.run_module('flywheel.train', run_name='__main__', alter_sys=True)"
     command = [sys.executable, "-c", program, *words]
-    process = subprocess.Popen(command, cwd=project, env=env, stderr=subprocess.PIPE, text=True)
+    process = forked.Popen(command, cwd=project, env=env, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     while not any("epoch 3/5000" in log.read_text() for log in project.glob(".flywheel/sweeps/digits/*/1/log.txt")):
         assert process.poll() is None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ import pandas as pd
 import pytest
 from bench.closed_loop import Closed, Traffic, close_the_loop
 from safetensors.numpy import load_file
+from tests import forked
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("closed_loop"), pytest.mark.timeout(1800)]
 
@@ -96,7 +96,7 @@ def built(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(root / name, folder / name, ignore=ignore)
     for name in (".gitignore", ".dvcignore", "dvc.yaml"):
         shutil.copy(root / name, folder / name)
-    (folder / ".venv").symlink_to(sys.prefix)
+    forked.lend_python(folder)
     with (folder / "conf/task/digits.yaml").open("a") as stream:
         stream.write(DIGITS)
     (folder / "conf/data/slang.yaml").write_text(SLANG_DATA)
@@ -105,14 +105,14 @@ def built(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = "".join(f"  - task@tasks.{name}: {name}\n" for name in ("digits", "slang"))
     (folder / "conf/config.yaml").write_text(f"defaults:\n{lines}  - _self_\n")
     for words in (
-        (sys.executable, "-m", "flywheel.command.cli", "params"),
-        ("git", "init", "-q"),
-        (sys.executable, "-m", "dvc", "repro", "-q"),
+        [sys.executable, "-m", "flywheel.command.cli", "params"],
+        ["git", "init", "-q"],
+        [sys.executable, "-m", "dvc", "repro", "-q"],
     ):
         dropped = ("MLFLOW_", "DVC_", "FLYWHEEL_", "PYTEST_")
         environment = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
         environment["PYTHONPATH"] = str(folder / "src")
-        done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        done = forked.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder
 

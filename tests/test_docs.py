@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -23,6 +22,7 @@ from typing import NamedTuple
 
 import pytest
 import yaml
+from tests import forked
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -125,12 +125,9 @@ def _copy_project(folder: Path) -> None:
             shutil.copy(source, folder / name)
     for data in (folder / "conf/data").glob("*.yaml"):  # the fixtures are not the whole files that sums are promised of
         data.write_text(re.sub(*WITHOUT_SUMS, data.read_text(), flags=re.MULTILINE))
-    environment = folder / ".venv"
-    environment.mkdir()
-    for name in ("bin", "lib"):
-        (environment / name).symlink_to(Path(sys.prefix) / name)
-    shutil.copy(Path(sys.prefix) / "pyvenv.cfg", environment)
-    (environment / ".ready").touch()  # younger than what it is made from: `make` installs nothing
+    forked.lend_python(folder)
+    (folder / ".venv/.ready").unlink(missing_ok=True)
+    (folder / ".venv/.ready").touch()  # younger than what it is made from: `make` installs nothing
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests import forked
 from tests.monitor.conftest import NOW, Memory
 
 from flywheel import loop
@@ -108,6 +108,7 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(
     assert states() == []
 
 
+@pytest.mark.end_to_end
 def test_a_retraining_is_promoted_cools_down_and_is_taken_back_where_it_is_worse(
     project_of_digits: Path, traffic: Memory, digits: Any, rebuild_by: Callable[..., None]
 ) -> None:
@@ -213,7 +214,7 @@ def test_a_killed_loop_is_gone_on_with(
     project_of_digits: Path, traffic: Memory, digits: Any, rebuild_by: Callable[..., None], root: Path
 ) -> None:
     environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(digits.folder)], env=environment)
+    process = forked.Popen([sys.executable, "-c", KILLED, str(digits.folder)], env=environment)
     end = time.monotonic() + 120
     while not any(state == "running" for _, state, _ in states()):
         assert time.monotonic() < end

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests import forked
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -97,9 +98,10 @@ def out_names(out: str | dict[str, object]) -> list[str]:
 def test_dvc_says_so_and_stops_before_any_other_stage(project: Path, with_tasks: Callable[..., None]) -> None:
     def dvc(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "dvc", *words]
-        return subprocess.run(command, cwd=project, env=os.environ, capture_output=True, text=True, check=False)
+        return forked.run(command, cwd=project, env=os.environ, capture_output=True, text=True, check=False)
 
     with_tasks("digits")
+    forked.lend_python(project)
     (project / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
     assert dvc("repro", "params").returncode == 0
     assert "params" not in json.loads(dvc("status", "--json").stdout)
@@ -111,7 +113,7 @@ def test_dvc_says_so_and_stops_before_any_other_stage(project: Path, with_tasks:
         assert "run `flywheel params`" in done.stderr
         assert done.stdout.count("Running stage") == 1
     compose = [sys.executable, "-m", "flywheel.command.cli", "params"]
-    subprocess.run(compose, cwd=project, check=True, capture_output=True)
+    forked.run(compose, cwd=project, check=True, capture_output=True)
     assert "Running stage 'download@digits'" in dvc("repro", "download@digits").stdout
     # By hand, so that conf/ is as it was when it was checked.
     file = project / "params.yaml"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests import forked
 
 STAGES = ("download", "preprocess", "train", "evaluate", "export", "register")
 TASKS = ("digits", "digits_cnn")
@@ -38,8 +39,8 @@ class Project:
             self.environment |= {f"GIT_{name}_NAME": "test", f"GIT_{name}_EMAIL": "test@localhost"}
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=900, check=False
+        done = forked.run(
+            list(words), cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=900, check=False
         )
         assert done.returncode == 0 or not check, f"{words}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
@@ -89,11 +90,15 @@ def make_project(root: Path, folder: Path) -> Project:
 
 @pytest.fixture(scope="module")
 def built(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose every stage has run once, in a folder with a space in its name."""
+    """A project whose every stage has run once, in a folder with a space in its name; for one task in new processes."""
     project = make_project(root, tmp_path_factory.mktemp("pipeline") / "a project")
+    project.environment[forked.COLD] = "1"
+    cold = project.dvc("repro", "register@digits")
+    del project.environment[forked.COLD]
+    forked.lend_python(project.folder)
     done = project.dvc("repro")
     every = {f"{stage}@{task}" for stage in STAGES for task in TASKS}
-    assert set(project.stages_run(done.stdout)) == every | {"params"}
+    assert set(project.stages_run(cold.stdout + done.stdout)) == every | {"params"}
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "built")
     return project
@@ -110,12 +115,14 @@ def restored(built: Project) -> Iterator[Project]:
     assert built.changed_stages() == set()
 
 
+@pytest.mark.end_to_end
 def test_a_second_repro_does_nothing(built: Project) -> None:
     done = built.dvc("repro")
     assert built.stages_run(done.stdout) == []
     assert "up to date" in done.stdout
 
 
+@pytest.mark.end_to_end
 def test_outputs_are_whole_and_hold_no_pickle(built: Project) -> None:
     for task in TASKS:
         folder = built.folder / "artifacts" / task
@@ -128,6 +135,7 @@ def test_outputs_are_whole_and_hold_no_pickle(built: Project) -> None:
     assert not list(built.folder.rglob("*.part"))
 
 
+@pytest.mark.end_to_end
 def test_git_sees_only_metrics_decisions_plots_and_the_lock(built: Project) -> None:
     tracked = built.run("git", "ls-files", "artifacts", "data").stdout.split()
     kept = [f"data/feedback/{task}/.gitkeep" for task in TASKS]
@@ -213,6 +221,7 @@ def test_touch_changes_nothing(built: Project) -> None:
     assert built.changed_stages() == set()
 
 
+@pytest.mark.end_to_end
 def test_a_new_learning_rate_runs_train_and_what_follows(restored: Project) -> None:
     restored.edit("conf/task/digits.yaml", lambda text: text + "optimizer:\n  lr: 5e-3\n")
     restored.run(sys.executable, "-m", "flywheel.command.cli", "params")
@@ -282,7 +291,8 @@ def test_a_kill_at_a_random_moment_of_any_stage_changes_nothing_in_the_end(built
     for stage in (*STAGES, "train", "train", "preprocess", "evaluate"):
         command = [sys.executable, "-m", "dvc", "repro", "-f", "-s", f"{stage}@digits"]
         process = subprocess.Popen(
-            command, cwd=built.folder, env=built.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            command, cwd=built.folder, env={**built.environment, forked.COLD: "1"}, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True, start_new_session=True,
         )  # fmt: skip
         assert process.stdout is not None

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests import forked
 from tests.serving.site import chromium  # noqa: F401 - a fixture
 
 from flywheel.project.compose import plots_of as plots_of_params
@@ -82,7 +83,7 @@ def test_plots_show_without_a_network(root: Path, tmp_path: Path, chromium: Any)
     plots = [{name: plot} for name, plot in plots_of(root).items() if name.startswith("fashion, ")]
     (tmp_path / "artifacts/dvc.yaml").write_text(yaml.safe_dump({"plots": plots}))
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
-    subprocess.run([sys.executable, "-m", "dvc", "plots", "show"], cwd=tmp_path, check=True, capture_output=True)
+    forked.run([sys.executable, "-m", "dvc", "plots", "show"], cwd=tmp_path, check=True, capture_output=True)
 
     made = tmp_path / "dvc_plots/index.html"
     assert not re.search(r"<(script|link)[^>]*(src|href)=\"?http", made.read_text())

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import psutil
 import pytest
+from tests import forked
 
 from flywheel.project.database import one_at_a_time, with_driver
 from flywheel.project.errors import ConfigError, StoreError
@@ -64,7 +65,7 @@ def start(project: Path, *words: str, module: str = "train") -> subprocess.Popen
     env = {**os.environ, "PYTHONPATH": str(project / "src")}
     command = [sys.executable, "-m", f"flywheel.{module}", *words]
     with (project / "said.log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=project, env=env, stdout=log, stderr=log, start_new_session=True)
+        process = forked.Popen(command, cwd=project, env=env, stdout=log, stderr=log, start_new_session=True)
     _started.append(process)
     return process
 
@@ -130,7 +131,7 @@ def test_processes_that_open_fresh_databases_at_once_do_not_break_them(
         (own := project / f"machine_{number}" / "tmp").mkdir(parents=True)
         own_env = env | {"DVC_ROOT": str(own.parent), "TMPDIR": str(own)}
         command = [sys.executable, "-c", program, str(number)]
-        processes.append(subprocess.Popen(command, cwd=project, env=own_env, stderr=subprocess.PIPE, text=True))
+        processes.append(forked.Popen(command, cwd=project, env=own_env, stderr=subprocess.PIPE, text=True))
     errors = [process.communicate(timeout=500)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, errors
     assert {run.info.status for run in runs_of("t")} == {"FINISHED"}
@@ -272,6 +273,7 @@ def test_a_server_that_dies_in_a_sweep_fails_no_trial(project: Path, postgres: A
     assert [run.info.status for run in parents] == ["FINISHED"]
 
 
+@pytest.mark.end_to_end
 def test_registry_and_trace_work_with_it(project: Path, digits: Any, tracked: str, run_flywheel: Run) -> None:
     from flywheel.register import register
 

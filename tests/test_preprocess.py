@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from safetensors.numpy import load_file
+from tests import forked
 
 from flywheel.project.params import task_from
 
@@ -35,7 +36,7 @@ def stage(root: Path, tmp_path: Path) -> tuple[Path, Run]:
         # As in a `dvc exp run`: params.yaml may differ from conf/.
         env = {**os.environ, "DVC_ROOT": str(folder), "DVC_EXP_NAME": "test", "PYTHONPATH": str(folder / "src")}
         command = [sys.executable, "-m", "flywheel.preprocess", *words]
-        return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+        return forked.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
     return folder, run
 

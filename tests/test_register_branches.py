@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import forked
 
 from flywheel.project.tracking import prepare
 from flywheel.registry import log as registry_log
@@ -33,8 +33,8 @@ class Checkout:
             self.environment |= {f"GIT_{name}_NAME": "test", f"GIT_{name}_EMAIL": "test@localhost"}
 
     def run(self, *words: str) -> str:
-        done = subprocess.run(
-            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300, check=False
+        done = forked.run(
+            list(words), cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, f"{words}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
         return done.stdout
@@ -75,6 +75,7 @@ def test_another_branch_s_checkout_is_clean_and_moves_no_alias(
     lines = (project / "dvc.yaml").read_text().split("\n# `dvc plots show`")[0]
     (project / "dvc.yaml").write_text(lines + "\n")
     checkout = Checkout(project, digits)
+    forked.lend_python(project)
     checkout.run("git", "init", "-qb", "main")
     checkout.build("good")
     checkout.run("git", "checkout", "-qb", "other")

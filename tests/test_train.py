@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from tests import forked
 
 from flywheel.project.digest import sha256_of
 from flywheel.project.errors import ConfigError
@@ -71,7 +72,7 @@ def test_trains_writes_and_tracks(project: Path, settings, run_flywheel: Run) ->
     # The same again: the same bytes, whatever the machine, also when the data are streamed from mapped files.
     first = weights(project)
     assert json.loads((project / "artifacts/digits/model/model.json").read_text())["trained_on"].endswith(", 1 thread")
-    train(run_flywheel, OMP_NUM_THREADS="2")
+    train(run_flywheel, OMP_NUM_THREADS="2", **{forked.COLD: "1"})
     assert weights(project) == first
     settings("trainer.max_epochs=3", "trainer.hold=stream", "trainer.steps_per_call=2")
     train(run_flywheel)
@@ -81,9 +82,10 @@ def test_trains_writes_and_tracks(project: Path, settings, run_flywheel: Run) ->
 def start(project: Path, task: str = "digits") -> subprocess.Popen[str]:
     env = {**os.environ, "PYTHONPATH": str(project / "src"), "DVC_EXP_NAME": "quiet"}
     command = [sys.executable, "-m", "flywheel.train", "--task", task]
-    return subprocess.Popen(command, cwd=project, env=env, stderr=subprocess.PIPE, text=True)
+    return forked.Popen(command, cwd=project, env=env, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.end_to_end
 @pytest.mark.slow
 def test_killed_trainings_resume_to_the_very_same_weights_in_the_same_run(
     project: Path, settings, run_flywheel: Run

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file
+from tests import forked
 
 from flywheel.feedback.store import FeedbackStore
 from flywheel.project.digest import sha256_of, sha256_of_json
@@ -115,11 +116,12 @@ def test_dvc_keeps_the_rows_of_each_commit(
     (project / "data/feedback/digits").mkdir(parents=True)
     (project / "data/feedback/digits/.gitkeep").touch()
     digits.use("good", project)
+    forked.lend_python(project)
     rows = project / "data/feedback/digits/rows.parquet"
 
     def run(*words: str) -> str:
-        command = [sys.executable, "-m", *words] if words[0] == "dvc" else words
-        done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+        command = [sys.executable, "-m", *words] if words[0] == "dvc" else list(words)
+        done = forked.run(command, cwd=project, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 

@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests import forked
 from tests.feedback.conftest import NOON, prediction, word
 
 from flywheel.feedback.store import FeedbackStore
@@ -306,7 +307,7 @@ def start(url: str, tmp_path: Path, root: Path) -> Callable[[str, int], subproce
         command = [sys.executable, "-c", PROGRAM, url, str(tmp_path / "inputs"), who, str(rows)]
         environment = {**os.environ, "PYTHONPATH": str(root / "src")}
         with (tmp_path / f"{who}.told").open("w") as told:
-            return subprocess.Popen(command, env=environment, stdout=told, stderr=subprocess.PIPE, text=True)
+            return forked.Popen(command, env=environment, stdout=told, stderr=subprocess.PIPE, text=True)
 
     return go
 

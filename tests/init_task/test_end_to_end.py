@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import forked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -23,7 +24,7 @@ class User:
         self.environment = {**os.environ, "PYTHONPATH": str(project / "src"), "COLUMNS": "200"}
 
     def run(self, *words: str) -> str:
-        done = subprocess.run(
+        done = forked.run(
             [sys.executable, "-m", *words], cwd=self.project, env=self.environment, capture_output=True, text=True,
             timeout=600, check=False,
         )  # fmt: skip
@@ -52,10 +53,12 @@ def user(project: Path, with_tasks: Callable[..., None]) -> User:
     (project / "conf/config.yaml").write_text("defaults:\n  - _self_\n")
     (project / "data").mkdir(exist_ok=True)
     user = User(project)
+    forked.lend_python(project)
     user.run("dvc", "config", "--local", "core.no_scm", "true")
     return user
 
 
+@pytest.mark.end_to_end
 def test_a_csv_file_with_classes(user: User, data: Any) -> None:
     table = user.project / "data/flowers.csv"
     data.flowers(200).assign(note="", serial=range(200)).to_csv(table, index=False, sep=";", encoding="latin-1")

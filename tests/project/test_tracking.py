@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import forked
 
 from flywheel.project.errors import ConfigError, StoreError
 from flywheel.project.experiment import address, mark
@@ -187,9 +188,7 @@ def test_processes_that_open_a_fresh_store_at_once_do_not_break_it(project: Path
     )
     env = {**os.environ, "PYTHONPATH": str(project / "src")}
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, str(i)], cwd=project, env=env, stderr=subprocess.PIPE, text=True
-        )
+        forked.Popen([sys.executable, "-c", program, str(i)], cwd=project, env=env, stderr=subprocess.PIPE, text=True)
         for i in range(4)
     ]
     errors = [process.communicate(timeout=300)[1] for process in processes]

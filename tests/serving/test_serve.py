@@ -66,6 +66,7 @@ def promote(home: Path, version: str) -> None:
         promote_by_hand("digits", version)
 
 
+@pytest.mark.end_to_end
 def test_a_new_champion_takes_over_without_a_failed_request(
     serve: Callable[..., Running], home: Path, test_images: Array
 ) -> None:

@@ -160,6 +160,7 @@ def test_a_token_is_asked_for_once(page: Any, champion: Any) -> None:
         site.close()
 
 
+@pytest.mark.end_to_end
 def test_the_live_page_of_a_real_server(page: Any, home: Path, serve: Callable[..., Running], test_images: Any) -> None:
     """`flywheel serve` as users start it: 130 predictions, some judged; the page tells so, and of the champion."""
     (home / "params.yaml").write_text("tasks: {}\n")

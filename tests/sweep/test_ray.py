@@ -188,6 +188,7 @@ def finished_runs() -> list[Any]:
     return [run for run in runs if "mlflow.parentRunId" in run.data.tags and run.info.status == "FINISHED"]
 
 
+@pytest.mark.end_to_end
 def test_a_worker_that_is_killed_takes_no_other_trial_along(project: Path, nodes: Nodes) -> None:
     bomb = '    if "0.002" in (place / places.TRIAL).read_text():\n        os.kill(os.getpid(), signal.SIGKILL)\n'
     instrument(project, bomb)

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from tests import forked
 
 from flywheel.project.tracking import prepare
 from flywheel.sweep.search.folder import read_plan, trials_in
@@ -33,7 +34,7 @@ def start(project: Path, *words: str) -> subprocess.Popen[bytes]:
     env = {**os.environ, "PYTHONPATH": str(project / "src")}
     command = [sys.executable, "-m", "flywheel.train", "-m", "task=digits", *words]
     with (project / "sweep.log").open("ab") as log:
-        return subprocess.Popen(command, cwd=project, env=env, stdout=log, stderr=log, start_new_session=True)
+        return forked.Popen(command, cwd=project, env=env, stdout=log, stderr=log, start_new_session=True)
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 120) -> None:
@@ -50,6 +51,7 @@ def runs_of(task: str) -> tuple[list[Any], list[Any]]:
     return [run for run in runs if run not in children], children
 
 
+@pytest.mark.end_to_end
 def test_a_sweep_that_is_killed_again_and_again_ends_with_each_trial_once(project: Path) -> None:
     words = ["+sweep=random", "sweep.num_trials=12", "sweep.resume=auto", "trainer.max_epochs=12",
              "optimizer.lr=tag(log, interval(1e-4, 1e-2))"]  # fmt: skip

@@ -323,6 +323,7 @@ def processes_of(folder: Path) -> list[str]:
     return [line for line in lines if str(folder) in line]
 
 
+@pytest.mark.end_to_end
 def test_the_stage_starts_a_cluster_of_its_own_and_leaves_nothing(
     stage: Path, run_flywheel: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
