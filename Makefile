@@ -2,11 +2,12 @@
 PYTHON ?= python3
 PORT ?= 5000
 PY := .venv/bin/python
+PYTEST := $(PY) -m pytest -n 2 --dist loadgroup --durations=30
 READY := .venv/.ready
 TORCH := $(shell grep '^torch==' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup params repro test test-fast check format docs-reference site sweep ui serve bench clean
+.PHONY: help setup params repro test test-all test-rest test-fast check format docs-reference site sweep ui serve bench clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,12 +32,20 @@ repro: params ## Rebuild what changed: data, models, reports, registry (`dvc rep
 	@.venv/bin/dvc repro
 
 # Those of the web page want a Chromium: one that is there, else Debian's where apt may be used, else Playwright's own.
-test: $(READY) ## Run every test, end-to-end ones included
+test: $(READY) ## Run the quick tests, and of every subsystem something from end to end
 	@$(PY) tests/browser.py
-	@$(PY) -m pytest -n 2 --dist loadgroup
+	@$(PYTEST) -m "not slow or end_to_end"
 
-test-fast: $(READY) ## Run the tests that take seconds
-	@$(PY) -m pytest -n 2 --dist loadgroup -m "not slow"
+test-all: $(READY) ## Run every test
+	@$(PY) tests/browser.py
+	@$(PYTEST)
+
+test-rest: $(READY) ## Run the tests that `make test` leaves out
+	@$(PY) tests/browser.py
+	@$(PYTEST) -m "slow and not end_to_end"
+
+test-fast: $(READY) ## Run the quick tests alone
+	@$(PYTEST) -m "not slow"
 
 check: $(READY) ## Lint, types, and whether params.yaml and the reference pages are what conf/ and the code give
 	@.venv/bin/ruff check .
