@@ -155,7 +155,7 @@ EVIL = "{_target_: pytorch_lightning.cli.instantiate_class, args: touch pwned, i
         (f"metric: {{train: {{odd: {EVIL}}}}}", "metric.train.odd"),
         (f"export: {{variants: {{odd: {{make: {EVIL}}}}}}}", "export.variants.odd.make"),
         (f"trainer: {{devices: {EVIL}}}", "trainer.devices"),
-        (f"metric: {{plots: {{odd: {{x: {EVIL}}}}}}}", "instantiate_class' cannot stand here"),
+        (f"metric: {{plots: {{odd: {{y: {{x: {EVIL}}}}}}}}}", "instantiate_class' cannot stand here"),
         (f"hydra: {{callbacks: {{odd: {EVIL}}}}}", "hydra.callbacks: is set by a task"),
         ("hydra: {job_logging: {handlers: {odd: {(): os.system, command: touch pwned}}}}", "hydra.job_logging"),
         ("hydra: {job: {env_set: {LD_PRELOAD: ./odd.so}}}", "hydra.job: is set by a task"),
