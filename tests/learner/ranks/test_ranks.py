@@ -18,6 +18,7 @@ import yaml
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
+from tests import forked
 from torch import nn
 
 from flywheel.learner.fit import Fitted
@@ -175,7 +176,8 @@ def written(project: Path, uneven: Path, nobody_left: None) -> Callable[..., Non
 
 
 def environment(project: Path, **more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(project / "src"), "DVC_EXP_NAME": "quiet", "OMP_NUM_THREADS": "1", **more}
+    own = {"PYTHONPATH": str(project / "src"), "DVC_EXP_NAME": "quiet", "OMP_NUM_THREADS": "1", forked.COLD: "1"}
+    return {**os.environ, **own, **more}
 
 
 def started(project: Path, until: str) -> subprocess.Popen[str]:
