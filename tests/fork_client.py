@@ -1,7 +1,7 @@
 """A `python` for `src/stage.sh` in tests: hands its words to `fork_server.py`, and ends as that child does.
 
-Called as `python -I -S fork_client.py SOCKET PYTHON words ...`. Where the words are not `-m` or `-c`, it becomes PYTHON
-itself.
+Called as `python -I -S fork_client.py SOCKET PYTHON words ...`. Where the words are neither `-m flywheel...` nor `-c`,
+it becomes PYTHON itself: pytest, for one, must be the first to import what it rewrites.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def ask(
 def main() -> None:
     """Stand for the child: its signals, its exit code."""
     path, python, *words = sys.argv[1:]
-    if not words or words[0] not in MODES or os.environ.get(COLD):
+    is_ours = words[:1] == ["-c"] or (words[:1] == ["-m"] and words[1].startswith("flywheel"))
+    if not is_ours or os.environ.get(COLD):
         os.execv(python, [python, *words])
     settings = {"cwd": str(Path.cwd()), "environment": dict(os.environ), "session": False, "tied": True}
     connection = ask(path, words, [0, 1, 2], **settings)  # type: ignore[arg-type]

@@ -34,16 +34,16 @@ COLD = fork_client.COLD
 _AT_START = (
     "PYTHON", "LD_", "LC_", "LANG", "TZ", "MALLOC", "GLIBC", "OMP_", "GOMP", "KMP_", "MKL_", "OPENBLAS", "NUMEXPR",
     "TORCH", "PYTORCH", "CUDA", "NCCL", "MPL", "MLFLOW_", "JOBLIB", "LOKY", "HF_", "TRANSFORMERS", "SETUPTOOLS",
-    "NO_COLOR", "FORCE_COLOR", "RAY_", "SLURM",
+    "NO_COLOR", "FORCE_COLOR", "SLURM",
 )  # fmt: skip
-# Set by scikit-learn, Lightning, PyTorch and `flywheel`, in the process of the tests too once it has imported them; the
-# last ones are read when they are needed.
+# Set by scikit-learn, Lightning, PyTorch, Ray and `flywheel`, in the process of the tests too once they are imported;
+# the last ones are read when they are needed. The process that forks has not imported Ray.
 _READ_LATER = {
     "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "PYTORCH_NVML_BASED_CUDA_CHECK", "TORCHINDUCTOR_CACHE_DIR",
     "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "MPLCONFIGDIR",
     "PYTHONPATH", "MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING",
-    "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "RAY_ADDRESS",
+    "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "PYTHONBREAKPOINT",
 }  # fmt: skip
 # The server's: without what one test or its tools have set.
 _OTHERS = ("COVERAGE", "COV_", "PYTEST", "FLYWHEEL", "DVC")
