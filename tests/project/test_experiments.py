@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,3 +86,13 @@ def test_an_experiment_holds_no_unknown_key(project: Path) -> None:
     (project / "conf/experiment/own.yaml").write_text("# @package _global_\ntrainer:\n  max_epoch: 3\n")
     with pytest.raises(ConfigError, match="unknown key 'max_epoch'; did you mean 'max_epochs'"):
         compose_task(project, ["task=digits", "+experiment=own"])
+
+
+def test_help_says_what_each_group_is(root: Path, run_flywheel: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    done = run_flywheel("train", "--help")
+    assert done.returncode == 0, done.stderr
+    groups = {path.name for path in (root / "conf").iterdir() if path.is_dir()} - {"hydra"}
+    described = set(re.findall(r"^  ([a-z]+)  +[a-z]", done.stdout, re.MULTILINE))
+    assert described == groups
+    assert "task: breast_cancer, " in done.stdout
+    assert "  max_epochs: " in done.stdout
