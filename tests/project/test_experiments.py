@@ -88,7 +88,9 @@ def test_an_experiment_holds_no_unknown_key(project: Path) -> None:
         compose_task(project, ["task=digits", "+experiment=own"])
 
 
-def test_help_says_what_each_group_is(root: Path, run_flywheel: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_help_says_what_each_group_is(
+    root: Path, run_flywheel: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
     done = run_flywheel("train", "--help")
     assert done.returncode == 0, done.stderr
     groups = {path.name for path in (root / "conf").iterdir() if path.is_dir()} - {"hydra"}
