@@ -130,7 +130,7 @@ def run(
     with Popen(words, **settings) as process:
         try:
             out, err = process.communicate(input, timeout=timeout)
-        except BaseException:
+        except BaseException:  # as in `subprocess.run`: neither a timeout nor Ctrl+C leaves it running
             process.kill()
             raise
     done = subprocess.CompletedProcess(words, process.returncode, out, err)

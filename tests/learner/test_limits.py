@@ -16,7 +16,7 @@ import torch
 import yaml
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file
-from safetensors.torch import load_file
+from tests.learner.conftest import assert_same_weights
 
 from flywheel.learner.blocks import Blocks
 from flywheel.learner.data import Part
@@ -29,30 +29,12 @@ from flywheel.project.tracking import prepare
 
 # In float64 only the order of sums differs. 223 rows are 13 batches of 16 and one of 15, so that the last step of an
 # epoch has fewer batches than the others, and the last batch fewer rows.
-ROWS = 223
 EXACT = ["trainer.precision=64-true", "trainer.max_epochs=3", "scheduler=cosine", "trainer.gradient_clip_norm=0.5"]
 PENALTIES = ["loss.l1=1e-4", "loss.l2=1e-3", "loss.class_weights=balanced"]
 
 
-@pytest.fixture
-def uneven(processed: Path) -> Path:
-    """Processed data of `digits` whose rows fill no batch of the tests, and whose classes are not of one size."""
-    file = processed / "train.safetensors"
-    save_file({name: x[:ROWS] for name, x in load_arrays(file).items()}, file)
-    meta = json.loads((processed / "meta.json").read_text())
-    (processed / "meta.json").write_text(json.dumps({**meta, "class_counts": [30, 60, 133]}))
-    return processed
-
-
 def fit_here(processed: Path, target: Path, *words: str) -> Fitted:
     return train(task_from(compose_task(Path.cwd(), ["task=digits", *words]), ""), processed, target)
-
-
-def assert_same(one: Path, other: Path) -> None:
-    first, second = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert torch.allclose(value.double(), second[name].double(), rtol=0, atol=1e-9), name
 
 
 LIMITED = ["trainer.limit_train_batches=6"], ["trainer.limit_train_batches=2"]  # batches of 16 rows, and of 48
@@ -69,7 +51,7 @@ def test_accumulated_batches_train_to_what_larger_ones_do(
     words = ["trainer.batch_size=16", "trainer.accumulate_grad_batches=3", *EXACT, *pieces_also]
     pieces = fit_here(uneven, tmp_path / "pieces", *words)
     whole = fit_here(uneven, tmp_path / "whole", "trainer.batch_size=48", *EXACT, *whole_also)
-    assert_same(tmp_path / "pieces", tmp_path / "whole")
+    assert_same_weights(tmp_path / "pieces", tmp_path / "whole")
     assert [row["step"] for row in pieces.rows] == [row["step"] for row in whole.rows], "schedules count the same steps"
     for row, its in zip(pieces.rows, whole.rows, strict=True):
         assert its["lr"] == row["lr"]
@@ -86,7 +68,7 @@ def test_accumulated_batches_count_the_weights_of_rows(uneven: Path, tmp_path: P
     (uneven / "meta.json").write_text(json.dumps({**meta, "weighted": True}))
     fit_here(uneven, tmp_path / "pieces", "trainer.batch_size=16", "trainer.accumulate_grad_batches=3", *EXACT)
     fit_here(uneven, tmp_path / "whole", "trainer.batch_size=48", *EXACT)
-    assert_same(tmp_path / "pieces", tmp_path / "whole")
+    assert_same_weights(tmp_path / "pieces", tmp_path / "whole")
 
 
 def test_rows_of_one_length_share_a_step_as_in_a_larger_batch() -> None:
@@ -105,8 +87,8 @@ def test_two_ranks_accumulate_to_what_one_does(project: Path, uneven: Path, tmp_
     fit_here(uneven, tmp_path / "alone", *words)
     fit_here(uneven, tmp_path / "ddp", *words, "trainer.devices=2")
     fit_here(uneven, tmp_path / "fsdp", *words, "trainer.devices=2", "trainer.strategy=fsdp")
-    assert_same(tmp_path / "alone", tmp_path / "ddp")
-    assert_same(tmp_path / "alone", tmp_path / "fsdp")
+    assert_same_weights(tmp_path / "alone", tmp_path / "ddp")
+    assert_same_weights(tmp_path / "alone", tmp_path / "fsdp")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What a task's `feedback:` may say: what is kept of a request, and when a correction becomes a training row."""
+"""The settings under `feedback:` of every task of the pipeline."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import yaml
 
 from flywheel.project.errors import ConfigError
-from flywheel.project.settings import NonNegativeFloat, PositiveFloat, PositiveInt, Share, settings_from
+from flywheel.project.settings import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, settings_from
 
 FILE = Path("conf/monitor.yaml")
 T = TypeVar("T")
@@ -36,11 +36,11 @@ class MonitorSettings:
 
     max_rows: PositiveInt = 1000
     min_rows: PositiveInt = 100
-    alpha: Share = 0.01
-    min_effect: Share = 0.1
+    alpha: Fraction = 0.01
+    min_effect: Fraction = 0.1
     min_labelled: PositiveInt = 50
     max_quality_loss: NonNegativeFloat = 0.05
-    confidence: Share = 0.95
+    confidence: Fraction = 0.95
     webhook_seconds: PositiveFloat = 5.0
     webhook_tries: PositiveInt = 3
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)

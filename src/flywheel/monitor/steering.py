@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from flywheel.monitor.journal import Entry
 from flywheel.monitor.settings import read_for_task
-from flywheel.project.settings import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share
+from flywheel.project.settings import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from flywheel.project.types import Json
 
 FILE = Path("conf/loop.yaml")
@@ -51,7 +51,7 @@ class LoopSettings:
     rebuild_hours: PositiveFloat = 12.0
     rollback: bool = True
     min_rollback_rows: PositiveInt = 100
-    rollback_confidence: Share = 0.99
+    rollback_confidence: Fraction = 0.99
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 

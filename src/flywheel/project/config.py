@@ -24,7 +24,7 @@ from flywheel.project.config_training import LossConfig as LossConfig
 from flywheel.project.config_training import PruneConfig as PruneConfig
 from flywheel.project.config_training import TrainerConfig as TrainerConfig
 from flywheel.project.errors import ConfigError
-from flywheel.project.settings import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share
+from flywheel.project.settings import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 Initialisation = Literal["default", "xavier", "kaiming", "normal", "keras"]
 
@@ -77,8 +77,8 @@ class PreprocessConfig:
     inputs: Annotated[Node, kind.PREPROCESSOR]
     target: Annotated[Node, kind.TARGET]
     seed: NonNegativeInt = 0
-    validation: Share = 0.2
-    test: Share = 0.2
+    validation: Fraction = 0.2
+    test: Fraction = 0.2
     max_dropped: Annotated[float, Ge(0), Le(1)] = 0.05
     drop_duplicates: bool = False
     overlap: Literal["keep", "drop", "weight"] = "keep"
@@ -245,7 +245,7 @@ class RegisterConfig:
     metric: str
     mode: Literal["min", "max"] = "max"
     margin: NonNegativeFloat = 0.01
-    confidence: Share = 0.95
+    confidence: Fraction = 0.95
     max_bytes: PositiveInt | None = None
     max_latency_ms: PositiveFloat | None = None
 

@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt, Le
 from flywheel.project import kind
 from flywheel.project.config_data import Node
 from flywheel.project.errors import ConfigError
-from flywheel.project.settings import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Share
+from flywheel.project.settings import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 
 @dataclass
@@ -75,7 +75,7 @@ class PruneConfig:
     """
 
     method: Literal["none", "magnitude", "structured"] = "none"
-    share: Share = 0.8
+    share: Fraction = 0.8
     until: Annotated[float, Gt(0), Le(1)] = 0.5
 
 

@@ -33,7 +33,7 @@ PositiveInt = Annotated[int, Ge(1)]
 NonNegativeInt = Annotated[int, Ge(0)]
 PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
-Share = Annotated[float, Gt(0), Lt(1)]
+Fraction = Annotated[float, Gt(0), Lt(1)]
 """More than none of the whole, and less than all of it."""
 
 FIX = "fix it in conf/ and run `make params`"
@@ -80,11 +80,6 @@ def bounds_of(hint: Any) -> str:
     if get_origin(hint) is not Annotated:
         return ""
     return " and ".join(words.format(f"{limit:g}") for limit, _, words in _limits(hint))
-
-
-def words_of(hint: Any) -> tuple[str, ...]:
-    """The words of a type that is one of a few; empty where it is not."""
-    return tuple(map(str, get_args(hint))) if get_origin(hint) is Literal else ()
 
 
 def _typed(kind: Any, value: Any, where: str) -> Any:
@@ -145,8 +140,8 @@ def _one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
 
 
 def _described(kind: Any) -> str:
-    if words := words_of(kind):
-        return " or ".join(words)
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, get_args(kind)))
     base = get_args(kind)[0] if get_origin(kind) is Annotated else kind
     return f"{_TYPES.get(base, str(base))}, {bounds_of(kind)}".removesuffix(", ")
 

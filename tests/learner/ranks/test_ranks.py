@@ -19,6 +19,7 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from tests import forked
+from tests.learner.conftest import TOLERANCE, assert_same_weights
 from torch import nn
 
 from flywheel.learner.fit import Fitted
@@ -39,18 +40,6 @@ WHOLE_BATCH = [
 ]  # fmt: skip
 NORMALISED = [*WHOLE_BATCH, "model=cnn", "model.net.dropout=0", "model.net.widths=[8,8]", "trainer.max_epochs=4"]
 LONG = [*WHOLE_BATCH, "model=mlp", "trainer.max_epochs=24"]
-ROWS = 6 * 37 + 1
-TOLERANCE = 1e-9
-
-
-@pytest.fixture
-def uneven(processed: Path) -> Path:
-    """Processed data of `digits`, with so many rows, and classes that are not of one size."""
-    file = processed / "train.safetensors"
-    save_file({name: x[:ROWS] for name, x in load_arrays(file).items()}, file)
-    meta = json.loads((processed / "meta.json").read_text())
-    (processed / "meta.json").write_text(json.dumps({**meta, "class_counts": [30, 60, 133]}))
-    return processed
 
 
 def fit_here(processed: Path, target: Path, *words: str) -> Fitted:
@@ -59,10 +48,7 @@ def fit_here(processed: Path, target: Path, *words: str) -> Fitted:
 
 def assert_same(one: Path, other: Path, fitted: tuple[Fitted, Fitted]) -> None:
     """The same weights and curves, to a tolerance; curves are float32."""
-    first, second = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert torch.allclose(value.double(), second[name].double(), rtol=0, atol=TOLERANCE), name
+    assert_same_weights(one, other)
     assert [row["step"] for row in fitted[0].rows] == [row["step"] for row in fitted[1].rows]
     for row, its in zip(fitted[0].rows, fitted[1].rows, strict=True):
         assert its == pytest.approx(row, abs=1e-6)
