@@ -6,9 +6,6 @@ No model is needed: a stand-in for the served versions has one task that takes a
 from __future__ import annotations
 
 import ast
-import json
-import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,20 +29,21 @@ def routes_page(root: Path) -> str:
     Args:
         root: The project.
     """
+    from flywheel.serving.http.samples import samples_of
+
     api, others = described()
-    groups: dict[str, list[str]] = {"tasks": []}
-    paths = sorted(api["paths"].items(), key=lambda one: not one[0].startswith(f"/v1/tasks/{TASK}/"))
-    for path, operations in paths:
+    groups: dict[str, list[str]] = {}
+    for path, operations in api["paths"].items():
         for method, operation in operations.items():
             tag = next(iter(operation["tags"]))
-            groups.setdefault("tasks" if tag == TASK else tag, []).extend(_operation(api, path, method, operation))
+            groups.setdefault("tasks" if tag == TASK else tag, []).extend(_operation(path, method, operation))
     parts = [ABOUT]
     for group, texts in groups.items():
         parts += [f"## {group.capitalize()}", *texts]
     parts.append("## Pages and metrics")
     for path, about in others:
         parts += [f"### {code(f'GET {path}')}", f"{about} {_token(path)}".strip()]
-        parts += [_requests("get", path, {}, shown="text")] if "{" not in path else []
+        parts += [_samples(samples_of("get", ADDRESS + path, shown="text"))] if "{" not in path else []
     return page("HTTP routes", "the server's OpenAPI document", [*parts, "## Errors", *_errors(api, root)])
 
 
@@ -63,6 +61,7 @@ def described() -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """The OpenAPI document of a server, and the routes that it leaves out, with what they do."""
     from flywheel.serving.http.app import make_app
     from flywheel.serving.http.metrics import Metrics
+    from flywheel.serving.http.openapi import describe_api
     from flywheel.serving.http.routes import ROUTES
     from flywheel.serving.settings import ServingSettings
 
@@ -70,7 +69,8 @@ def described() -> tuple[dict[str, Any], list[tuple[str, str]]]:
     app = make_app(
         models, ServingSettings(), Metrics(), with_tokens=False, recording=None, look=None, closing=lambda: None
     )  # fmt: skip
-    return app.openapi(), [(route.path, route.about) for route in ROUTES.values() if not route.tag]
+    api = describe_api(app, models, with_tokens=False, address=ADDRESS)
+    return api, [(route.path, route.about) for route in ROUTES.values() if not route.tag]
 
 
 class _Models:
@@ -88,7 +88,7 @@ class _Models:
         )  # fmt: skip
 
 
-def _operation(api: dict[str, Any], path: str, method: str, operation: dict[str, Any]) -> Iterator[str]:
+def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[str]:
     shown = path.replace(f"/{TASK}", "/{task}").replace("/versions/1", "/versions/{version}")
     yield f"### {code(f'{method.upper()} {shown}')}"
     about = summary(operation.get("description") or operation["summary"]).replace(TASK, "a task")
@@ -98,7 +98,7 @@ def _operation(api: dict[str, Any], path: str, method: str, operation: dict[str,
     if rows:
         yield table(("parameter", "in", "meaning"), rows)
     yield _statuses(operation)
-    yield _requests(method, path, _example(api, operation))
+    yield _samples(operation["x-codeSamples"])
 
 
 def _token(path: str) -> str:
@@ -117,35 +117,10 @@ def _statuses(operation: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _example(api: dict[str, Any], operation: dict[str, Any]) -> Any:
-    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-    if "example" in content:
-        return content["example"]
-    return _sample(api, content["schema"]) if content else {}
-
-
-def _sample(api: dict[str, Any], schema: dict[str, Any]) -> Any:
-    """A value that a schema takes: its own example where it has one."""
-    if "$ref" in schema:
-        return _sample(api, api["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
-    if schema.get("examples"):
-        return schema["examples"][0]
-    if options := schema.get("anyOf"):
-        return _sample(api, options[0])
-    required = schema.get("required", ())
-    return {name: _sample(api, one) for name, one in schema.get("properties", {}).items() if name in required}
-
-
-def _requests(method: str, path: str, body: Any, shown: str = "json()") -> str:
-    """The request to copy, by curl and in Python."""
-    url = ADDRESS + re.sub(r"\{(\w+)\}", lambda found: {"version": "1"}.get(found[1], TASK), path)
-    curl, call = f"curl -s {url}", f'requests.{method}("{url}")'
-    if body:
-        sent = json.dumps(body)
-        curl += f" \\\n  -H 'content-type: application/json' -d {shlex.quote(sent)}"
-        call = f'requests.{method}(\n    "{url}",\n    json={sent},\n)'
-    text = f"import requests\n\nanswer = {call}\nprint(answer.{shown})"
-    return f"{block('sh', curl, not_run='a server must be running')}\n\n{block('python', text)}"
+def _samples(samples: list[dict[str, str]]) -> str:
+    """The requests to copy, as the server shows them."""
+    curl, python = (one["source"] for one in samples)
+    return f"{block('sh', curl, not_run='a server must be running')}\n\n{block('python', python)}"
 
 
 def refusals(root: Path) -> list[tuple[int, set[str]]]:

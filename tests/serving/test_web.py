@@ -149,7 +149,10 @@ def test_a_token_is_asked_for_once(page: Any, champion: Any) -> None:
         page.fill("#token-value", TOKEN)
         page.click("dialog button")
         page.wait_for_selector("canvas.draw")
-        assert not page.is_visible("#to-docs"), "a link brings no token along"
+        page.click("#to-docs")
+        page.wait_for_selector(".route[open] pre:has-text('/v1/tasks/digits/predict')")
+        assert "Authorization: Bearer TOKEN" in page.inner_text(".route[open] pre")
+        assert TOKEN not in page.content()
         page.goto(f"{site.url}/#%")
         page.reload()
         page.wait_for_selector("canvas.draw")
@@ -158,6 +161,33 @@ def test_a_token_is_asked_for_once(page: Any, champion: Any) -> None:
         assert page.locator("dialog[open]").count() == 0
     finally:
         site.close()
+
+
+def test_each_route_is_shown_with_samples_and_can_be_sent(page: Any, site: Site) -> None:
+    page.goto(f"{site.url}/docs#tweets")
+    page.wait_for_selector(".route[open] form")
+    route = page.locator(".route[open]")
+    assert f"curl -s {site.url}/v1/tasks/tweets/predict" in route.locator("pre").first.inner_text()
+    route.locator("button:has-text('Python')").click()
+    assert "requests.post(" in route.locator("pre").first.inner_text()
+    route.locator("textarea").fill('{"text": "what a lovely day"}')
+    route.locator("button[type=submit]").click()
+    page.wait_for_selector(".route[open] [role=status]:has-text('200 OK')")
+    assert list(site.kept.predictions.values())[-1].input == {"text": "what a lovely day"}
+    page.locator("summary:has-text('/v2/models/{task}/versions/{version}/ready')").click()
+    page.click("button:has-text('Send to /v2/models/tweets/versions/1/ready')")
+    page.wait_for_selector("[role=status]:has-text('\"ready\":true')")
+
+    page.select_option("#task", "spoken_digits")
+    page.wait_for_selector(".route[open] input[type=file]")
+    held = site.models.get("spoken_digits").example
+    assert held is not None
+    sound = {"name": "one.wav", "mimeType": "audio/wav", "buffer": base64.b64decode(held["audio"])}
+    page.set_input_files(".route[open] input[type=file]", sound)
+    page.click(".route[open] button[type=submit]")
+    page.wait_for_selector(".route[open] [role=status]:has-text('200 OK')")
+    assert "tweets" not in page.inner_text("#routes")
+    assert page.wrong == []
 
 
 @pytest.mark.end_to_end

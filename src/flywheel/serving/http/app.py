@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from flywheel.project.errors import FlywheelError
@@ -19,7 +19,6 @@ from flywheel.serving.http.feedback_route import add_feedback
 from flywheel.serving.http.gateway import Gateway
 from flywheel.serving.http.metrics import MEDIA_TYPE, Metrics
 from flywheel.serving.http.openapi import describe_api
-from flywheel.serving.http.page import PAGE_HEADERS, render
 from flywheel.serving.http.routes import ROUTES
 from flywheel.serving.http.web_route import add_web
 from flywheel.serving.problem import RequestError, body_of, status_of
@@ -83,13 +82,11 @@ def make_app(
     app = FastAPI(
         title=TITLE,
         version=version,
-        docs_url=None,
-        redoc_url=None,
+        openapi_url=None,
         lifespan=lifespan,
     )
-    # Only names of types may be ignored here: FastAPI's way to say what the application is described by.
-    app.openapi = lambda: describe_api(app, models, with_tokens=with_tokens)  # type: ignore[method-assign]
     _add_errors(app)
+    _add_description(app, models, with_tokens=with_tokens)
     _add_tasks(app, models)
     _add_protocol(app, models, version)
     _add_health(app, models, metrics)
@@ -132,11 +129,15 @@ def _add_errors(app: FastAPI) -> None:
     app.add_exception_handler(Exception, failed)
 
 
-def _add_tasks(app: FastAPI, models: ModelRepository) -> None:
-    @ROUTES["/docs"].on(app)
-    async def docs() -> Response:
-        return HTMLResponse(render(app.openapi()), headers=PAGE_HEADERS)
+def _add_description(app: FastAPI, models: ModelRepository, *, with_tokens: bool) -> None:
+    @ROUTES["/openapi.json"].on(app)
+    async def openapi(request: Request, task: str = "") -> Response:
+        address = f"{request.scope['scheme']}://{request.headers.get('host', 'localhost')}"
+        tasks = [task] if task else []
+        return JSONResponse(describe_api(app, models, with_tokens=with_tokens, address=address, tasks=tasks))
 
+
+def _add_tasks(app: FastAPI, models: ModelRepository) -> None:
     @ROUTES["/v1/tasks"].on(app)
     async def tasks() -> Any:
         champions = [models.get(task).champion for task in models.tasks]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from flywheel.project.types import Json
 from flywheel.serving.http import messages
-from flywheel.serving.http.routes import EXPLAIN, FAILURES, INFER, INFER_VERSION, PREDICT, ROUTES, TASKS
+from flywheel.serving.http.routes import EXPLAIN, FAILURES, INFER, INFER_VERSION, PREDICT, ROUTES, TASKS, route_of
+from flywheel.serving.http.samples import BASE64, FILE, add_samples
 from flywheel.serving.request.infer import input_of
 from flywheel.serving.request.rows import INSTANCES
+from flywheel.serving.request.tensors import BYTES
 from flywheel.serving.version.repository import ModelRepository
 from flywheel.serving.version.served import Served
 
@@ -33,9 +36,25 @@ TENSOR: Json = {
 }
 
 
-def describe_api(app: FastAPI, models: ModelRepository, *, with_tokens: bool) -> Json:
-    """Describe the server as it is now: after a swap, a task's page is that of its new version."""
-    api: Json = get_openapi(title=app.title, version=app.version, routes=app.routes, description=app.description)
+def describe_api(
+    app: FastAPI, models: ModelRepository, *, with_tokens: bool, address: str, tasks: Sequence[str] = ()
+) -> Json:
+    """Describe the server as it is now: after a swap, a task is described by its new version.
+
+    Args:
+        app: The application.
+        models: The versions in service.
+        with_tokens: Whether the server wants tokens.
+        address: Of the server, as whoever asks reaches it.
+        tasks: Those to describe; none: all that are served.
+
+    Raises:
+        RequestError: A task is not served (404).
+    """
+    api: Json = get_openapi(
+        title=app.title, version=app.version, routes=app.routes, description=app.description,
+        servers=[{"url": address}],
+    )  # fmt: skip
     schemas: Json = api.setdefault("components", {}).setdefault("schemas", {})
     for name in VALIDATION:  # such errors are answered like all others
         schemas.pop(name, None)
@@ -52,8 +71,9 @@ def describe_api(app: FastAPI, models: ModelRepository, *, with_tokens: bool) ->
     )  # fmt: skip
     explained = messages.ExplainReply.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= {**explained.pop("$defs"), "ExplainReply": explained}
-    for task in models.tasks:
-        served = models.get(task)
+    all_served = [models.get(task) for task in tasks or models.tasks]
+    for served in all_served:
+        task = served.champion.task
         schemas |= {f"{task}.{name}": schema for name, schema in _schemas(served).items()}
         for path, describe in OF_ROWS.items():
             route, shown = ROUTES[path], path.format(task=task, version=served.champion.number)
@@ -62,7 +82,28 @@ def describe_api(app: FastAPI, models: ModelRepository, *, with_tokens: bool) ->
     if with_tokens:
         api["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         api["security"] = [{"token": []}]
+    first = all_served[0].champion if all_served else None
+    _add_examples(api, {"task": first.task if first else "TASK", "version": str(first.number) if first else "VERSION"})
+    add_samples(api)
     return api
+
+
+def _add_examples(api: Json, of_path: dict[str, str]) -> None:
+    """Put the paths in the order of the routes, and say what to send to each, and whether it needs no token."""
+    order = list(ROUTES.values())
+    known = {path: route for path in api["paths"] if (route := route_of(path.split("/")))}
+    api["paths"] = {path: api["paths"][path] for path in sorted(known, key=lambda path: order.index(known[path]))}
+    for path, operations in api["paths"].items():
+        for operation in operations.values():
+            if known[path].access != "token":
+                operation["security"] = []
+            for one in operation.get("parameters", ()):
+                if one["in"] == "path":
+                    one["example"] = of_path[one["name"]]
+            content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+            named = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+            for example in api["components"]["schemas"].get(named, {}).get("examples", ()):
+                content.setdefault("example", example)
 
 
 def _schemas(served: Served) -> Json:
@@ -70,8 +111,7 @@ def _schemas(served: Served) -> Json:
     task = served.champion.task
     row = {key: value for key, value in served.schema.items() if key != "$schema"} | {"additionalProperties": False}
     several = _mapping({INSTANCES: _list(f"{task}.Row") | {"minItems": 1}}, [INSTANCES])
-    example = served.example
-    if example is not None and len(str(example)) <= MAX_EXAMPLE:
+    if (example := _example(served)) is not None:
         row["examples"] = [example]
     answer = {
         "prediction_id": {"type": "string"},
@@ -113,11 +153,15 @@ def _explain(served: Served) -> Json:
 def _body(served: Served, of_json: str) -> Json:
     """What rows may be sent as; `of_json`: which of the task's schemas their JSON has."""
     task = served.champion.task
-    content: Json = {"application/json": {"schema": _ref(f"{task}.{of_json}")}}
+    of_row: Json = {"schema": _ref(f"{task}.{of_json}")}
+    if (example := _example(served)) is not None:
+        of_row["example"] = example
+    content: Json = {"application/json": of_row}
     if served.reader.media:
         binary = {"type": "string", "contentMediaType": "application/octet-stream"}
         fields = {name: binary if name in served.reader.media else {"type": "string"} for name in served.reader.names}
-        content["multipart/form-data"] = {"schema": _mapping(fields, list(served.reader.required))}
+        parts = {name: FILE if name in served.reader.media else value for name, value in (served.example or {}).items()}
+        content["multipart/form-data"] = {"schema": _mapping(fields, list(served.reader.required)), "example": parts}
     if len(served.reader.media) == 1 and len(served.reader.names) == 1:
         content["application/octet-stream"] = {"schema": {"type": "string", "format": "binary"}}
     return {"required": True, "content": content}
@@ -136,14 +180,22 @@ def _infer(served: Served, *, of_version: bool = False) -> Json:
 
 
 def _tensors(served: Served) -> list[Json]:
-    """The version's example row as tensors; empty where a value of it is no single text or number."""
-    row = served.example or {}
-    if not all(isinstance(value, str | int | float) for value in row.values()):
+    """The version's example row as tensors; empty where it has none, or one that lacks a value."""
+    held, media = served.example or {}, served.reader.media
+    row = _example(served) or {name: BASE64 if name in media else value for name, value in held.items()}
+    if any(value is None for value in row.values()):
         return []
-    return [
-        {"name": name, **input_of(served.schema["properties"][name]), "shape": [1], "data": [value]}
-        for name, value in row.items()
-    ]
+    tensors = []
+    for name, value in row.items():
+        datatype = BYTES if isinstance(value, str) else input_of(served.schema["properties"][name])["datatype"]
+        shape = [1, *np.shape(value)]
+        tensors.append({"name": name, "datatype": datatype, "shape": shape, "data": [value]})
+    return tensors
+
+
+def _example(served: Served) -> Json | None:
+    """The row that the version brings; None where it brings none that a person would read."""
+    return None if served.example is None or len(str(served.example)) > MAX_EXAMPLE else served.example
 
 
 def _responses(schema: Json, *, binary: bool = False, error: str = ERROR) -> Json:

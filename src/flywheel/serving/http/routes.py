@@ -61,9 +61,6 @@ class Route:
 _PAGE = "Show a page for people: `/` is for trying a task, `/live` for seeing how it does in service."
 _TABLE = (
     Route(PREDICT, "Answer one row of {task}, or several", TASKS, method="POST", label="predict", of_rows=True),
-    Route(INFER, "Answer rows of {task} as tensors, JSON or binary", RULES, method="POST", label="infer", of_rows=True),
-    Route(INFER_VERSION, "Answer rows of {task} as tensors, JSON or binary, by the version in service", RULES,
-          method="POST", label="infer", of_rows=True),
     Route(EXPLAIN, "Explain which parts of a row of {task} its answer depends on", TASKS, m.ExplainReply,
           method="POST", of_rows=True),
     Route("/v1/tasks", "List the tasks that are served.", TASKS, m.TaskList),
@@ -74,6 +71,9 @@ _TABLE = (
           TASKS, m.Live),
     Route("/v1/feedback", "Say what the right answer to a prediction is, or whether it was right. "
           "Sent twice, it counts once.", "feedback", m.FeedbackReply, method="POST"),
+    Route(INFER, "Answer rows of {task} as tensors, JSON or binary", RULES, method="POST", label="infer", of_rows=True),
+    Route(INFER_VERSION, "Answer rows of {task} as tensors, JSON or binary, by the version in service", RULES,
+          method="POST", label="infer", of_rows=True),
     Route("/v2", "Describe the server.", RULES, m.ServerMetadata),
     Route(MODEL, "Describe a model's tensors.", RULES, m.ModelMetadata),
     Route(OF_VERSION, "Describe the tensors of the version in service.", RULES, m.ModelMetadata),
@@ -83,14 +83,16 @@ _TABLE = (
     Route("/v2/health/ready", "Say that the worker takes requests.", RULES, m.Ready, "always"),
     Route("/healthz", "Say that the worker lives.", "health", m.State, "always"),
     Route("/readyz", "Say that the worker takes requests.", "health", m.State, "always"),
-    Route("/docs", "Show all routes, and the rows and answers of each task, as a page that needs no other machine."),
+    Route("/docs", "Show a page with all routes: requests to copy, a form to send each, and the types of a task's rows "
+          "and answers. It needs no other machine.", access="anybody"),
     Route("/metrics", "Give the metrics of all workers together in Prometheus' text format."),
     Route("/", _PAGE, access="anybody"),
     Route("/live", _PAGE, access="anybody"),
     Route("/web/{name}", "Give a script or a style sheet of these pages.", access="anybody"),
     Route("/web/field/{name}", "Give the script of a kind of data: how the page asks for its inputs, and draws "
           "explanations.", access="anybody"),
-    Route("/openapi.json", "Describe all routes and types, as an OpenAPI document."),
+    Route("/openapi.json", "Describe all routes and types, as an OpenAPI document: for all tasks, or with "
+          "`?task=NAME` for one."),
 )  # fmt: skip
 ROUTES = {route.path: route for route in _TABLE}
 _PARTS: dict[int, list[tuple[list[str], Route]]] = {}

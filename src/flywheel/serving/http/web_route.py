@@ -1,4 +1,4 @@
-"""The pages for people: `/` to try a task, `/live` to see how it does.
+"""The pages for people: `/` to try a task, `/live` to see how it does, `/docs` for its requests.
 
 All that they need lies in `web/`, but for the forms: each kind of data has its own in its folder.
 """
@@ -19,7 +19,7 @@ from flywheel.serving.version.repository import ModelRepository
 
 FOLDER = "web"
 FORMS = "field"
-PAGES = {"/": "index.html", "/live": "live.html"}
+PAGES = {"/": "index.html", "/live": "live.html", "/docs": "docs.html"}
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 HEADERS = {
     # Nothing from elsewhere, nothing inline; `blob:` is what the person has drawn, recorded or dropped.

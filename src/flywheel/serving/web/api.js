@@ -4,23 +4,25 @@ const KEY = 'flywheel-token';
 export const byId = (id) => document.getElementById(id);
 
 export async function ask(path, body) {
-  let reply = await send(path, body);
-  for (let words = 'This server wants a token'; reply.status === 401; words = 'That token is not known') {
-    reply = await send(path, body, await newToken(words));
-  }
+  const reply = await sent(path, body && JSON.stringify(body));
   const told = await reply.json().catch(() => ({}));
   if (!reply.ok) throw new Error(told.error?.message ?? `the server answered ${reply.status}`);
   return told;
 }
 
-function send(path, body, token = sessionStorage.getItem(KEY)) {
-  const headers = {};
-  if (token) {
-    headers.authorization = `Bearer ${token}`;
-    byId('to-docs').hidden = true; // a link brings no token along
+// The reply to a request, whatever it is; `body` is JSON or a FormData.
+export async function sent(path, body) {
+  let reply = await send(path, body);
+  for (let words = 'This server wants a token'; reply.status === 401; words = 'That token is not known') {
+    reply = await send(path, body, await newToken(words));
   }
-  if (body !== undefined) headers['content-type'] = 'application/json';
-  const options = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) };
+  return reply;
+}
+
+function send(path, body, token = sessionStorage.getItem(KEY)) {
+  const headers = token ? { authorization: `Bearer ${token}` } : {};
+  if (typeof body === 'string') headers['content-type'] = 'application/json'; // a form brings its own
+  const options = body === undefined ? {} : { method: 'POST', body };
   return fetch(path, { ...options, headers }).catch(() => { throw new Error('the server does not answer'); });
 }
 

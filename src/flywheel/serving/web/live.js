@@ -113,4 +113,4 @@ function drawDrift(told) {
   byId('drift').replaceChildren(...made);
 }
 
-chooseTask(show, ['to-try']).catch(say);
+chooseTask(show, ['to-try', 'to-docs']).catch(say);

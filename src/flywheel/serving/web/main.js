@@ -162,4 +162,4 @@ byId('row').addEventListener('submit', predict);
 byId('example').addEventListener('click', fill);
 byId('right').addEventListener('click', () => tell({ correct: true }));
 byId('wrong').addEventListener('click', askTruth);
-chooseTask(show, ['to-live']).catch(say);
+chooseTask(show, ['to-live', 'to-docs']).catch(say);
