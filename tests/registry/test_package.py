@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ast
 import json
 import os
 import shutil
@@ -13,8 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
-import flywheel
 from flywheel.project.errors import RegistryError
+from flywheel.registry.code import code_of
 from flywheel.registry.package import differing, open_package, requirements
 
 FRESH_PROCESS = """
@@ -85,7 +84,7 @@ def test_there_is_no_pickle_in_a_version(version: Path) -> None:
 
 def test_requirements_have_exact_versions(version: Path) -> None:
     lines = (version / "requirements.txt").read_text().split()
-    assert lines == requirements()
+    assert {line.split("==")[0] for line in lines} == OF_EVERY_VERSION | {"pillow"}
     assert f"onnxruntime=={metadata.version('onnxruntime')}" in lines
     assert not [line for line in lines if "==" not in line]
 
@@ -136,17 +135,26 @@ def test_a_fresh_process_without_flywheel_loads_a_version_and_answers_raw_images
     assert answers.split(" ")[2] == ",".join(ours["label"])
 
 
-def test_a_version_requires_every_library_that_a_preprocessor_or_a_reader_of_requests_imports() -> None:
-    source = Path(flywheel.__file__).parent
-    # Pictures, progress, the codebook's k-means, the engine of the preprocess stage.
-    only_in_fit = {"matplotlib", "tqdm", "sklearn", "threadpoolctl", "ray"}
-    known = metadata.packages_distributions()
-    files = [*(source / "preprocessor").rglob("*.py"), *(source / "reader/format").glob("*.py")]
-    files += (source / "modality").glob("*/data/**/*.py")
-    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
-    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
-    roots = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"flywheel", *only_in_fit}
-    needed = {known[root][0].lower() for root in roots}
-    assert {"ftfy", "pandera", "soundfile", "tokenizers"} < needed
-    assert needed <= {line.split("==")[0] for line in requirements()}
+OF_EVERY_VERSION = {"mlflow", "numpy", "onnxruntime", "pandas", "pyarrow"}
+
+
+@pytest.mark.parametrize(
+    ("targets", "needed"),
+    [
+        (["image.data.preprocessor.ImagePreprocessor"], {"pillow"}),
+        (["audio.data.preprocessor.AudioPreprocessor"], {"scipy", "soundfile"}),
+        (["text.data.preprocessor.TextPreprocessor", "text.data.tokeniser.bpe.BpeTokeniser"], {"ftfy", "tokenizers"}),
+        (["tabular.data.preprocessor.TabularPreprocessor"], {"pandera"}),
+        (["interactions.data.preprocessor.InteractionsPreprocessor"], set()),
+    ],
+)
+def test_a_version_requires_what_its_prediction_imports_and_nothing_of_training(
+    targets: list[str], needed: set[str], tmp_path: Path
+) -> None:
+    state = [{"_target_": f"flywheel.modality.{target}"} for target in targets]
+    (tmp_path / "preprocessor.json").write_text(json.dumps(state))
+    files, libraries = code_of(tmp_path / "preprocessor.json")
+    assert Path(f"flywheel/modality/{targets[0].split('.')[0]}/data/preprocessor.py") in files
+    lines = requirements(libraries)
+    assert {line.split("==")[0].lower() for line in lines} == OF_EVERY_VERSION | needed
+    assert all(metadata.version(name) == number for name, number in (line.split("==") for line in lines))

@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -32,11 +32,6 @@ CHECKSUMS, EVIDENCE, ARTIFACTS = "checksums.json", "evidence", "artifacts"
 MODEL, PREPROCESSOR = f"{ARTIFACTS}/{MODEL_FILE}", f"{ARTIFACTS}/{PREPROCESSOR_FILE}"
 CODE = "code/"
 _NOT_LISTED = (CHECKSUMS, "registered_model_meta")  # MLflow adds that to a copy that it downloads
-REQUIREMENTS = (
-    "ftfy", "mlflow", "numpy", "onnxruntime", "pandas", "pandera", "pillow", "pyarrow", "scipy", "soundfile",
-    "tokenizers",
-)  # fmt: skip
-"""What predicting imports; written into a version with the versions it was made with."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +55,8 @@ def write_package(folder: Path, contents: Contents, described: Model) -> dict[st
     """Write a version's files into `folder`, which does not exist yet.
 
     The code that prediction needs goes in as well: a version runs with the code it was judged with, also on a machine
-    where Flywheel is not installed or has moved on. Requirements are listed: MLflow would take ten seconds to find
-    them.
+    where Flywheel is not installed or has moved on. Its requirements are what that code imports: MLflow would take ten
+    seconds to find them.
 
     Returns:
         The sha256 of the files that the registry is to keep.
@@ -71,13 +66,14 @@ def write_package(folder: Path, contents: Contents, described: Model) -> dict[st
     example = pd.DataFrame({name: [plain(value) for value in contents.example[name]] for name in schema["properties"]
                             if name in contents.example.columns})  # fmt: skip
     code = Path(flywheel.__file__).parent
+    files, libraries = code_of(contents.preprocessor)
     with tempfile.TemporaryDirectory() as temporary, _quiet():
         from mlflow import pyfunc
 
         staged = Path(temporary)
         shutil.copyfile(contents.model, staged / MODEL_FILE)
         shutil.copyfile(contents.preprocessor, staged / PREPROCESSOR_FILE)
-        for file in code_of(contents.preprocessor):
+        for file in files:
             (staged / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(code.parent / file, staged / file)
         pyfunc.save_model(
@@ -87,7 +83,7 @@ def write_package(folder: Path, contents: Contents, described: Model) -> dict[st
             artifacts={"model": str(staged / MODEL_FILE), "preprocessor": str(staged / PREPROCESSOR_FILE)},
             signature=signature_of(schema, predictor.predict(example)),
             input_example=example,
-            pip_requirements=requirements(),
+            pip_requirements=requirements(libraries),
             code_paths=[str(staged / code.name)],
         )
     for leftover in folder.rglob("__pycache__"):
@@ -99,9 +95,17 @@ def write_package(folder: Path, contents: Contents, described: Model) -> dict[st
     return {name: sha256_of(folder / name) for name in (CHECKSUMS, MODEL, PREPROCESSOR)}
 
 
-def requirements() -> list[str]:
-    """What predicting needs, with the exact versions of this environment."""
-    return [f"{name}=={metadata.version(name)}" for name in REQUIREMENTS]
+def requirements(libraries: Iterable[str]) -> list[str]:
+    """Give the distributions that hold these packages, with the exact versions of this environment."""
+    names = {_distribution_of(library) for library in libraries}
+    return [f"{name}=={metadata.version(name)}" for name in sorted(names)]
+
+
+def _distribution_of(library: str) -> str:
+    try:
+        return metadata.distribution(library).name  # most are called as their package: to list all of them takes long
+    except metadata.PackageNotFoundError:
+        return metadata.packages_distributions()[library][0]
 
 
 def checksums(folder: Path) -> str:

@@ -7,7 +7,7 @@ from flywheel.modality.audio.data.codebook import (
     FrameSample,
     codebook_from_json,
     codebook_to_json,
-    learn_codebook,
+    fit_codebook,
     nearest_codes,
 )
 
@@ -16,16 +16,16 @@ FRAMES = np.concatenate([RNG.normal(centre, 0.1, (300, 3)) for centre in (-2, 0,
 
 
 def test_the_codebook_finds_the_groups_and_is_the_same_again() -> None:
-    codebook = learn_codebook(FRAMES, 3, seed=0)
+    codebook = fit_codebook(FRAMES, 3, seed=0)
     assert codebook.dtype == np.float32
     np.testing.assert_allclose(np.sort(codebook[:, 0]), [-2, 0, 3], atol=0.1)
-    np.testing.assert_array_equal(learn_codebook(FRAMES, 3, seed=0), codebook)
+    np.testing.assert_array_equal(fit_codebook(FRAMES, 3, seed=0), codebook)
     codes = nearest_codes(FRAMES, codebook)
     assert [len(set(codes[start : start + 300])) for start in (0, 300, 600)] == [1, 1, 1]
 
 
 def test_fewer_different_frames_than_codes_give_fewer_codes() -> None:
-    assert len(learn_codebook(np.repeat(np.eye(3, dtype=np.float32), 4, axis=0), 10, seed=0)) == 3
+    assert len(fit_codebook(np.repeat(np.eye(3, dtype=np.float32), 4, axis=0), 10, seed=0)) == 3
 
 
 def test_nearest_is_the_nearest_and_of_two_the_first(monkeypatch: pytest.MonkeyPatch) -> None:

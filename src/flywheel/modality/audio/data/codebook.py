@@ -40,7 +40,7 @@ class FrameSample:
         return np.concatenate(self._kept)
 
 
-def learn_codebook(frames: Array, num_codes: int, seed: int) -> Array:
+def fit_codebook(frames: Array, num_codes: int, seed: int) -> Array:
     """Find typical frames by k-means on small batches (Sculley 2010, scikit-learn), on one thread: the same bits again.
 
     Args:

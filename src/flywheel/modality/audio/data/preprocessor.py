@@ -15,7 +15,7 @@ from flywheel.modality.audio.data.codebook import (
     FrameSample,
     codebook_from_json,
     codebook_to_json,
-    learn_codebook,
+    fit_codebook,
     nearest_codes,
 )
 from flywheel.modality.audio.data.features import FrameSettings, log_mel, mfcc, padded
@@ -104,7 +104,7 @@ class AudioPreprocessor(Preprocessor):
             raise DataError("train", None, "holds no recordings to learn from")
         if self.features == "quantised":
             num_codes = self.vocabulary_size - FIRST_TOKEN
-            self._codebook = learn_codebook(self._standardised(sample.frames()), num_codes, self.seed)
+            self._codebook = fit_codebook(self._standardised(sample.frames()), num_codes, self.seed)
 
     def clean(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Dropped]]:
         """Decode, resample and trim; what fails is dropped with its reason."""
