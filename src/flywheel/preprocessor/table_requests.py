@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from flywheel.project.errors import DataError, nearest
-from flywheel.reader.format.folder import list_files
+from flywheel.reader.format.folder import list_files, request_frames
 from flywheel.reader.format.raw_file import open_raw
 from flywheel.reader.format.table_file import LOOSE_KINDS, TableFile, TableFormat, is_table, separator_of
 from flywheel.reader.format.value import object_column
@@ -52,15 +51,13 @@ def read_table_requests(
     Raises:
         DataError: A file is missing, of another kind, broken, or lacks a column.
     """
-    frames: list[pd.DataFrame] = []
-    for path in (file for given in paths for file in _files(given, text_files)):
+
+    def read(path: Path) -> pd.DataFrame:
         texts = text_files and path.suffix.lower() == ".txt"
-        frame = _text(path, columns) if texts else _table(path, columns, optional, own or TableFormat())
-        frame["file"] = object_column([str(path)] * len(frame))
-        frame["row"] = np.arange(len(frame))
-        frames.append(frame)
-    if not frames:
-        raise DataError("predict", None, "no files given", fix=f"name {TABLES} files")
+        return _text(path, columns) if texts else _table(path, columns, optional, own or TableFormat())
+
+    files = (file for given in paths for file in _files(given, text_files))
+    frames = request_frames(files, read, f"name {TABLES} files")
     held = {name for frame in frames for name in frame.columns}
     names = [name for name in (*columns, *optional, "label", "file", "row") if name in held]
     return pd.concat([_with_all(frame, names) for frame in frames], ignore_index=True)

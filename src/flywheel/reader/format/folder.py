@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from flywheel.project.errors import DataError, SourceError
+from flywheel.reader.format.value import object_column
 from flywheel.source.folder import files_in, utf8_name
 
 
@@ -51,6 +54,18 @@ def request_files(path: Path, noun: str, extensions: Sequence[str], tables: Sequ
         kinds = ", ".join((*extensions, *tables))
         raise DataError(path, None, f"files of kind '{path.suffix}' are not read", fix=f"give {kinds} or a folder")
     return [path]
+
+
+def request_frames(files: Iterable[Path], read: Callable[[Path], pd.DataFrame], fix: str) -> list[pd.DataFrame]:
+    """Read each file given to `flywheel predict`, and add `file` (as given) and `row` (within the file).
+
+    Raises:
+        DataError: There are none; `fix` says what to give.
+    """
+    frames = [(path, read(path)) for path in files]
+    if not frames:
+        raise DataError("predict", None, "no files given", fix=fix)
+    return [frame.assign(file=object_column([str(path)] * len(frame)), row=range(len(frame))) for path, frame in frames]
 
 
 def check_name(path: Path) -> None:

@@ -120,10 +120,7 @@ def _rows(served: Served, request: Json, binary: bytes) -> list[Json]:
     counts = {name: len(values) for name, values in columns.items()}
     if len(set(counts.values())) > 1:
         raise RequestError(400, f"inputs hold different numbers of rows: {counts}", where="inputs", fix="fix them")
-    num_rows = next(iter(counts.values()))
-    reader.check_number(num_rows)
-    rows = [{name: values[row] for name, values in columns.items()} for row in range(num_rows)]
-    return [reader.row(row, number) for number, row in enumerate(rows)]
+    return reader.of_columns(columns)
 
 
 def _row_values(values: list[Any], *, is_media: bool, where: str) -> list[Any]:

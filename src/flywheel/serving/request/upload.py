@@ -49,10 +49,7 @@ def form_rows(reader: RowReader, content_type: str, body: bytes) -> list[Json]:
     if len(set(counts.values())) > 1:
         what = f"inputs come in different numbers: {counts}"
         raise RequestError(422, what, where=WHERE, fix="give one of each a row")
-    num_rows = next(iter(counts.values()))
-    reader.check_number(num_rows)
-    rows = [{name: values[place] for name, values in columns.items()} for place in range(num_rows)]
-    return [reader.row(row, place) for place, row in enumerate(rows)]
+    return reader.of_columns(columns)
 
 
 def file_rows(reader: RowReader, body: bytes) -> list[Json]:
@@ -66,10 +63,7 @@ def file_rows(reader: RowReader, body: bytes) -> list[Json]:
         raise RequestError(
             415, "the task takes no bare file", where="body", fix="send JSON, or a form with a part for each input"
         )
-    name = reader.media[0]
-    values = npy_rows(body) if body.startswith(NPY_MAGIC) else [body]
-    reader.check_number(len(values))
-    return [reader.row({name: value}, place) for place, value in enumerate(values)]
+    return reader.of_columns({reader.media[0]: _files_in(body)})
 
 
 def npy_rows(encoded: bytes) -> list[np.ndarray[Any, Any]]:
@@ -113,9 +107,13 @@ def _input_of(reader: RowReader, name: str) -> str:
     raise RequestError(422, what, where=WHERE, fix=nearest(name[:80], reader.names))
 
 
+def _files_in(content: bytes) -> list[Any]:
+    return list(npy_rows(content)) if content.startswith(NPY_MAGIC) else [content]
+
+
 def _values(reader: RowReader, name: str, content: bytes, *, is_file: bool) -> list[Any]:
     if is_file and name in reader.media:
-        return list(npy_rows(content)) if content.startswith(NPY_MAGIC) else [content]
+        return _files_in(content)
     try:
         return [content.decode("utf-8-sig")]
     except UnicodeDecodeError:

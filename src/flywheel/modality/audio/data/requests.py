@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from flywheel.modality.audio.data.file import AUDIO_EXTENSIONS
 from flywheel.project.errors import DataError
-from flywheel.reader.format.folder import request_files
+from flywheel.reader.format.folder import request_files, request_frames
 from flywheel.reader.format.table import parquet_chunks
 from flywheel.reader.format.value import object_column
 
@@ -27,18 +26,14 @@ def read_audio_requests(paths: Sequence[Path]) -> pd.DataFrame:
     Raises:
         DataError: A file is missing, of a kind that is not read, or has no column `audio`.
     """
-    frames: list[pd.DataFrame] = []
-    for path in (file for given in paths for file in request_files(given, "recordings", AUDIO_EXTENSIONS, TABLES)):
-        if path.suffix.lower() in TABLES:
-            frame = _table(path)
-        else:
-            frame = pd.DataFrame({"audio": object_column([path.read_bytes()])})
-        frame["file"] = object_column([str(path)] * len(frame))
-        frame["row"] = np.arange(len(frame))
-        frames.append(frame)
-    if not frames:
-        raise DataError("predict", None, "no files given", fix="name recordings or a folder of them")
-    return pd.concat(frames, ignore_index=True)
+    files = (file for given in paths for file in request_files(given, "recordings", AUDIO_EXTENSIONS, TABLES))
+    return pd.concat(request_frames(files, _read, "name recordings or a folder of them"), ignore_index=True)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if path.suffix.lower() in TABLES:
+        return _table(path)
+    return pd.DataFrame({"audio": object_column([path.read_bytes()])})
 
 
 def _table(path: Path) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from flywheel.modality.image.data.file import IMAGE_EXTENSIONS
 from flywheel.project.errors import DataError
-from flywheel.reader.format.folder import request_files
+from flywheel.reader.format.folder import request_files, request_frames
 from flywheel.reader.format.raw_file import open_raw
 from flywheel.reader.format.table import csv_chunks, parquet_chunks
 from flywheel.reader.format.value import object_column
@@ -28,16 +28,13 @@ def read_image_requests(paths: Sequence[Path], shape: Shape) -> pd.DataFrame:
             .parquet (`image`: encoded pictures or nested lists; or a pixel a column).
         shape: Height, width and channels that rows of pixels have.
     """
-    frames: list[pd.DataFrame] = []
-    for path in (file for given in paths for file in request_files(given, "pictures", IMAGE_EXTENSIONS, TABLES)):
+
+    def read(path: Path) -> pd.DataFrame:
         kind = ".jpg" if path.suffix.lower() in IMAGE_EXTENSIONS else path.suffix.lower()
-        frame = _READERS[kind](path, shape)
-        frame["file"] = object_column([str(path)] * len(frame))
-        frame["row"] = np.arange(len(frame))
-        frames.append(frame)
-    if not frames:
-        raise DataError("predict", None, "no files given", fix="name picture files or a folder of them")
-    return pd.concat(frames, ignore_index=True)
+        return _READERS[kind](path, shape)
+
+    files = (file for given in paths for file in request_files(given, "pictures", IMAGE_EXTENSIONS, TABLES))
+    return pd.concat(request_frames(files, read, "name picture files or a folder of them"), ignore_index=True)
 
 
 def _picture(path: Path, shape: Shape) -> pd.DataFrame:
