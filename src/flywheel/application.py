@@ -47,6 +47,7 @@ def main(words: list[str]) -> int:
     """
     import hydra
 
+    from flywheel.command.group_list import group_list
     from flywheel.project.compose import HYDRA_VERSION_BASE
     from flywheel.sweep.run.ahead import targets_checked
     from flywheel.sweep.run.submitit_pool import check_launcher
@@ -67,6 +68,7 @@ def main(words: list[str]) -> int:
     if typed.is_multirun and not typed.is_question:
         check_launcher(line.launcher)
     sys.argv = [sys.argv[0], *words]
+    OmegaConf.register_new_resolver("flywheel_groups", lambda: group_list(root / "conf"), replace=True)  # for --help
     # A FlywheelError in a job must reach `explained` as it is, not as Hydra's shortened traceback.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     with targets_checked(line, is_sweep=typed.is_multirun and not typed.is_question):

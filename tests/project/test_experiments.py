@@ -96,5 +96,9 @@ def test_help_says_what_each_group_is(
     groups = {path.name for path in (root / "conf").iterdir() if path.is_dir()} - {"hydra"}
     described = set(re.findall(r"^  ([a-z]+)  +[a-z]", done.stdout, re.MULTILINE))
     assert described == groups
-    assert "task: breast_cancer, " in done.stdout
+    tasks, published = re.findall(r"^task.*?: (.*)$", done.stdout, re.MULTILINE)
+    names = {file.stem for file in (root / "conf/task").glob("*.yaml")}
+    assert names == {*tasks.split(", "), *published.split(", ")}
+    assert {name for name in names if name.startswith("ref_")} == set(published.split(", "))
+    assert "\nexport/variant: bf16, " in done.stdout
     assert "  max_epochs: " in done.stdout
