@@ -131,6 +131,7 @@ def _train(config: DictConfig, folder: Path, overrides: list[str], trial: TrialJ
         parent=parent_of(folder.parent) if trial else None,
         overrides=overrides,
         watch=trial.tell if trial else None,
+        records=folder,
     )
     result: Json = {
         "task": task.name,

@@ -471,8 +471,23 @@ def test_a_run_that_its_sweep_stopped_early_is_not_promised_again(task_file: Pat
         for epoch in range(epochs):
             client.log_metric(run, "validation/loss", 0.5, step=epoch)
         lines = next_lines(adopt(run, dry_run=True), written=True)
-        assert ("the sweep stopped this run after 2 epochs; the pipeline trains them all" in lines) == (epochs == 2)
+        assert ("this run was stopped after 2 epochs; the pipeline trains them all" in lines) == (epochs == 2)
         assert ("again" in lines[-1]) == (epochs == 4)
+
+
+def test_who_looked_on_at_a_run_is_not_adopted_and_a_timer_that_ended_it_is_told(task_file: Path) -> None:
+    run = trained("task=digits", "model=cnn", "logger=csv", "callbacks=timer", "trainer.profiler=simple")
+    for epoch in range(4):
+        prepare().log_metric(run, "validation/loss", 0.5, step=epoch)
+    done = adopt(run, dry_run=True)
+    assert "again" in next_lines(done, written=True)[-1]
+    assert not [word for word in ("logger", "callbacks", "timer", "profiler") if word in done.diff]
+    prepare().delete_run(run)
+    words = ["trainer.early_stopping.patience=3", "callbacks=timer"]
+    run = trained("task=digits", "model=cnn", *words)
+    prepare().log_metric(run, "validation/loss", 0.5, step=0)
+    lines = next_lines(adopt(run, dry_run=True), written=True)
+    assert "this run was stopped after 1 epochs; the pipeline trains them all" in lines
 
 
 def test_what_has_no_winner_is_one_line(task_file: Path, untouched: Callable[[], None]) -> None:

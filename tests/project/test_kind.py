@@ -16,7 +16,10 @@ from flywheel.project.instantiate import locate
 from flywheel.project.kind import KINDS, Kind, is_in
 
 # Parts of the library that any of the allowed packages could be mistaken for; nothing of them is taken anywhere.
-NEVER = ("pytorch_lightning.cli", "torch.hub", "torch.nn.parallel", "torch.nn.utils", "torchmetrics.text.bert")
+NEVER = (
+    "pytorch_lightning.callbacks.lambda_function", "pytorch_lightning.cli", "pytorch_lightning.loggers.wandb",
+    "torch.hub", "torch.nn.parallel", "torch.nn.utils", "torchmetrics.text.bert",
+)  # fmt: skip
 
 
 @functools.cache

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from flywheel.command.derive import Draft, derive, differing, parsed, told
 from flywheel.project.errors import ConfigError, nearest
+from flywheel.project.flatten import targets_in
 from flywheel.project.params import project_root, task_from
 from flywheel.project.types import Json
 from flywheel.project.whole import all_or_nothing, whole_file
@@ -33,7 +34,7 @@ class Adoption:
         in_pipeline: Whether `conf/config.yaml` has the task.
         left_out: Overrides that are never written, `fold=2`.
         changed: Settings that `conf/` has changed since the run, taken as they are now (`force`).
-        stopped_after: Epochs, where a sweep's pruner ended the run early; 0: it did not.
+        stopped_after: Epochs, where a sweep's pruner or a timer ended the run early; 0: it did not.
     """
 
     winner: Winner
@@ -103,7 +104,7 @@ def next_lines(adoption: Adoption, *, written: bool) -> list[str]:
     if adoption.changed:
         lines.append(f"conf/ has changed since the run: {told(adoption.changed)}")
     if adoption.stopped_after:
-        lines.append(f"the sweep stopped this run after {adoption.stopped_after} epochs; the pipeline trains them all")
+        lines.append(f"this run was stopped after {adoption.stopped_after} epochs; the pipeline trains them all")
     if not written:
         return [*lines, "nothing is written"]
     command = "dvc repro"
@@ -143,7 +144,7 @@ def _is_in_pipeline(draft: Draft, target: Json) -> bool:
         tasks = yaml.safe_load(compose_params(draft.root, check=check_task))["tasks"] or {}
         if target["name"] not in tasks:
             return False
-        asked, made = (asdict(task_from(one, "")) for one in (target, tasks[target["name"]]))
+        asked, made = (task_from(one, "").trained_with() for one in (target, tasks[target["name"]]))
         if found := differing(asked, made, ("the run", "params.yaml")):
             raise ConfigError(told(found), fix="look what conf/config.yaml says of this task")
     return True
@@ -157,14 +158,15 @@ def _changed_since(draft: Draft, winner: Winner) -> list[str]:
     if not isinstance(then, dict):
         return ["perhaps, its config.yaml is not in the MLflow store"]
     with contextlib.suppress(ConfigError):  # one of an older schema is compared as it is
-        then = asdict(task_from(then, ""))
-    return differing(then, asdict(task_from(composed, "")), ("then", "now"))
+        then = task_from(then, "").trained_with()
+    return differing(then, task_from(composed, "").trained_with(), ("then", "now"))
 
 
 def _stopped_after(winner: Winner, target: Json) -> int:
-    """After how many epochs a pruner ended the run; 0 where it has all of them, or stopped by its own rule."""
+    """After how many epochs a pruner or a timer ended the run; 0 where it has all, or stopped by its own rule."""
     trainer, epochs = task_from(target, "").trainer, num_epochs(winner.run_id)
-    return epochs if epochs < trainer.max_epochs and not trainer.early_stopping.patience else 0
+    timed = any(name.endswith(".Timer") for name in targets_in((settings_of(winner.run_id) or {}).get("callbacks")))
+    return epochs if epochs < trainer.max_epochs and (timed or not trainer.early_stopping.patience) else 0
 
 
 def _write(root: Path, after: dict[str, bytes]) -> None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 MARK = "# Written by `flywheel adopt`"
 MAX_TOLD = 6
-NOT_TRAINED = ("task", "sweep", "hydra")  # overrides that say where, how it was searched, how it was run
+NOT_TRAINED = re.compile(r"(task|sweep|hydra|callbacks|logger|trainer\.profiler)\b")
+"""Overrides that say where, how it was searched, how it was run and what looked on."""
 _MISSING = object()
 Key = tuple[str, ...]
 
@@ -179,7 +180,7 @@ def parsed(words: Sequence[str], reference: str) -> list[Override]:
     swept = [one.input_line for one in found if one.is_sweep_override()]
     if swept:
         raise ConfigError(f"'{swept[0]}' is many values", where=reference, fix="name one of its trials")
-    return [one for one in found if re.split(r"[./@]", one.key_or_group)[0] not in NOT_TRAINED]
+    return [one for one in found if not NOT_TRAINED.match(one.key_or_group)]
 
 
 def derive(draft: Draft, overrides: Sequence[Override]) -> tuple[str, Json]:

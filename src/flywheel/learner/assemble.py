@@ -23,6 +23,7 @@ from flywheel.learner.inherit import inherit
 from flywheel.learner.limits import num_rows
 from flywheel.learner.machine import Machine, resolve
 from flywheel.learner.module import Learner
+from flywheel.learner.observers import Observers
 from flywheel.learner.ranks.ranks import Ranks, must_be_a_mean
 from flywheel.learner.ranks.world import Place
 from flywheel.model.initialise import initialise
@@ -135,7 +136,12 @@ def stopping(task: TaskConfig, ranks: Ranks | None, *more: Callback) -> list[Cal
 
 
 def make_trainer(
-    task: TaskConfig, machine: Machine, callbacks: list[Callback], folder: Path, ranks: Ranks | None
+    task: TaskConfig,
+    machine: Machine,
+    callbacks: list[Callback],
+    folder: Path,
+    ranks: Ranks | None,
+    observers: Observers,
 ) -> pl.Trainer:
     """Lightning's trainer. It knows one device: what several share is in `Learner` and `Ranks`."""
     on_gpu = ranks and ranks.device.type == "cuda"
@@ -148,14 +154,12 @@ def make_trainer(
         max_epochs=task.trainer.max_epochs,
         callbacks=callbacks,
         plugins=plugins or None,
-        logger=False,
         enable_checkpointing=True,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         num_sanity_val_steps=0,
         default_root_dir=folder,
         use_distributed_sampler=False,
         inference_mode=not (ranks and ranks.shards),  # what FSDP gathers there could not be trained on
+        **observers.arguments(),
     )
 
 

@@ -69,7 +69,7 @@ class History(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the epoch's row, keep its weights if they are the best, write the checkpoint."""
         learner = cast(Learner, pl_module)
-        figures = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        figures = {key: float(value) for key, value in trainer.callback_metrics.items() if _is_ours(key)}
         row: Row = {"epoch": trainer.current_epoch + 1, "step": learner.steps_done, **dict(sorted(figures.items()))}
         self.rows.append(row)
         self._keep_best(row, learner)
@@ -123,6 +123,11 @@ class History(Checkpoint):
         with part.open("rb+") as stream:
             os.fsync(stream.fileno())  # a rename may reach the disk before the bytes do
         part.replace(self._checkpoint)
+
+
+def _is_ours(key: str) -> bool:
+    """Whether a figure is the Learner's: Lightning's callbacks put theirs beside them, and history.csv is an output."""
+    return key == "lr" or key.startswith(("train/", "validation/"))
 
 
 class Unwritten(TorchCheckpointIO):

@@ -16,6 +16,7 @@ from flywheel.learner.frozen import is_frozen
 from flywheel.learner.limits import tried
 from flywheel.learner.machine import Machine
 from flywheel.learner.module import Learner
+from flywheel.learner.observers import Observers
 from flywheel.learner.pruning import Pruning
 from flywheel.learner.ranks.processes import rank_processes
 from flywheel.learner.settings import quiet
@@ -54,6 +55,7 @@ def fit(
     target: Path,
     checkpoint: Path,
     *,
+    observers: Observers,
     on_start: Callable[[Machine], None],
     on_row: Callable[[Row], None],
     watch: Callable[[int, float], bool] | None = None,
@@ -66,6 +68,7 @@ def fit(
         meta: The content of its `meta.json`.
         target: An empty folder for the model.
         checkpoint: The file to resume from; it is gone when training is done.
+        observers: What looks on.
         on_start: Told what `auto` became, before the first step.
         on_row: Told each epoch's figures.
         watch: Told the monitored metric after each epoch, it says whether to stop there; then no bar is shown either,
@@ -93,7 +96,8 @@ def fit(
         try:
             learner, batches, evaluation = assemble(task, meta, network, machine, parts, ranks, parent)
             monitor = task.metric.monitor
-            progress = Progress(task.trainer.max_epochs, len(batches), f"validation/{monitor.name}", bar=watch is None)
+            progress = Progress(task.trainer.max_epochs, len(batches), f"validation/{monitor.name}",
+                                bar=watch is None and not observers.shows_bar)  # fmt: skip
 
             def tell(row: Row) -> None:
                 progress.show(row)
@@ -103,7 +107,8 @@ def fit(
             ends = stopping(task, ranks, *([Pruning(monitor.name, watch)] if watch else []))
             if task.trainer.prune.method == "magnitude":
                 ends.append(Sparsity(task.trainer.prune, batches.num_steps * task.trainer.max_epochs))
-            trainer = make_trainer(task, machine, [progress, history, *ends], checkpoint.parent, ranks)
+            callbacks = [*observers.callbacks, progress, history, *ends]
+            trainer = make_trainer(task, machine, callbacks, checkpoint.parent, ranks, observers)
             fit_all(trainer, learner, batches, evaluation, resume)
         finally:
             if ranks:

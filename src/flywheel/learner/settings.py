@@ -64,6 +64,9 @@ def quiet() -> None:
         r".*MPS available but not used.*",
         r".*It is recommended to use `self.log.*sync_dist=True.*",  # what is logged is the same on all ranks
         r"Found \d+ module\(s\) in eval mode at the start of training.*",  # a frozen encoder is meant to be
+        r".*callbacks used to create the checkpoint need to be provided.*",  # a resumed training may have no timer
+        r".*Profiler clears events at the end of each cycle.*",
+        r".*The PyTorch Profiler default schedule will be overridden.*",  # with few calls of the loop
         r".*srun.*command is available on your system but is not used.*",
         # Steps are made before the schedule's, only not through the wrapper that the warning watches.
         r".*Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`.*",

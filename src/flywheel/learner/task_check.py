@@ -30,7 +30,7 @@ def check_task(task: Any, where: str, root: Path) -> None:
 
     Args:
         task: As `flywheel.project.compose` gives it.
-        where: The dotted key of the task, for messages; empty: it stands at the root.
+        where: The dotted key of the task, for messages; empty: it stands at the root, and is none of the pipeline's.
         root: The project.
 
     Raises:
@@ -42,6 +42,8 @@ def check_task(task: Any, where: str, root: Path) -> None:
     except ConfigError as error:
         raise explained(error, task, root) from None
     check_values(task, where)
+    if where:
+        _refuse_timers(task.get("callbacks") or {}, where)
 
 
 def check_values(task: Mapping[str, Any], where: str) -> None:
@@ -60,6 +62,7 @@ def check_values(task: Mapping[str, Any], where: str) -> None:
     try:
         check_words(task_from(task, where))
         _check_optimizer(task["optimizer"])
+        _check_observers(task_from(task, ""))
     except ConfigError as error:
         raise ConfigError(error.what, where=f"{where}.{error.where}".lstrip("."), fix=error.fix) from None
 
@@ -159,3 +162,19 @@ def _check_optimizer(node: Mapping[str, Any]) -> None:
         _target(node)([torch.nn.Parameter(torch.zeros(1))], **settings)
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error).splitlines()[0], where="optimizer", fix="fix it there") from None
+
+
+def _check_observers(task: TaskConfig) -> None:
+    """Make what looks on at the training, where there is something: it knows what it takes."""
+    if task.callbacks or task.logger:
+        from flywheel.learner.observers import make_observers
+
+        make_observers(task, Path())
+
+
+def _refuse_timers(callbacks: Mapping[str, Any], where: str) -> None:
+    """Refuse a time limit in the pipeline, where the same settings are to give the same bytes."""
+    for name, node in callbacks.items():
+        if node["_target_"].endswith(".Timer"):
+            what = "ends a training by the clock, and results of the pipeline depend on none"
+            raise ConfigError(what, where=f"{where}.callbacks.{name}", fix="use trainer.max_epochs")

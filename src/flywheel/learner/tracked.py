@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ def train(
     parent: str | None = None,
     overrides: list[str] | None = None,
     watch: Callable[[int, float], bool] | None = None,
+    records: Path | None = None,
 ) -> Fitted:
     """Train a task's model, tracked as one MLflow run, resumable after a kill.
 
@@ -47,6 +49,7 @@ def train(
         parent: The sweep's run, of which this becomes a child.
         overrides: What of the command line differs from `conf/`, so that it can be adopted; None: nothing was typed.
         watch: A sweep's: told the monitored metric after each epoch, it says whether to stop there.
+        records: What loggers and a profiler write below; None: a new folder in `.flywheel/runs/`.
 
     Raises:
         FlywheelError: Settings or data are wrong, or training diverged; the run is marked FAILED.
@@ -56,7 +59,9 @@ def train(
     from flywheel.learner.assemble import make_criterion
     from flywheel.learner.callbacks import is_resumable
     from flywheel.learner.fit import fit
+    from flywheel.learner.observers import make_observers
     from flywheel.learner.settings import check_settings
+    from flywheel.project.flatten import flatten
     from flywheel.project.lineage import git_commit
     from flywheel.project.tracking import store_must_work
 
@@ -64,6 +69,7 @@ def train(
     meta = read_json(processed / "meta.json")
     if meta.get("weighted"):
         make_criterion(task.loss, meta)  # refuses one that cannot weigh rows, before a run is begun
+    observers = make_observers(task, records or _new_folder(task), in_sweep=watch is not None)
     key = resume_key(task, meta)
     folder = state_dir() / "checkpoints" / task.name / key
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,8 +81,10 @@ def train(
             run = _start_run(task, key, is_resumable(checkpoint), name, tags, git_commit(project_root()))
         try:
             with store_must_work(), run.watched_machine(), whole_folder(target) as part:
+                observers.begin(flatten(logged_settings(task)))
                 fitted = fit(
                     task, processed, meta, part, checkpoint,
+                    observers=observers,
                     on_start=lambda machine: _log_start(run, task, meta, machine),
                     on_row=_epoch_logger(run),
                     watch=watch,
@@ -88,6 +96,7 @@ def train(
             raise
         checkpoint.unlink(missing_ok=True)
         folder.rmdir()
+        observers.end()
     return fitted
 
 
@@ -98,6 +107,11 @@ def resume_key(task: TaskConfig, meta: Json) -> str:
     settings = logged_settings(task)
     code = sha256_of_code(root, ["src/flywheel/learner", "src/flywheel/model"])
     return sha256_of_json([settings, meta, code, *_parent_weights(task)])[:16]
+
+
+def _new_folder(task: TaskConfig) -> Path:
+    """A folder for what looks on, named as Hydra names those of `python -m flywheel.train`; made by who writes."""
+    return state_dir() / "runs" / task.name / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
 
 
 def _parent_weights(task: TaskConfig) -> list[str]:
@@ -111,7 +125,7 @@ def _parent_weights(task: TaskConfig) -> list[str]:
 
 def logged_settings(task: TaskConfig) -> Json:
     """The settings that become parameters of the run."""
-    everything = asdict(task)
+    everything = task.trained_with()
     del everything["metric"]["plots"]  # they are of the report, and no setting of a training
     return {**{key: everything[key] for key in (*SETTINGS, "preprocess")}, "data": task.data.name}
 

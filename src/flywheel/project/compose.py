@@ -232,6 +232,9 @@ def _wrong_override(error: Exception, plain: Any, conf: Path) -> ConfigError:
     if inside := re.search(r"In 'task/([^']+)': Could not override '[^']+@tasks\.", str(error)):
         where = f"conf/task/{inside[1]}.yaml"
         return ConfigError("a group that it overrides is not in its place", where=where, fix=_STARTS_FROM)
+    if twice := re.search(r"(?:Multiple values for|^) ?(callbacks|logger)(?:\.| appears more than once)", str(error)):
+        fix = "write its keys there, not an option, as docs/from-other-tools.md has it"
+        return ConfigError(f"a task chooses an option of '{twice[1]}'", where="conf/task/", fix=fix)
     found = re.search(r"Could not override '([^']+)'", str(error))
     if not found:
         return ConfigError(_first_line(error), where="conf/ or command line")

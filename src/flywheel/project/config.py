@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
@@ -270,6 +270,8 @@ class TaskConfig:
         export: The export to ONNX.
         register: The gate that decides whether the model becomes champion.
         feedback: What is kept of requests, and which corrections become train rows.
+        callbacks: Callbacks of Lightning that look on, by name; they are not part of what the pipeline watches.
+        logger: Loggers of Lightning beside MLflow, by name; likewise.
         fold: Sets `preprocess.fold`, so that `fold=range(0,5)` sweeps over folds.
     """
 
@@ -288,7 +290,15 @@ class TaskConfig:
     export: ExportConfig
     register: RegisterConfig
     feedback: FeedbackConfig = field(default_factory=FeedbackConfig)
+    callbacks: dict[str, Annotated[Node, kind.CALLBACK]] = field(default_factory=dict)
+    logger: dict[str, Annotated[Node, kind.LOGGER]] = field(default_factory=dict)
     fold: NonNegativeInt | None = None
+
+    def trained_with(self) -> dict[str, Any]:
+        """The settings as plain data, without those that only look on at a training: they change no byte of it."""
+        settings = asdict(self)
+        del settings["callbacks"], settings["logger"], settings["trainer"]["profiler"]
+        return settings
 
     def check(self, where: str) -> None:
         """Refuse settings of several sections that do not go together."""

@@ -108,6 +108,8 @@ class TrainerConfig:
         early_stopping: When the training ends before `max_epochs`.
         keep: Which epoch's weights become the model: `best` (by the monitored validation metric) or `last`.
         compile: Whether the network goes through `torch.compile`.
+        profiler: Lightning's profiler: `simple` (seconds of each part of the loop), `advanced` (calls of functions),
+            `pytorch` (operators, and a trace), or null. It changes nothing of the model.
         parent: Model folder of another task, to learn from (`artifacts/<task>/model`), which DVC watches; null: none.
         prune: Pruning of weights or channels.
     """
@@ -129,6 +131,7 @@ class TrainerConfig:
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     keep: Literal["best", "last"] = "best"
     compile: bool = False
+    profiler: Literal["simple", "advanced", "pytorch"] | None = None
     parent: str = ""
     prune: PruneConfig = field(default_factory=PruneConfig)
 

@@ -87,11 +87,29 @@ BASELINE = Kind(
     ("flywheel.report.baseline.logistic_regression",),
     lists=("flywheel.modality.*.baseline.BASELINES",),
 )
+# Of Lightning's callbacks and loggers only those that watch and keep records, one module a class: others load
+# checkpoints, call what they are given, or send to servers.
+CALLBACK = Kind(
+    "pytorch_lightning.callbacks.Callback",
+    (
+        "pytorch_lightning.callbacks.device_stats_monitor",
+        "pytorch_lightning.callbacks.lr_monitor",
+        "pytorch_lightning.callbacks.model_summary",
+        "pytorch_lightning.callbacks.progress.rich_progress",
+        "pytorch_lightning.callbacks.progress.tqdm_progress",
+        "pytorch_lightning.callbacks.rich_model_summary",
+        "pytorch_lightning.callbacks.timer",
+    ),
+)
+LOGGER = Kind(
+    "pytorch_lightning.loggers.Logger",
+    ("pytorch_lightning.loggers.csv_logs", "pytorch_lightning.loggers.tensorboard"),
+)
 VARIANT = Kind("flywheel.registry.variant.base.Maker", ("flywheel.registry.variant",))
 
 KINDS = (
     READER, TOKENISER, PREPROCESSOR, TARGET, NET, LINK, CRITERION, AUGMENTATION, OPTIMIZER, SCHEDULER, METRIC, REPORT,
-    BASELINE, VARIANT,
+    BASELINE, VARIANT, CALLBACK, LOGGER,
 )  # fmt: skip
 
 

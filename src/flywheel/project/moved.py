@@ -43,9 +43,14 @@ MOVED = {
 }
 """Module by the name that it had up to 0.1; a registered version and a user's own conf/ may have it."""
 
+_LIGHTNING = "lightning.pytorch."
+"""Lightning's other package, which has the same classes, and which most examples name."""
+
 
 def present_name(target: str) -> str:
-    """The name that a class has now, by the one that it had when a file was written."""
+    """The name that a class has now, by the one it had when a file was written, or has in the package lightning."""
+    if target.startswith(_LIGHTNING):
+        target = f"pytorch_lightning.{target.removeprefix(_LIGHTNING)}"
     module, _, name = target.rpartition(".")
     return f"{MOVED[module]}.{name}" if module in MOVED else target
 

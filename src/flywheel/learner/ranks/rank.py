@@ -18,6 +18,7 @@ import torch
 from flywheel.learner.assemble import assemble, fit_all, make_trainer, new_network, open_parts, stopping
 from flywheel.learner.callbacks import History
 from flywheel.learner.machine import Machine
+from flywheel.learner.observers import Observers
 from flywheel.learner.ranks.processes import LOST, Meeting, is_broken
 from flywheel.learner.ranks.ranks import Ranks
 from flywheel.learner.ranks.world import PARENT, Place, place_from
@@ -81,7 +82,7 @@ def work(job: Json, place: Place, meeting: Meeting) -> None:
     try:
         learner, batches, evaluation = assemble(task, meta, network, machine, parts, ranks)
         history = History(task.metric.monitor, checkpoint, lambda row: None, ranks)
-        trainer = make_trainer(task, machine, [history, *stopping(task, ranks)], checkpoint.parent, ranks)
+        trainer = make_trainer(task, machine, [history, *stopping(task, ranks)], checkpoint.parent, ranks, Observers())
         fit_all(trainer, learner, batches, evaluation, checkpoint if job["resume"] else None)
     except FlywheelError as error:  # rank 0 has the same one; its sweep may go on
         log.info("rank %d: %s", place.rank, error)
