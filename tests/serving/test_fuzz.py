@@ -9,13 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import hypothesis
 import numpy as np
 import pytest
-import schemathesis
 import soundfile
 from PIL import Image
-from schemathesis.specs.openapi import checks as conformance
 from starlette.testclient import TestClient
 
 from flywheel.serving.http.access import read_tokens
@@ -32,16 +29,20 @@ PREDICT, INFER = "/v1/tasks/digits/predict", "/v2/models/digits/infer"
 EXPLAIN = "/v1/tasks/digits/explain"
 NUM_FUZZED = 150
 TOKENS, HEADERS = {"FLYWHEEL_TOKENS": "web 0123456789abcdef"}, {"authorization": "Bearer 0123456789abcdef"}
-CHECKS = [
-    schemathesis.checks.not_a_server_error, conformance.status_code_conformance, conformance.content_type_conformance,
-    conformance.response_schema_conformance,
-]  # fmt: skip
 SEEN = {"days": 7, "check": None, "why_not": "", "volumes": [], "champions": [], "loop": []}
 Array = np.ndarray[Any, Any]
 
 
 @pytest.mark.slow
 def test_requests_made_from_the_description_are_answered_as_it_says(champion: ChampionVersion, encode: Any) -> None:
+    import hypothesis  # here: loading these two takes seconds, of every collection
+    import schemathesis
+    from schemathesis.specs.openapi import checks as conformance
+
+    checks = [
+        schemathesis.checks.not_a_server_error, conformance.status_code_conformance,
+        conformance.content_type_conformance, conformance.response_schema_conformance,
+    ]  # fmt: skip
     settings, metrics = ServingSettings(record="full"), Metrics()
     with ThreadPoolExecutor(2) as executor:
         models = ModelRepository(settings, executor, metrics)
@@ -63,7 +64,7 @@ def test_requests_made_from_the_description_are_answered_as_it_says(champion: Ch
             @hypothesis.given(case=operation.as_strategy())
             def check(case: Any) -> None:
                 # A preprocessor takes more than its schema says (a number for a text), and refuses what none can say.
-                case.call_and_validate(headers=HEADERS, checks=CHECKS)
+                case.call_and_validate(headers=HEADERS, checks=checks)
 
             check()
         recording.close()
