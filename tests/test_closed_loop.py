@@ -26,6 +26,7 @@ trainer:
   max_epochs: 15
 register:
   margin: 0.03   # 359 test rows tell no more
+  baseline: warn
 feedback:
   max_share: 0.4
   max_class_share: 1.0
@@ -69,6 +70,7 @@ trainer:
   max_epochs: 8
 register:
   margin: 0.03
+  baseline: warn
 """
 KNOWN = {"good": ("great", "lovely", "superb", "pleasant"), "bad": ("awful", "dreadful", "poor", "nasty")}
 NEW = {"good": ("zorpy", "glimmy"), "bad": ("krag", "mungly")}

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import pytest
 import yaml
 from tests import forked
+from tests.conftest import only_warn_of_baselines
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -125,6 +126,7 @@ def _copy_project(folder: Path) -> None:
             shutil.copy(source, folder / name)
     for data in (folder / "conf/data").glob("*.yaml"):  # the fixtures are not the whole files that sums are promised of
         data.write_text(re.sub(*WITHOUT_SUMS, data.read_text(), flags=re.MULTILINE))
+    only_warn_of_baselines(folder)
     forked.lend_python(folder)
     (folder / ".venv/.ready").unlink(missing_ok=True)
     (folder / ".venv/.ready").touch()  # younger than what it is made from: `make` installs nothing

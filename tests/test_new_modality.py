@@ -64,6 +64,7 @@ class Newcomer:
         file = self.project / "conf/task/shapes.yaml"
         settings = yaml.safe_load(file.read_text())
         settings["trainer"]["max_epochs"] = 30
+        settings.setdefault("register", {})["baseline"] = "warn"
         file.write_text(f"# @package _global_\n{yaml.safe_dump(settings, sort_keys=False)}")
         self.run("command.cli", "params")
         return said

@@ -74,7 +74,7 @@ def make_project(root: Path, folder: Path) -> Project:
     for name in (".gitignore", ".dvcignore", "constraints.txt", "dvc.yaml"):
         shutil.copy(root / name, folder / name)
     (folder / ".venv").symlink_to(sys.prefix)
-    task = (folder / "conf/task/digits.yaml").read_text() + "trainer:\n  max_epochs: 12\n"
+    task = (folder / "conf/task/digits.yaml").read_text() + "trainer:\n  max_epochs: 12\nregister:\n  baseline: warn\n"
     (folder / "conf/task/digits.yaml").write_text(task)
     (folder / "conf/task/digits_cnn.yaml").write_text(
         task.replace("/model: mlp", "/model: cnn").replace("name: digits", "name: digits_cnn").replace(": 12", ": 1")

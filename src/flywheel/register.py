@@ -72,7 +72,7 @@ def register(task: TaskConfig) -> None:
     write_json(places.artifacts / "decision.json", decision.to_json())
     # The same for every model, so that another commit's checkout finds it as it was left; see ARCHITECTURE.md.
     write_json(places.artifacts / "registered.json", {"registered_model": task.name})
-    log.info("register: %s", decision.why)
+    log.log(logging.INFO if decision.worse_than is None else logging.WARNING, "register: %s", decision.why)
 
 
 def _places(task: TaskConfig, meta: Json) -> Places:
@@ -101,8 +101,8 @@ def _tell_run(client: MlflowClient, run_id: str, version: Version, decision: Dec
 def _candidate(task: TaskConfig, report: Report, places: Places, meta: Json) -> Candidate:
     """What the export stage made, with this machine's latency."""
     from flywheel.registry import evidence
+    from flywheel.registry.better_baseline import better_baseline
     from flywheel.registry.decision import Candidate
-    from flywheel.registry.judging import worse_than
     from flywheel.report.examples import read_groups
 
     parity, metrics = read_json(places.export / "parity.json"), read_json(places.artifacts / "evaluation.json")
@@ -122,7 +122,7 @@ def _candidate(task: TaskConfig, report: Report, places: Places, meta: Json) -> 
         variant=variant,
         train_sha256=str(meta["sha256"]["train"]),
         groups=read_groups(test),
-        worse_than=worse_than(metrics, report),
+        worse_than=better_baseline(metrics, report, Path("conf/model")),
         is_trial=bool(read_json(places.artifacts / "model/model.json").get("fast_dev_run")),
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests import forked
+from tests.conftest import only_warn_of_baselines
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -52,6 +53,7 @@ class User:
 def user(project: Path, with_tasks: Callable[..., None]) -> User:
     (project / "conf/config.yaml").write_text("defaults:\n  - _self_\n")
     (project / "data").mkdir(exist_ok=True)
+    only_warn_of_baselines(project)
     user = User(project)
     forked.lend_python(project)
     user.run("dvc", "config", "--local", "core.no_scm", "true")

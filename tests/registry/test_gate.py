@@ -115,16 +115,6 @@ def test_how_often_the_test_set_was_used_is_said() -> None:
     assert found.to_json()["num_judged"] == 7
 
 
-def test_a_model_that_its_report_calls_worse_than_a_baseline_is_not_promoted_in_silence() -> None:
-    worse = replace(candidate(10), worse_than="gradient_boosting")
-    words = "Promoted although its own report calls it worse than gradient boosting: "
-    assert decide(RULES, REPORT, worse, None).why.startswith(words)
-    assert decide(RULES, REPORT, worse, champion(100)).why.startswith(words)
-    assert standing(RULES, REPORT, worse, None).why.startswith(words)
-    assert standing(RULES, REPORT, worse, None).to_json()["worse_than"] == "gradient_boosting"
-    assert "worse_than" not in standing(RULES, REPORT, candidate(10), None).to_json()
-
-
 def test_a_better_model_is_promoted() -> None:
     found = decide(RULES, REPORT, candidate(num_wrong=10), champion(num_wrong=100))
     assert found.promoted

@@ -13,11 +13,7 @@ import pytest
 from flywheel.project.tracking import prepare
 from flywheel.registry import aliases, versions
 from flywheel.registry import log as registry_log
-from flywheel.registry.judging import worse_than
 from flywheel.registry.listing import remarks
-from flywheel.report.classification import ClassificationReport
-from flywheel.report.regression import RegressionReport
-from flywheel.serving.version.champions import Champions
 
 Registered = Callable[..., dict[str, Any]]
 DECISION = Path("artifacts/digits/decision.json")
@@ -108,42 +104,3 @@ def test_the_best_so_far_is_scored_anew_where_the_test_set_has_changed(
     assert found["rescored"]
     assert found["test_sha256"] != best["test_sha256"]
     assert found["num_judged"] == 1
-
-
-def test_a_report_that_calls_the_model_worse_than_a_baseline_is_heard(
-    registered: Registered, project: Path, digits: Any, run_flywheel: Callable[..., Any]
-) -> None:
-    digits.use("good", project)
-    file = project / "artifacts/digits/evaluation.json"
-    told = {"accuracy": 0.99, "accuracy_difference": -0.04, "accuracy_difference_low": -0.06,
-            "accuracy_difference_high": -0.02}  # fmt: skip
-    held = json.loads(file.read_text()) | {"baseline": {"gradient_boosting": told}}
-    from flywheel.register import register
-
-    file.write_text(json.dumps(held))
-    register(digits.task)
-    decision = json.loads(DECISION.read_text())
-    assert decision["why"].startswith("Promoted although its own report calls it worse than gradient boosting: ")
-    assert decision["worse_than"] == "gradient_boosting"
-    said = run_flywheel("command.cli", "registry", "list", "digits").stdout
-    assert "digits/1 is champion although its own report calls it worse than gradient boosting." in said
-    (served,) = Champions(prepare(), ["digits"]).first()
-    assert served.worse_than == "gradient_boosting"
-
-
-def test_only_a_clear_difference_to_the_best_baseline_counts() -> None:
-    def metrics(low: float, high: float, name: str = "accuracy") -> dict[str, Any]:
-        weak = {name: 0.1, f"{name}_difference": 0.7, f"{name}_difference_low": 0.6, f"{name}_difference_high": 0.8}
-        strong = {name: 0.9, f"{name}_difference": (low + high) / 2, f"{name}_difference_low": low,
-                  f"{name}_difference_high": high}  # fmt: skip
-        return {"baseline": {"majority": weak, "trees": strong}}
-
-    report = ClassificationReport(["a", "b"])
-    assert worse_than(metrics(-0.3, -0.1), report) == "trees"
-    assert worse_than(metrics(-0.3, 0.1), report) is None
-    assert worse_than(metrics(0.1, 0.3), report) is None
-    assert worse_than({"baseline": {}}, report) is None
-    number = RegressionReport()
-    found = metrics(0.1, 0.3, "rmse")  # a larger error
-    found["baseline"].pop("majority")
-    assert worse_than(found, number) == "trees"

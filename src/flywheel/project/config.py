@@ -240,6 +240,8 @@ class RegisterConfig:
         confidence: Confidence of the paired bootstrap's interval.
         max_bytes: Largest exported model in bytes; null: no limit.
         max_latency_ms: Largest median latency of one request in milliseconds; null: no limit.
+        baseline: What becomes of a model that its own report calls worse than its best baseline, by the whole paired
+            interval of the report's first metric: `refuse`, or `warn` (it is said, and the other rules decide).
     """
 
     metric: str
@@ -248,6 +250,7 @@ class RegisterConfig:
     confidence: Fraction = 0.95
     max_bytes: PositiveInt | None = None
     max_latency_ms: PositiveFloat | None = None
+    baseline: Literal["refuse", "warn"] = "refuse"
 
 
 @dataclass

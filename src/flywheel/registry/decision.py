@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 
 from flywheel.project.types import Json
+from flywheel.registry.better_baseline import BetterBaseline
 from flywheel.registry.variant.choice import FP32
 from flywheel.report.bootstrap import Array
 
-_ONLY_WHERE_KNOWN = ("variant", "num_groups", "worse_than")
+_BASELINE = ("worse_than", "baseline", "baseline_metric", "baseline_value", "baseline_difference", "baseline_interval")
+_ONLY_WHERE_KNOWN = ("variant", "num_groups", *_BASELINE)
 """Left out of the JSON where they are what they usually are."""
 
 
@@ -44,6 +46,11 @@ class Decision:
             again and again fits them better than it fits others.
         num_groups: Groups that the test rows come in, which are resampled whole; None: rows are independent.
         worse_than: The baseline that the candidate's own report calls better; None: none.
+        baseline: What the rules do then, `refuse` or `warn`; None where no baseline is better.
+        baseline_metric: The metric by which it is better, the report's first.
+        baseline_value: Its value.
+        baseline_difference: Candidate less baseline.
+        baseline_interval: The 95% interval of that difference.
     """
 
     promoted: bool
@@ -72,6 +79,11 @@ class Decision:
     num_judged: int = 1
     num_groups: int | None = None
     worse_than: str | None = None
+    baseline: str | None = None
+    baseline_metric: str | None = None
+    baseline_value: float | None = None
+    baseline_difference: float | None = None
+    baseline_interval: tuple[float, float] | None = None
 
     def to_json(self) -> Json:
         """Plain data, numbers to six digits after the point; what is seldom known only where it is."""
@@ -82,7 +94,8 @@ class Decision:
     @classmethod
     def from_json(cls, stored: Json) -> Decision:
         """Rebuild what `to_json` gave."""
-        bounds = {key: tuple(stored[key]) for key in ("interval", "best_interval") if stored.get(key) is not None}
+        names = ("interval", "best_interval", "baseline_interval")
+        bounds = {key: tuple(stored[key]) for key in names if stored.get(key) is not None}
         return cls(**{**stored, **bounds})
 
 
@@ -101,7 +114,7 @@ class Candidate:
         train_sha256: Of the processed training rows; empty where nobody knows.
         groups: The groups of the test rows, int [N]; None: they are independent.
         num_judged: How many models this test set has judged, this one included.
-        worse_than: The baseline that its report calls better; None: none.
+        worse_than: The baseline that its report calls clearly better; None: none.
         is_trial: Whether `trainer.fast_dev_run` made it.
     """
 
@@ -115,7 +128,7 @@ class Candidate:
     train_sha256: str = ""
     groups: Array | None = field(default=None, repr=False)
     num_judged: int = 1
-    worse_than: str | None = None
+    worse_than: BetterBaseline | None = None
     is_trial: bool = False
 
 

@@ -7,6 +7,8 @@ worse by more than a stated margin. A test set too small to tell does not pass.
 It must pass against the champion, and against the best champion so far on these rows: compared with the last one only,
 each of many candidates could lose a little, and the margins would add up. So the margin is spent once. A candidate that
 measures like the champion in every resample, after the same training rows, is no reason to change the champion.
+
+Whatever the champion, a candidate that its own report calls worse than a baseline is refused: the baseline is simpler.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from flywheel.report.bootstrap import Bootstrap, Metric, paired_interval
 NUM_DRAWS, SEED = 1000, 0
 CHAMPION, BEST = "the champion", "the best so far"
 _RULES = ("metric", "mode", "confidence", "margin", "max_bytes", "max_latency_ms")
-_JUDGED = ("candidate", "test_sha256", "num_bytes", "variant", "num_groups", "worse_than", *_RULES)
+_JUDGED = ("candidate", "test_sha256", "num_bytes", "variant", "num_groups", "worse_than", "baseline", *_RULES)
 """What must be as it was for a decision to hold: what it is about, and the rules that it was made by."""
 
 
@@ -82,6 +84,22 @@ def decide(
         champion: The one in service; None: there is none.
         best: The best champion so far on these test rows; None: it is the champion.
     """
+    found = _measured(rules, report, candidate, champion, best)
+    worse = candidate.worse_than
+    if worse is None or rules.baseline != "refuse" or found.candidate_value is None or _over_budget(rules, candidate):
+        return found
+    nothing = " There is no champion, so nothing is in service." if champion is None else ""
+    why = (
+        f"Refused: its own report calls it worse than {worse.title}: {worse.figures};"
+        f" {worse.advice}, or set register.baseline=warn.{nothing}"
+    )
+    return replace(found, promoted=False, why=why)
+
+
+def _measured(
+    rules: RegisterConfig, report: Report, candidate: Candidate, champion: Champion | None, best: Champion | None
+) -> Decision:
+    """Judge a candidate by budgets and rivals alone."""
     draws = Bootstrap(len(candidate.target), NUM_DRAWS if champion else 0, SEED, candidate.groups)
 
     def measured(model: Candidate | Champion) -> Metric:
@@ -221,13 +239,14 @@ def _rows_needed(rules: RegisterConfig, found: Decision, one: _Comparison) -> st
 def _promoted(candidate: Candidate) -> str:
     if candidate.worse_than is None:
         return "Promoted"
-    return f"Promoted although its own report calls it worse than {candidate.worse_than.replace('_', ' ')}"
+    return f"Promoted although its own report calls it worse than {candidate.worse_than.title}"
 
 
 def _unjudged(
     rules: RegisterConfig, candidate: Candidate, champion: Champion | None, ours: Metric, theirs: Metric | None
 ) -> Decision:
-    return Decision(
+    worse = candidate.worse_than
+    found = Decision(
         promoted=False,
         why="",
         candidate=candidate.model_sha256,
@@ -249,7 +268,17 @@ def _unjudged(
         variant=candidate.variant,
         num_judged=candidate.num_judged,
         num_groups=None if candidate.groups is None else len(np.unique(candidate.groups)),
-        worse_than=candidate.worse_than,
+    )
+    if worse is None:
+        return found
+    return replace(
+        found,
+        worse_than=worse.name,
+        baseline=rules.baseline,
+        baseline_metric=worse.metric,
+        baseline_value=worse.baseline_value,
+        baseline_difference=worse.difference,
+        baseline_interval=worse.interval,
     )
 
 

@@ -152,23 +152,3 @@ class Judging:
             theirs = evidence.rescored(folder, version.sums, self.splits, ours)
         trained_on = version.tags.get(versions.TRAIN_TAG, "")
         return Champion(version.model_sha256, theirs.scores, rescored, version.variant, trained_on)
-
-
-def worse_than(metrics: Json, report: Report) -> str | None:
-    """The baseline that a model's report calls clearly better: its name in `evaluation.json`; None where there is none.
-
-    Args:
-        metrics: The content of `evaluation.json`.
-        report: Says which metric comes first, and which way it is better.
-    """
-    from flywheel.report.base import tone_of
-    from flywheel.report.bootstrap import Metric
-
-    name, kind = report.headline, report.kinds[report.headline]
-    sign = 1 if kind.higher_is_better else -1
-    known = {key: found for key, found in metrics.get("baseline", {}).items() if found.get(name) is not None}
-    if not known:
-        return None
-    best = max(known, key=lambda key: sign * known[key][name])
-    found = [known[best].get(f"{name}_difference{end}") for end in ("", "_low", "_high")]
-    return best if tone_of(Metric(*found), kind) == "bad" else None
