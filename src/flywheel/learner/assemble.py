@@ -15,7 +15,6 @@ from torch.optim import Optimizer
 
 from flywheel.learner.blocks import Blocks, mixed_seed
 from flywheel.learner.callbacks import Agreed, Unwritten
-from flywheel.learner.criterion import must_weigh_rows
 from flywheel.learner.data import Part, open_part, padding_of
 from flywheel.learner.distillation import Distillation, load_parent
 from flywheel.learner.frozen import frozen_part, is_frozen
@@ -23,20 +22,19 @@ from flywheel.learner.inherit import inherit
 from flywheel.learner.limits import num_rows
 from flywheel.learner.machine import Machine, resolve
 from flywheel.learner.module import Learner
+from flywheel.learner.objective import make_criterion, make_metrics
 from flywheel.learner.observers import Observers
 from flywheel.learner.ranks.ranks import Ranks, must_be_a_mean
 from flywheel.learner.ranks.world import Place
 from flywheel.model.initialise import initialise
 from flywheel.model.network import LoadedNetwork, Network, build_network
-from flywheel.project.config import LossConfig, TaskConfig
+from flywheel.project.config import TaskConfig
 from flywheel.project.errors import ConfigError
 from flywheel.project.instantiate import build
-from flywheel.project.kind import AUGMENTATION, CRITERION, METRIC, OPTIMIZER, SCHEDULER
+from flywheel.project.kind import AUGMENTATION, OPTIMIZER, SCHEDULER
 from flywheel.project.types import Json
 
 _EVALUATION_ROWS = 2048
-CLASS_WEIGHTS = {"balanced": 1.0, "sqrt": 0.5}
-"""The power of the inverse class frequency that a class weighs."""
 
 
 def new_network(task: TaskConfig, meta: Json) -> tuple[Network, LoadedNetwork | None]:
@@ -188,9 +186,6 @@ def _learner(
         return made
 
     total_steps = steps_per_epoch * task.trainer.max_epochs
-    metrics = {
-        name: build(node, METRIC, where=f"metric.train.{name}", meta=meta) for name, node in task.metric.train.items()
-    }
     criterion = make_criterion(task.loss, meta)
     if ranks:
         must_be_a_mean(criterion)
@@ -203,7 +198,7 @@ def _learner(
         make_optimizer=make_optimizer,
         make_scheduler=partial(_scheduler, task.scheduler, total_steps),
         monitor=task.metric.monitor,
-        metrics=metrics,
+        metrics=make_metrics(task, meta),
         augmentation=build(task.augment, AUGMENTATION, where="augment", meta=meta),
         seed=task.seed,
         clip_norm=task.trainer.gradient_clip_norm,
@@ -217,19 +212,3 @@ def _learner(
 
 def _scheduler(node: dict[str, Any], total_steps: int, optimizer: Optimizer) -> Any:
     return build(node, SCHEDULER, where="scheduler", optimizer=optimizer, total_steps=total_steps)
-
-
-def make_criterion(loss: LossConfig, meta: Json) -> nn.Module:
-    """The loss of logits and targets.
-
-    Raises:
-        ConfigError: An argument is wrong, or it gives no loss for each row where `meta` says that rows have weights.
-    """
-    given: dict[str, Any] = {}
-    if loss.class_weights != "none":
-        counts = torch.tensor(meta["class_counts"], dtype=torch.float32)
-        given["weight"] = (counts.sum() / (len(counts) * counts)) ** CLASS_WEIGHTS[loss.class_weights]
-    made: nn.Module = build(loss.criterion, CRITERION, where="loss.criterion", meta=meta, **given)
-    if meta.get("weighted"):
-        must_weigh_rows(made)
-    return made

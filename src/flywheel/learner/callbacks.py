@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import Callback, Checkpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 from tqdm import tqdm
 
 from flywheel.learner.module import Learner
+from flywheel.learner.outcome import Row
 from flywheel.learner.ranks.ranks import Ranks
 from flywheel.project.config import MonitorConfig
 
 log = logging.getLogger("flywheel")
-
-Row = dict[str, float]
 
 
 class History(Checkpoint):
@@ -219,16 +217,3 @@ class Progress(Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-
-
-def is_resumable(checkpoint: Path) -> bool:
-    """Whether a checkpoint can be read; a damaged one is removed, and training starts afresh."""
-    if not checkpoint.is_file():
-        return False
-    try:
-        torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        log.warning("checkpoint %s is damaged (%s); starting afresh", checkpoint, str(error).splitlines()[0])
-        checkpoint.unlink()
-        return False
-    return True

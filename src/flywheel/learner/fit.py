@@ -2,50 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from flywheel.learner.assemble import assemble, decide, fit_all, make_trainer, new_network, open_parts, stopping
-from flywheel.learner.callbacks import History, Progress, Row, is_resumable
+from flywheel.learner.callbacks import History, Progress
 from flywheel.learner.frozen import is_frozen
 from flywheel.learner.limits import tried
 from flywheel.learner.machine import Machine
-from flywheel.learner.module import Learner
 from flywheel.learner.observers import Observers
+from flywheel.learner.outcome import Fitted, Row, is_resumable, write_model
 from flywheel.learner.pruning import Pruning
 from flywheel.learner.ranks.processes import rank_processes
 from flywheel.learner.settings import quiet
 from flywheel.learner.sparsity import Sparsity
-from flywheel.model.network import HISTORY, Network, save_network
+from flywheel.model.network import Network
 from flywheel.project.config import TaskConfig
 from flywheel.project.errors import ConfigError
 from flywheel.project.types import Json
 
 log = logging.getLogger("flywheel")
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What a training came to.
-
-    Attributes:
-        score: The monitored validation metric of the epoch that was kept.
-        epoch: That epoch, from 1.
-        rows: One row of figures an epoch.
-        model_sha256: Of the written `model.safetensors`.
-        machine: What `auto` became.
-    """
-
-    score: float
-    epoch: int
-    rows: list[Row]
-    model_sha256: str
-    machine: Machine
 
 
 def fit(
@@ -116,7 +96,9 @@ def fit(
         history.tell()
         more: Json = {} if parent is None else {"parent_sha256": parent.model_sha256}
         more |= {"fast_dev_run": True} if is_trial else {}
-        return _finish(task, meta, learner, history, machine, target, more)
+        epoch = history.best_epoch if task.trainer.keep == "best" else int(history.rows[-1]["epoch"])
+        weights = history.best_weights if task.trainer.keep == "best" else history.last_weights
+        return write_model(task, meta, learner.network, weights, history.rows, epoch, machine, target, more)
 
 
 def _must_go_together(task: TaskConfig, network: Network, *, alone: bool) -> None:
@@ -146,29 +128,3 @@ def _job(
         "resume": resume is not None,
         "machine": asdict(machine),
     }
-
-
-def _finish(
-    task: TaskConfig,
-    meta: Json,
-    learner: Learner,
-    history: History,
-    machine: Machine,
-    target: Path,
-    more: Json,
-) -> Fitted:
-    """Write the kept epoch's weights; `more` is what `model.json` says of some models only."""
-    last = history.rows[-1]
-    epoch = history.best_epoch if task.trainer.keep == "best" else int(last["epoch"])
-    weights = history.best_weights if task.trainer.keep == "best" else history.last_weights
-    description: Json = {
-        "task": task.name, "net": task.model.net, "link": task.loss.link, "meta": meta, "best_epoch": epoch,
-        "trained_on": machine.described(), **more,
-    }  # fmt: skip
-    sha256 = save_network(target, learner.network, description, weights)
-    with (target / HISTORY).open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(history.rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history.rows)
-    score = next(row for row in history.rows if row["epoch"] == epoch)[f"validation/{task.metric.monitor.name}"]
-    return Fitted(score, epoch, history.rows, sha256, machine)

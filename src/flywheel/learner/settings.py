@@ -41,6 +41,22 @@ def check_values(task: TaskConfig) -> None:
         what = f"torch.compile cannot use a torch in a path with a space ({Path(torch.__file__).parent})"
         raise ConfigError(what, where="trainer.compile", fix="move the project, or set it to false")
     _check_weights(task)
+    if task.model.fit is not None:
+        _check_estimator(task)
+
+
+def _check_estimator(task: TaskConfig) -> None:
+    """Refuse what only a training by gradient can do."""
+    loss, trainer = task.loss, task.trainer
+    asked = {
+        "loss.l1": loss.l1, "loss.l2": loss.l2, "loss.distil.alpha": loss.distil.alpha,
+        "trainer.prune.method": trainer.prune.method != "none", "trainer.devices": trainer.devices not in (1, "auto"),
+        "trainer.profiler": trainer.profiler, "callbacks": task.callbacks,
+    }  # fmt: skip
+    for key, value in asked.items():
+        if value:
+            what = f"does not go with {task.model.name}, whose parameters are found directly"
+            raise ConfigError(what, where=key, fix="leave it at its default, or take a model without `fit`")
 
 
 def _check_weights(task: TaskConfig) -> None:

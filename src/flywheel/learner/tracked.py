@@ -18,9 +18,8 @@ from flywheel.project.types import Json
 from flywheel.project.whole import read_json, whole_folder
 
 if TYPE_CHECKING:
-    from flywheel.learner.callbacks import Row
-    from flywheel.learner.fit import Fitted
     from flywheel.learner.machine import Machine
+    from flywheel.learner.outcome import Fitted, Row
     from flywheel.project.tracked_run import TrackedRun
 
 log = logging.getLogger("flywheel")
@@ -56,14 +55,18 @@ def train(
     """
     from filelock import FileLock
 
-    from flywheel.learner.assemble import make_criterion
-    from flywheel.learner.callbacks import is_resumable
-    from flywheel.learner.fit import fit
+    from flywheel.learner.objective import make_criterion
     from flywheel.learner.observers import make_observers
+    from flywheel.learner.outcome import is_resumable
     from flywheel.learner.settings import check_settings
     from flywheel.project.flatten import flatten
     from flywheel.project.lineage import git_commit
     from flywheel.project.tracking import store_must_work
+
+    if task.model.fit is None:
+        from flywheel.learner.fit import fit
+    else:
+        from flywheel.learner.estimator.fit import fit
 
     check_settings(task)
     meta = read_json(processed / "meta.json")

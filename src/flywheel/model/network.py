@@ -32,7 +32,7 @@ class Network(nn.Module):
     train by the preprocessor and stand in `meta.json` (`inputs.<name>.mean` and `.std`, per channel, in stored units).
 
     Args:
-        net: Maps scaled inputs, by name, to logits.
+        net: Maps scaled inputs, by name, to logits; one with `takes_stored` gets them as they are.
         inputs: `meta.json`'s `inputs`.
     """
 
@@ -42,7 +42,7 @@ class Network(nn.Module):
         self.input_names = list(inputs)
         self._scaled: list[str] = []
         for name, spec in inputs.items():
-            if "mean" not in spec:
+            if "mean" not in spec or getattr(net, "takes_stored", False):
                 continue
             factor = 1.0 / torch.tensor(spec["std"], dtype=torch.float32)
             shift = -torch.tensor(spec["mean"], dtype=torch.float32) * factor

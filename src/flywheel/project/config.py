@@ -101,6 +101,7 @@ class ModelConfig:
     Attributes:
         name: The module under `flywheel/model/`, which DVC watches.
         net: The network.
+        fit: The estimator that finds the network's parameters directly; null: they are trained by gradient.
         watch: Further code that DVC watches: a module that the network imports, or `src/flywheel/model` where it is
             made of several. Left out where there is none.
         init: How the weights are drawn before training; `default` is PyTorch's own way, `keras` is that of Keras.
@@ -108,6 +109,7 @@ class ModelConfig:
 
     name: str
     net: Annotated[Node, kind.NET]
+    fit: Annotated[Node, kind.ESTIMATOR] | None = None
     watch: str = ""
     init: Initialisation = "default"
 

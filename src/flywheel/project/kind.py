@@ -67,6 +67,7 @@ TARGET = Kind("flywheel.preprocessor.target.Target", ("flywheel.preprocessor", "
 # torch.nn.modules and no more of torch.nn: its other packages launch processes, load libraries and hold functions.
 NET = Kind("torch.nn.Module", ("flywheel.model", "torch.nn.modules"), nests=True)
 LINK = Kind("torch.nn.Module", ("flywheel.model.link", "torch.nn.modules.activation", "torch.nn.modules.linear"))
+ESTIMATOR = Kind("flywheel.learner.estimator.base.Estimator", ("flywheel.learner.estimator",))
 CRITERION = Kind("torch.nn.Module", ("flywheel.learner.criterion", "flywheel.learner.bpr", "torch.nn.modules.loss"))
 AUGMENTATION = Kind("torch.nn.Module", ("flywheel.learner.augmentation", "flywheel.modality"))
 OPTIMIZER = Kind("torch.optim.Optimizer", ("torch.optim",))
@@ -108,8 +109,8 @@ LOGGER = Kind(
 VARIANT = Kind("flywheel.registry.variant.base.Maker", ("flywheel.registry.variant",))
 
 KINDS = (
-    READER, TOKENISER, PREPROCESSOR, TARGET, NET, LINK, CRITERION, AUGMENTATION, OPTIMIZER, SCHEDULER, METRIC, REPORT,
-    BASELINE, VARIANT, CALLBACK, LOGGER,
+    READER, TOKENISER, PREPROCESSOR, TARGET, NET, ESTIMATOR, LINK, CRITERION, AUGMENTATION, OPTIMIZER, SCHEDULER,
+    METRIC, REPORT, BASELINE, VARIANT, CALLBACK, LOGGER,
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
@@ -69,6 +70,7 @@ def export_onnx(loaded: LoadedNetwork, file: Path, *, opset: int) -> None:
             fix="use operations that torch.export supports, or another export.opset",
         ) from error
     model = cast("torch.onnx.ONNXProgram", program).model_proto
+    _complete(model, loaded.network.net)
     _make_reproducible(model)
     _check(model, list(examples), opset)
     file.write_bytes(model.SerializeToString(deterministic=True))
@@ -76,6 +78,20 @@ def export_onnx(loaded: LoadedNetwork, file: Path, *, opset: int) -> None:
 
 def _example(spec: dict[str, Any]) -> Tensor:
     return torch.zeros((_EXAMPLE_ROWS, *spec["shape"]), dtype=getattr(torch, spec["dtype"]))
+
+
+def _complete(model: Any, net: nn.Module) -> None:
+    """Give the nodes that nets put in the graph by themselves their attributes: torch's exporter passes no arrays."""
+    for module in net.modules():
+        if not hasattr(module, "onnx_attributes"):
+            continue
+        domain, operator, _ = cast("tuple[str, str, int]", module.ONNX_OPERATOR)
+        attributes: dict[str, Any] = cast("Any", module).onnx_attributes()
+        for node in model.graph.node:
+            if (node.domain, node.op_type) == (domain, operator):
+                for name, value in attributes.items():
+                    stored = onnx.numpy_helper.from_array(value, name) if isinstance(value, np.ndarray) else value
+                    node.attribute.append(onnx.helper.make_attribute(name, stored))
 
 
 def _make_reproducible(model: Any) -> None:

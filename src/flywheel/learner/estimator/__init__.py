@@ -1,0 +1,1 @@
+"""Estimators: they find a net's parameters directly, where others are trained by gradient."""

@@ -1,0 +1,87 @@
+"""What an estimator is: it offers candidates for a net's parameters, of which the best on validation is kept."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, nn
+
+from flywheel.project.config import LossConfig
+from flywheel.project.types import Json
+
+
+@dataclass(frozen=True)
+class Rows:
+    """One split, as an estimator sees it.
+
+    Attributes:
+        inputs: What the net takes, by name, each [N, ...].
+        target: [N].
+        weight: How much each row counts in the fit, float64 [N], its class's weight included; None: all the same.
+        row_weight: The same without its class's weight, float32 [N].
+    """
+
+    inputs: Mapping[str, Tensor]
+    target: Tensor
+    weight: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
+    row_weight: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be found.
+
+    Attributes:
+        net: Its parameters are not touched.
+        train: The rows to fit.
+        validation: The rows by which an estimator's caller chooses among its candidates.
+        loss: The settings of the loss, which say what is fitted.
+        meta: The content of `meta.json`.
+        seed: Of all that is drawn.
+        num_threads: Threads to use.
+    """
+
+    net: nn.Module
+    train: Rows
+    validation: Rows
+    loss: LossConfig
+    meta: Json
+    seed: int
+    num_threads: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Parameters that the net could have.
+
+    Attributes:
+        step: What has been done to find it, such as the number of trees.
+        train: The logits of train, as the net would give them.
+        validation: Those of validation.
+        state: Gives the net's state; called for the kept candidate alone, when the fit is over.
+    """
+
+    step: int
+    train: Tensor
+    validation: Tensor
+    state: Callable[[], dict[str, Tensor]]
+
+
+class Estimator(ABC):
+    """Finds parameters of one kind of net."""
+
+    num_candidates: int
+    """Candidates that there are at most."""
+    patience: int
+    """Candidates without an improvement on validation after which no more are asked for; 0: all are."""
+
+    @abstractmethod
+    def fit(self, problem: Problem) -> Iterator[Candidate]:
+        """Offer candidates, one after the other. The same problem gives the same candidates, bit by bit.
+
+        Raises:
+            ConfigError: The net or the loss is none that it can fit.
+        """
