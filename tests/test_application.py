@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -12,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests import forked
 
 from flywheel.application import main
 from flywheel.learner.task_check import check_task
-from flywheel.project.compose import compose_params
+from flywheel.project.compose import compose_params, compose_task
 from flywheel.project.errors import ConfigError
 from flywheel.project.tracking import prepare
 from flywheel.sweep.search.command_line import compose_command_line
@@ -73,21 +73,27 @@ def test_what_is_typed_is_checked_before_data_are_fetched(
     assert str(error.value).startswith(said or "the training begins")
 
 
-@pytest.mark.parametrize("prefix", ["", "tasks.breast_cancer."])
-def test_a_model_whose_settings_the_task_s_file_sets_names_the_file_and_the_words(root: Path, prefix: str) -> None:
-    with pytest.raises(ConfigError) as error:
-        if prefix:
-            compose_params(root, ["model@tasks.breast_cancer.model=linear"], check=check_task)
-        else:
-            compose_command_line(["task=breast_cancer", "model=linear"]).check_targets()
-    said = str(error.value)
-    assert "conf/task/breast_cancer.yaml sets hidden and dropout for another model" in said
-    words = re.findall(r"'(~[^']+)'", said)
-    assert words == [f"~{prefix}model.net.hidden", f"~{prefix}model.net.dropout"]
-    if prefix:
-        compose_params(root, ["model@tasks.breast_cancer.model=linear", *words], check=check_task)
-    else:
-        compose_command_line(["task=breast_cancer", "model=linear", *words]).check_targets()
+def test_a_model_is_chosen_by_one_word_whatever_the_task_s_file_sets_for_its_own(root: Path) -> None:
+    compose_command_line(["task=breast_cancer", "model=linear"]).check_targets()
+    text = compose_params(root, ["model@tasks.breast_cancer.model=linear"], check=check_task)
+    net = yaml.safe_load(text)["tasks"]["breast_cancer"]["model"]["net"]
+    assert net == yaml.safe_load((root / "conf/model/linear.yaml").read_text())["net"]
+    # The same values stay for a network that takes them, and what was typed is never left out.
+    same = yaml.safe_load(compose_params(root))["tasks"]["breast_cancer"]["model"]["net"]
+    assert (same["hidden"], same["dropout"]) == ([32, 16], 0.2)
+    with pytest.raises(ConfigError, match="unknown key 'hidden'"):
+        compose_command_line(["task=breast_cancer", "model=linear", "model.net.hidden=[8]"]).check_targets()
+
+
+def test_a_task_that_starts_from_another_leaves_out_its_settings_too(project: Path) -> None:
+    derived = (
+        "# @package _global_\ndefaults:\n  - breast_cancer@_here_\n  - override /model@model: linear\n  - _self_\n"
+    )
+    (project / "conf/task/plain.yaml").write_text(f"{derived}name: plain\n")
+    assert "hidden" not in compose_task(project, ["task=plain"], check=check_task)["model"]["net"]
+    (project / "conf/task/plain.yaml").write_text(f"{derived}name: plain\nmodel:\n  net:\n    hidden: [8]\n")
+    with pytest.raises(ConfigError, match="unknown key 'hidden'"):
+        compose_task(project, ["task=plain"], check=check_task)
 
 
 @pytest.mark.slow

@@ -211,7 +211,7 @@ def compose(root: Path, name: str, overrides: Sequence[str], *, with_hydra: bool
             raise _wrong_override(error, lambda: hydra_compose(name), root / "conf") from None
         except YAMLError as error:
             raise ConfigError(f"no YAML: {_joined(error)}", where="conf/") from None
-    fill_in(composed)
+    fill_in(composed, root)
     return composed
 
 

@@ -3,15 +3,19 @@
 Hydra imports it at every start, also where `dvc exp run` composes, so what it imports is light.
 """
 
+from contextlib import suppress
 from itertools import takewhile
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from flywheel.project.errors import ConfigError
 from flywheel.project.flatten import targets_in
+from flywheel.project.model_choice import settings_of_another_model
+from flywheel.project.params import project_root
 
 ROOMS = PurePosixPath("src/flywheel/modality")
 """A folder for each kind of data; all of them where a task names classes of several, or of none."""
@@ -25,14 +29,18 @@ NOTHING = {
 that is not there."""
 
 
-def fill_in(composed: Any) -> None:
+def fill_in(composed: Any, root: Path | None = None) -> None:
     """Give every task in a composition the paths that DVC needs, where they are null, missing, or stand for none.
+
+    What its file sets for another model than is chosen is left out, too.
 
     Args:
         composed: One task, or `tasks` of several.
+        root: The project; None: the one that this process works in.
     """
     tasks = composed.get("tasks")
     for task in tasks.values() if isinstance(tasks, DictConfig) else [composed]:
+        _leave_out(task, root)
         for key, nothing in NOTHING.items():
             group, name = key.split(".")
             settings = _told(task, group)
@@ -40,6 +48,16 @@ def fill_in(composed: Any) -> None:
                 found = _only_local_source(settings) if key == "data.watch" else None
                 with open_dict(settings):
                     settings[name] = found or nothing
+
+
+def _leave_out(task: Any, root: Path | None) -> None:
+    """Take out what the task's file sets of another model's net; what was typed since stays, and is refused."""
+    net, name, target = _told(task, "model.net"), _told(task, "name"), _told(task, "model.net._target_")
+    if isinstance(net, DictConfig) and isinstance(name, str) and isinstance(target, str):
+        with open_dict(net), suppress(ConfigError):  # outside of a project there are no files
+            for key, value in settings_of_another_model(name, target, root or project_root()).items():
+                if _told(net, key) == value:
+                    net.pop(key)
 
 
 def _told(settings: Any, key: str) -> Any:
