@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from safetensors.numpy import load_file
 from tests import forked
 
 from flywheel.project.compose import compose_task
@@ -132,3 +133,27 @@ def test_what_only_a_training_by_gradient_can_do_is_refused_in_one_line(
     assert done.returncode == 2
     assert done.stderr.startswith(f"flywheel: error: {word.partition('=')[0]}: does not go with trees")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_model_is_made_anew_of_train_and_validation_when_validation_has_chosen(
+    project: Path, loans: Callable[..., None], run_flywheel: Run
+) -> None:
+    def trees(*words: str) -> tuple[dict[str, np.ndarray], list[str]]:
+        loans("model=boosted_trees", "model.fit.max_rounds=30", *words)
+        stage(run_flywheel, "train")
+        model = project / "artifacts/loans/model"
+        return load_file(model / "model.safetensors"), (model / "history.csv").read_text().splitlines()
+
+    for name in ("download", "preprocess"):
+        loans("model=boosted_trees")
+        stage(run_flywheel, name)
+    both, history = trees()
+    alone, same_history = trees("trainer.refit=false")
+    assert history == same_history  # what validation has chosen by was fitted on train alone
+    assert len(both["net.roots"]) == len(alone["net.roots"])
+    assert both["net.leaf"].tolist() != alone["net.leaf"].tolist()
+    loans("trainer.refit=true")
+    done = run_flywheel("train", "--task", "loans")
+    assert done.returncode == 2
+    assert "trainer.refit: mlp_tabular is trained by gradient" in done.stderr

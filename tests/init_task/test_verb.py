@@ -88,8 +88,8 @@ def test_a_conf_that_does_not_compose_leaves_nothing(
     project: Path, flowers: Path, with_tasks: Callable[..., None]
 ) -> None:
     with_tasks("digits")
-    model = project / "conf/model/mlp_tabular.yaml"
-    model.write_text(model.read_text().replace("flywheel.model.mlp_tabular.MLPTabular", "os.system"))
+    model = project / "conf/model/boosted_trees.yaml"
+    model.write_text(model.read_text().replace("flywheel.model.trees.Trees", "os.system"))
     before = contents(project)
     with pytest.raises(ConfigError, match=r"tasks\.flowers"):
         init_task("flowers", flowers)

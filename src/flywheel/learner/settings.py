@@ -43,6 +43,9 @@ def check_values(task: TaskConfig) -> None:
     _check_weights(task)
     if task.model.fit is not None:
         _check_estimator(task)
+    elif task.trainer.refit is True:
+        what = f"{task.model.name} is trained by gradient, and would have to be trained anew"
+        raise ConfigError(what, where="trainer.refit", fix="set it to auto, or take a model with `model.fit`")
 
 
 def _check_estimator(task: TaskConfig) -> None:

@@ -107,6 +107,8 @@ class TrainerConfig:
         gradient_clip_norm: Largest L2 norm of the gradient; 0: gradients are not clipped.
         early_stopping: When the training ends before `max_epochs`.
         keep: Which epoch's weights become the model: `best` (by the monitored validation metric) or `last`.
+        refit: Whether, when the kept step has been chosen on validation, the model is made anew of the rows of train
+            and validation together, as far as that step. `auto`: for models with `model.fit`; others cannot.
         compile: Whether the network goes through `torch.compile`.
         profiler: Lightning's profiler: `simple` (seconds of each part of the loop), `advanced` (calls of functions),
             `pytorch` (operators, and a trace), or null. It changes nothing of the model.
@@ -130,6 +132,7 @@ class TrainerConfig:
     gradient_clip_norm: NonNegativeFloat = 0.0
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     keep: Literal["best", "last"] = "best"
+    refit: bool | Literal["auto"] = "auto"
     compile: bool = False
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
     parent: str = ""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from flywheel.project.config import LossConfig
@@ -28,6 +29,13 @@ class Rows:
     target: Tensor
     weight: np.ndarray[tuple[int], np.dtype[np.float64]] | None = None
     row_weight: Tensor | None = None
+
+    def joined(self, other: Rows) -> Rows:
+        """These rows, and then others; rows without weights weigh 1 beside rows that have them."""
+        inputs = {name: torch.cat([values, other.inputs[name]]) for name, values in self.inputs.items()}
+        weights = [np.ones(len(rows.target)) if rows.weight is None else rows.weight for rows in (self, other)]
+        weight = None if self.weight is None and other.weight is None else np.concatenate(weights)
+        return Rows(inputs, torch.cat([self.target, other.target]), weight)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import sys
@@ -76,7 +77,8 @@ def fit(
     best = _choose(task, estimator, problem, measure, checkpoint, tell, watch)
     for logger in observers.loggers:
         logger.finalize("success")
-    network.net.load_state_dict(best.candidate.state())
+    kept = _refitted(estimator, problem, best) if task.trainer.refit and not is_trial else best.candidate
+    network.net.load_state_dict(kept.state())
     more: Json = {"fit": task.model.fit, **({"fast_dev_run": True} if is_trial else {})}
     return write_model(task, meta, network, None, best.rows, best.epoch, machine, target, more)
 
@@ -123,7 +125,7 @@ def _choose(
 ) -> _Best:
     """Measure one candidate after the other until there are no more, or the later ones are no better."""
     monitor, best, rows = task.metric.monitor, None, []
-    patience = task.trainer.early_stopping.patience or estimator.patience
+    patience = estimator.patience
     shows = watch is None
     bar = tqdm(total=estimator.num_candidates, leave=False, disable=not (shows and sys.stderr.isatty()))
     with bar:
@@ -149,6 +151,15 @@ def _choose(
         log.info("kept step %d", best[0].step)
         _show(rows[best[1] - 1], monitor.name)
     return _Best(best[0], best[1], rows)
+
+
+def _refitted(estimator: Estimator, problem: Problem, best: _Best) -> Candidate:
+    """The candidate of the same place, fitted on train and validation together; the last, where there are fewer."""
+    log.info("fitting %s train and validation rows together, as far as step %d",
+             f"{len(problem.train.target) + len(problem.validation.target):,}", best.candidate.step)  # fmt: skip
+    both = replace(problem, train=problem.train.joined(problem.validation))
+    *_, found = itertools.islice(estimator.fit(both), best.epoch)
+    return found
 
 
 def _is_better(score: float, than: float, mode: str) -> bool:
