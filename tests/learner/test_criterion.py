@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from flywheel.learner.criterion import BinaryCrossEntropy
+from flywheel.learner.criterion import BinaryCrossEntropy, Quantile
 from flywheel.project.instantiate import build
 from flywheel.project.kind import CRITERION
 
@@ -42,3 +42,12 @@ def test_it_is_built_from_configuration_with_class_weights(logits: torch.Tensor)
 def test_what_cannot_be() -> None:
     with pytest.raises(ValueError, match=r"label_smoothing 1.0 is not in \[0, 1\)"):
         BinaryCrossEntropy(1.0)
+
+
+def test_the_quantile_is_where_its_loss_is_least() -> None:
+    target = torch.arange(1001.0)
+    losses = [Quantile(0.9)(torch.full_like(target, float(answer)), target).item() for answer in range(1001)]
+    assert losses.index(min(losses)) == 900
+    assert Quantile(0.9, reduction="none")(target, target).tolist() == [0.0] * 1001
+    with pytest.raises(ValueError, match="quantile"):
+        Quantile(1.0)

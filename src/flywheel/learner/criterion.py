@@ -56,6 +56,31 @@ class BinaryCrossEntropy(nn.Module):
         return torch.dot(by_row, weights) / weights.sum() if self.reduction == "mean" else by_row * weights
 
 
+class Quantile(nn.Module):
+    """The loss that is least for a quantile of the target (Koenker & Bassett 1978): the model answers that quantile.
+
+    Args:
+        quantile: Which, in (0, 1); 0.5 is the median.
+        reduction: `mean`, or `none`: the loss of each row.
+
+    Raises:
+        ValueError: The quantile is out of its range.
+    """
+
+    def __init__(self, quantile: float = 0.5, reduction: Literal["mean", "none"] = "mean") -> None:
+        super().__init__()
+        if not 0 < quantile < 1:
+            raise ValueError(f"quantile {quantile} is not in (0, 1)")
+        self.quantile = quantile
+        self.reduction: str = reduction
+
+    def forward(self, answers: Tensor, target: Tensor) -> Tensor:
+        """Give the mean loss of answers, float32 [B], for targets, float32 [B], or each row's, [B]."""
+        missing = target - answers
+        losses = torch.maximum(self.quantile * missing, (self.quantile - 1) * missing)
+        return losses.mean() if self.reduction == "mean" else losses
+
+
 CLASS_WEIGHTED = (nn.CrossEntropyLoss, nn.NLLLoss, BinaryCrossEntropy)
 """Criteria whose mean is weighted by class."""
 

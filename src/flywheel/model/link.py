@@ -25,6 +25,28 @@ class Unscale(nn.Module):
         return torch.expm1(scaled) if self.log1p else scaled
 
 
+class Rate(nn.Module):
+    """Make rates of their logarithms, for counts (Poisson regression).
+
+    Args:
+        mean: Mean that was taken from the target: 0, as the counts themselves are learnt.
+        std: Deviation that the target was divided by: 1.
+        log1p: Whether the logarithm of 1 + target was learnt.
+
+    Raises:
+        ValueError: The target is not learnt as it is.
+    """
+
+    def __init__(self, mean: float = 0.0, std: float = 1.0, log1p: bool = False) -> None:
+        super().__init__()
+        if (mean, std, log1p) != (0.0, 1.0, False):
+            raise ValueError("counts are learnt as they are: set preprocess.target.normalise: none and log1p: false")
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Map float32 [B] to float32 [B], above 0."""
+        return torch.exp(logits)
+
+
 class BinaryProbabilities(nn.Module):
     """Make probabilities of sigmoid units: of two classes from one unit, or of a unit for each class.
 

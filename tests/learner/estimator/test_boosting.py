@@ -14,7 +14,7 @@ from torch import nn
 from flywheel.learner.estimator.base import Candidate, Problem, Rows
 from flywheel.learner.estimator.boosting import BoostedTrees, objective_of
 from flywheel.model.linear import Linear
-from flywheel.model.link import Unscale
+from flywheel.model.link import Rate, Unscale
 from flywheel.model.network import LoadedNetwork, Network
 from flywheel.model.trees import Trees
 from flywheel.project.config import LossConfig
@@ -118,6 +118,11 @@ def test_a_table_that_no_split_improves_is_answered_by_its_mean() -> None:
         (ENTROPY, 2, {"objective": "binary"}),
         (ENTROPY, 4, {"objective": "multiclass", "num_class": 4}),
         ({"_target_": "flywheel.learner.criterion.BinaryCrossEntropy"}, 1, {"objective": "binary"}),
+        (
+            {"_target_": "flywheel.learner.criterion.Quantile", "quantile": 0.9},
+            1,
+            {"objective": "quantile", "alpha": 0.9},
+        ),
     ],
 )
 def test_the_loss_says_what_is_fitted(criterion: dict[str, Any], outputs: int, objective: dict[str, Any]) -> None:
@@ -135,6 +140,30 @@ def test_the_loss_says_what_is_fitted(criterion: dict[str, Any], outputs: int, o
 def test_a_loss_that_has_no_objective_is_refused(criterion: dict[str, Any], outputs: int, said: str) -> None:
     with pytest.raises(ConfigError, match=f"boosted trees cannot be fitted to {said}"):
         objective_of(criterion, outputs)
+
+
+def test_targets_that_the_loss_does_not_go_with_are_refused() -> None:
+    with pytest.raises(ConfigError, match="at least one target label is negative"):
+        next(BoostedTrees().fit(problem(1, {"_target_": "torch.nn.PoissonNLLLoss"})))
+
+
+def test_a_quantile_is_answered() -> None:
+    given = problem(1, {"_target_": "flywheel.learner.criterion.Quantile", "quantile": 0.9}, num_rows=3000)
+    found = last(BoostedTrees(max_rounds=100), given)
+    assert (found.validation > given.validation.target).float().mean().item() == pytest.approx(0.9, abs=0.05)
+
+
+def test_counts_are_fitted_by_the_logarithm_of_their_rate() -> None:
+    given = problem(1, {"_target_": "torch.nn.PoissonNLLLoss"}, num_rows=3000)
+    for rows in (given.train, given.validation):
+        rows.target.copy_(torch.poisson(torch.exp(rows.target / 2), generator=torch.Generator().manual_seed(0)))
+    found = last(BoostedTrees(max_rounds=50), given)
+    given.net.load_state_dict(found.state())
+    rates = Rate()(given.net(**given.validation.inputs))
+    assert rates.mean().item() == pytest.approx(given.validation.target.mean().item(), rel=0.1)
+    assert torch.allclose(rates.log(), found.validation, atol=1e-5)
+    with pytest.raises(ValueError, match=r"preprocess\.target\.normalise: none"):
+        Rate(mean=2.0)
 
 
 def test_another_net_is_refused() -> None:

@@ -81,7 +81,7 @@ class BoostedTrees(Estimator):
         """Offer the trees so far, after every few rounds.
 
         Raises:
-            ConfigError: The net is not `Trees`, or LightGBM has no objective for the loss.
+            ConfigError: The net is not `Trees`, or LightGBM cannot fit the loss, or the targets with it.
         """
         import lightgbm
 
@@ -93,7 +93,11 @@ class BoostedTrees(Estimator):
         train = _dataset(problem, problem.train)
         validation = _dataset(problem, problem.validation, train)
         run = {"seed": problem.seed, "num_threads": problem.num_threads}
-        booster = lightgbm.Booster({**self._settings, **settings, **run, **_ALWAYS}, train)
+        try:
+            booster = lightgbm.Booster({**self._settings, **settings, **run, **_ALWAYS}, train)
+        except lightgbm.basic.LightGBMError as error:
+            what = f"LightGBM cannot fit these targets: {error}"
+            raise ConfigError(what, where="loss.criterion", fix="choose a loss for such targets") from None
         booster.add_valid(validation, "validation")
 
         def logits(measure: Callable[..., Any]) -> Tensor:
