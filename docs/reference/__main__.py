@@ -9,6 +9,7 @@ from pathlib import Path
 
 from docs.reference.commands import commands_page
 from docs.reference.groups import groups_page
+from docs.reference.lightning import PAGE, page_with_trainer
 from docs.reference.routes import routes_page
 from docs.reference.settings import settings_page
 
@@ -18,6 +19,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "groups.md": partial(groups_page, ROOT),
     "cli.md": commands_page,
     "http.md": partial(routes_page, ROOT),
+    PAGE: partial(page_with_trainer, ROOT),
 }
 
 

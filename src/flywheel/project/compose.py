@@ -16,6 +16,7 @@ import yaml
 from flywheel.project.digest import sha256_of_code, sha256_of_json
 from flywheel.project.errors import ConfigError, nearest
 from flywheel.project.hydra_guard import refuse_environment, without_hydra
+from flywheel.project.lightning_words import refuse
 from flywheel.project.params import state_dir, task_from
 from flywheel.project.whole import whole_file
 
@@ -239,6 +240,8 @@ def _wrong_override(error: Exception, plain: Any, conf: Path) -> ConfigError:
     if not found:
         return ConfigError(_first_line(error), where="conf/ or command line")
     key = found[1]
+    if argument := re.match(r"(.*\btrainer)\.(\w+)", key):
+        refuse(argument[2], None, argument[1])
     if key == "experiment":
         fix = f"write +{key}=NAME, with a plus: {', '.join(sorted(one.stem for one in (conf / key).glob('*.yaml')))}"
         return ConfigError(f"'{key}' is no part of a task", where="command line", fix=fix)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
-from flywheel.project import kind
+from flywheel.project import kind, lightning_words
 from flywheel.project.config_data import Node
 from flywheel.project.errors import ConfigError
 from flywheel.project.settings import Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -137,6 +137,7 @@ class TrainerConfig:
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
     parent: str = ""
     prune: PruneConfig = field(default_factory=PruneConfig)
+    refuse = staticmethod(lightning_words.refuse)
 
     def check(self, where: str) -> None:
         """Refuse pruning that would end with another number of zeros than asked for."""

@@ -2,7 +2,7 @@
 
 A setting is declared once, as a field of a dataclass: its words as `Literal`, its bounds as `Annotated` with the marks
 of annotated-types, under the names that pydantic gives the common ones. What concerns several settings together is
-checked by the dataclass's own method `check`.
+checked by the dataclass's own method `check`; what other tools call a thing, by its static method `refuse`.
 """
 
 from __future__ import annotations
@@ -108,7 +108,10 @@ def _typed(kind: Any, value: Any, where: str) -> Any:
 def _dataclass(kind: Any, value: Any, where: str) -> Any:
     _expect(isinstance(value, dict), value, "a mapping", where)
     hints = get_type_hints(kind, include_extras=True)
-    for key in value:
+    refuse = getattr(kind, "refuse", None)
+    for key, item in value.items():
+        if refuse:
+            refuse(key, item, where)
         if key not in hints:
             raise ConfigError(f"unknown key '{key}'", where=where, fix=nearest(str(key), hints))
     given = {key: _typed(hints[key], item, f"{where}.{key}".lstrip(".")) for key, item in value.items()}
