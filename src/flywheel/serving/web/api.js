@@ -72,7 +72,7 @@ export async function chooseTask(show, links) {
     try {
       return decodeURIComponent(location.hash.slice(1));
     } catch {
-      return ''; // `#%` is no text
+      return ''; // `#%` is not text
     }
   };
   const go = () => {

@@ -9,7 +9,7 @@
 //     value()   what is given, or a promise of it; undefined: nothing
 //     set(value)  shows the value of an example
 //     labelled  the control in `body` that the label belongs to, where there is one
-//     media     what a person calls an input that is no value to type: `picture`; such an example is shown when asked for
+//     media     what a person calls an input that is not a value to type: `picture`; such an example is shown when asked for
 //     leave()   called when the field is taken off the page
 // - `explain(group, { field, measure, most })` draws what each part of an input is worth: `group` as the server answers it
 //   (`about`, `weights`, `without`), `field` as made above, where the group belongs to one, and the largest weight of all.

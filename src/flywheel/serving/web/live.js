@@ -13,14 +13,14 @@ async function show(task) {
   if (shown !== task) { // a look may take a while: figures of another task must not stand below this one's name
     for (const part of PARTS) byId(part).replaceChildren();
     byId('found').hidden = true; // headings over nothing look broken
-    byId('about').textContent = 'Looking …';
+    byId('about').textContent = 'Loading …';
     shown = task;
   }
   timer = setTimeout(() => show(task).catch(say), REFRESH_MS);
   const told = await ask(`/v1/tasks/${encodeURIComponent(task)}/live`);
   if (byId('task').value !== task) return;
   say(null);
-  byId('about').textContent = `Version ${told.version}, the last ${told.days} days, seen ${new Date().toLocaleTimeString()}; anew every half minute.`;
+  byId('about').textContent = `Version ${told.version}, the last ${told.days} days, updated ${new Date().toLocaleTimeString()}; refreshed every half minute.`;
   byId('found').hidden = false;
   drawTiles(told);
   drawVolumes(told.volumes);
@@ -52,7 +52,7 @@ function drawTiles(told) {
   const check = told.check;
   if (check) {
     const enough = [check.inputs, check.answers, check.quality].some((one) => one.enough);
-    const [words, tone] = check.alarm ? ['Look at it', 'bad'] : enough ? ['No alarm', 'good'] : ['Too early', ''];
+    const [words, tone] = check.alarm ? ['Needs attention', 'bad'] : enough ? ['No alarm', 'good'] : ['Too early', ''];
     made.push(tile('Verdict', words, check.reasons[0] ?? (enough ? 'as far as these rows tell' : 'too few rows to say anything'), tone));
     const live = check.quality.live;
     made.push(tile('Quality', live ? live.value.toFixed(3) : 'unknown',
@@ -80,12 +80,12 @@ function drawQuality(quality) {
   const live = quality?.over_time ?? [];
   byId('quality').replaceChildren();
   if (!live.length) {
-    byId('quality-said').textContent = 'Nobody has said yet what is right.';
+    byId('quality-said').textContent = 'No right answers are known yet.';
     return;
   }
   const tested = quality.tested?.value ?? null;
   const better = quality.higher_is_better ? 'more' : 'less';
-  byId('quality-said').textContent = `${quality.metric} (${better} is better) of answers that somebody judged`
+  byId('quality-said').textContent = `${quality.metric} (${better} is better) of answers with feedback`
     + (tested === null ? '.' : `; dashed: ${tested.toFixed(3)} on the test set.`);
   const times = live.map((one) => new Date(one.name));
   const isShort = times.at(-1) - times[0] < times.length * MINUTE_MS; // steps that minutes do not tell apart
@@ -108,7 +108,7 @@ function drawDrift(told) {
   const made = [['inputs', check.inputs], ['answers', check.answers]].map(([name, drift]) => {
     const shifts = [...drift.traits].sort((one, other) => other.distance.effect - one.distance.effect).slice(0, TRAITS);
     const rows = shifts.map((shift) => ({ name: `${shift.name}${shift.drifted ? ' ⚠' : ''}`, value: shift.distance.effect, of: 1, shown: percent(shift.distance.effect) }));
-    return make('div', { 'data-drift': name }, make('h3', { text: name }), rows.length ? bars(rows) : make('p', { class: 'quiet', text: 'No rows to tell by.' }));
+    return make('div', { 'data-drift': name }, make('h3', { text: name }), rows.length ? bars(rows) : make('p', { class: 'quiet', text: 'No rows to compare.' }));
   });
   byId('drift').replaceChildren(...made);
 }

@@ -118,7 +118,7 @@ async function tell(said) {
   for (const id of ['right', 'wrong']) byId(id).disabled = true;
   try {
     const told = await ask('/v1/feedback', { prediction_id: page.answer.prediction_id, ...said });
-    byId('said').textContent = told.outcome === 'known' ? 'That was known already.' : 'Kept. Thank you.';
+    byId('said').textContent = told.outcome === 'known' ? 'Already stored.' : 'Stored. Thank you.';
     byId('truth').hidden = true;
   } catch (error) {
     byId('said').textContent = `Not kept: ${error.message}`;
