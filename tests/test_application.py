@@ -186,7 +186,7 @@ def test_an_interrupted_sweep_is_closed_with_its_table(project: Path) -> None:
     process.stderr.close()
     assert "best: accuracy" in rest
     assert "go on with:  python -m flywheel.train -m task=digits trainer.max_epochs=1,5000 sweep.resume=auto" in rest
-    assert rest.strip().endswith("interrupted; the same command goes on where it can")
+    assert rest.strip().endswith("interrupted; the same command resumes where it can")
     assert "Traceback" not in rest
     client = prepare()
     runs = client.search_runs([client.get_experiment_by_name("digits").experiment_id])

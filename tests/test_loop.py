@@ -191,7 +191,7 @@ def test_an_alert_is_sent_when_drift_begins_and_not_at_every_turn(
 
 
 def test_one_at_a_time(project_of_digits: Path, traffic: Memory) -> None:
-    with loop._alone("digits"), pytest.raises(FlywheelError, match="another loop is at work"):
+    with loop._alone("digits"), pytest.raises(FlywheelError, match="another loop is working"):
         loop.once("digits", traffic=traffic)
 
 

@@ -350,10 +350,10 @@ def test_a_rotten_cache_is_found_and_fixed(restored: Project) -> None:
     cached.chmod(0o444)
     done = restored.run(sys.executable, "-m", "flywheel.command.cli", "verify", "--no-fix", check=False)
     assert done.returncode == 1
-    assert "1 rotten" in done.stdout
+    assert "1 damaged" in done.stdout
     done = restored.run(sys.executable, "-m", "flywheel.command.cli", "verify")
     assert "put back from" in done.stdout or "removed; `dvc repro` makes it again" in done.stdout
-    assert "0 rotten" in restored.run(sys.executable, "-m", "flywheel.command.cli", "verify").stdout.splitlines()[0]
+    assert "0 damaged" in restored.run(sys.executable, "-m", "flywheel.command.cli", "verify").stdout.splitlines()[0]
 
 
 def test_metrics_and_plots_are_dvc_s(built: Project) -> None:

@@ -245,7 +245,7 @@ def test_inputs_that_do_not_fit_are_refused_before_anything_is_registered(
     metrics.write_text("{")
     assert run_stage("register", register, ["--task", "digits"]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("flywheel: error: artifacts/digits/evaluation.json: is no JSON")
+    assert error.startswith("flywheel: error: artifacts/digits/evaluation.json: is not JSON")
     metrics.write_text("[]")
     with pytest.raises(DataError, match="holds no mapping"):
         register(digits.task)

@@ -64,7 +64,7 @@ def test_diabetes_beats_the_mean_and_answers_in_its_own_units(
     (project / "bad.jsonl").write_text(json.dumps({**row, "bmi": "heavy"}) + "\n")
     done = run_flywheel("command.cli", "predict", "diabetes", "bad.jsonl")
     assert done.returncode == 2
-    assert "bad.jsonl, row 0: bmi: 'heavy' is no finite number" in done.stderr
+    assert "bad.jsonl, row 0: bmi: 'heavy' is not a finite number" in done.stderr
 
 
 @pytest.mark.slow

@@ -172,7 +172,7 @@ def test_an_alert_is_sent_for_an_alarm_only(served: Any, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("words", ["", "7", "0d", "d7", "7 days", "-1d", "9999999d"])
 def test_a_period_that_is_none_is_one_line(words: str) -> None:
-    with pytest.raises(FlywheelError, match="is no period"):
+    with pytest.raises(FlywheelError, match="is not a period"):
         period(words)
 
 

@@ -37,7 +37,7 @@ def main(words: list[str]) -> int:
     """Check the command line, then hand over to Hydra.
 
     Args:
-        words: What follows `python -m flywheel.train`.
+        words: The arguments after `python -m flywheel.train`.
 
     Returns:
         0; 1 where a job of a multirun failed.
@@ -149,7 +149,7 @@ def _train(config: DictConfig, folder: Path, overrides: list[str], trial: TrialJ
 
 
 def _run_name(overrides: list[str], trial: TrialJob | None) -> str | None:
-    """What was typed; of a sweep's trial what was swept, which tells it from the others, first."""
+    """The overrides as typed; for a sweep's trial the swept ones first, which distinguish it from others."""
     if trial is None:
         return " ".join(overrides) or None
     swept = [f"{key}={value}" for key, value in trial.noted["params"].items()]
@@ -183,7 +183,7 @@ class _Typed:
     """What was typed: the overrides, and what Hydra's flags among them ask for.
 
     Attributes:
-        overrides: Without the flags.
+        overrides: The overrides, without Hydra's flags.
         is_multirun: Whether several trainings are asked for.
         is_question: Whether something is to be printed, and nothing trained.
     """

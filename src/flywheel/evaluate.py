@@ -69,12 +69,12 @@ def predict(network: LoadedNetwork, test: Examples, folder: Path) -> Array:
     """Answer every test row, in batches.
 
     Args:
-        network: In eval mode.
-        test: The rows.
-        folder: The model's, for messages.
+        network: The network, in eval mode.
+        test: The test rows.
+        folder: The model's folder, named in messages.
 
     Raises:
-        ModelError: An answer is no number.
+        ModelError: An answer is not a number.
     """
     import numpy as np
 

@@ -111,7 +111,7 @@ def _add_variants(task: TaskConfig, meta: Json, parity: Parity, found: Json, fol
 
 
 def _time(artifacts: Path, inputs: Json, found: Json) -> Json:
-    """Time fp32 and every variant that was measured, and write `latency.json`: times are no output of the stage."""
+    """Time fp32 and every variant that was measured, and write `latency.json`: times are not an output of the stage."""
     from flywheel.registry.latency import measure_latency
 
     variants = found.get("variants", {})

@@ -29,7 +29,7 @@ log = logging.getLogger("flywheel")
 
 @dataclass(frozen=True)
 class Turn:
-    """What one turn of the loop came to: the journal's last line about it."""
+    """Result of one turn of the loop: the journal's last line about it."""
 
     entry: Entry
 
@@ -40,12 +40,12 @@ class Turn:
 
 
 def once(task: str, *, dry_run: bool = False, traffic: Traffic | None = None) -> Turn:
-    """Look, decide, and do it.
+    """Check the traffic, decide, and act.
 
     Args:
         task: A registered model and a task of `params.yaml`.
         dry_run: Decide, and do and write nothing.
-        traffic: Where predictions are kept; None: the feedback store.
+        traffic: Store of the predictions; None: the feedback store.
 
     Raises:
         FlywheelError: Another loop is at work on this task, or a setting is invalid.
@@ -61,7 +61,7 @@ def once(task: str, *, dry_run: bool = False, traffic: Traffic | None = None) ->
 
 
 def keep_on(task: str) -> Iterator[Turn]:
-    """Turn again and again, with pauses; an error is logged, and the next turn tries again."""
+    """Take turn after turn, with pauses; an error is logged, and the next turn tries again."""
     from flywheel.monitor.steering import load_settings
     from flywheel.project.params import home_root
     from flywheel.project.tracking import store_errors
@@ -100,13 +100,13 @@ def table(entries: list[Entry], task: str) -> Table:
 
 
 def _was_alarmed(entries: list[Entry]) -> bool:
-    """Whether the last look found something: nobody wants the same alert every ten minutes."""
+    """Whether the last check found something, so that the same alert is not sent every ten minutes."""
     return any(entry.figures.get("reasons") for entry in [one for one in entries if one.figures][-1:])
 
 
 @contextmanager
 def _alone(task: str) -> Iterator[None]:
-    """Hold the task's loop for this process; a lock goes when its process does, however that ends."""
+    """Lock the task's loop for this process; the lock ends with the process, however that ends."""
     from filelock import FileLock, Timeout
 
     file = journal_of(task).file.with_suffix(".lock")
@@ -115,7 +115,7 @@ def _alone(task: str) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise FlywheelError("another loop is at work on this task", where=file, fix="wait for it") from None
+        raise FlywheelError("another loop is working on this task", where=file, fix="wait for it") from None
     try:
         yield
     finally:
@@ -192,7 +192,7 @@ class _Loop:
         return self._judged(told, before)
 
     def _judged(self, told: Mapping[str, object], before: int | None) -> Turn:
-        """Say what the gate has made of the retraining."""
+        """Describe the gate's decision on the retraining."""
         from flywheel.registry import versions
 
         after = self._champion()
@@ -216,7 +216,7 @@ class _Loop:
         )  # fmt: skip
 
     def _num_new(self, since: datetime | None) -> int:
-        """Predictions of which somebody said since then what is right."""
+        """Number of predictions with a right answer that arrived since then."""
         said = self.traffic.answered(self.task, since=since, with_input=False)
         return len({one.prediction.prediction_id for one in said
                     if one.feedback.label is not None or one.feedback.correct})  # fmt: skip

@@ -82,7 +82,7 @@ def _at(params: Any, key: str) -> Any:
 
 
 def _warn_of_what_was_not_copied(root: Path) -> None:
-    """Name local data that the main checkout has and an experiment's copy of it lacks; DVC only says `[Errno 2]`."""
+    """Name local data of the main checkout that an experiment's copy lacks; DVC only says `[Errno 2]`."""
     for name, task in load_params()["tasks"].items():
         place = task["data"]["watch"]
         if (home_root() / place).exists() and not (root / place).exists():

@@ -81,7 +81,7 @@ def look_with(kept: bool) -> Look:
         if done.returncode == 0:
             return cast("Json", json.loads(done.stdout))
         said = (done.stderr.strip().splitlines() or [f"it took over {LOOK_SECONDS} s"])[-1]
-        what, fix = f"it cannot be seen how the task does: {said[:500]}", "see the server's log, or `flywheel monitor`"
+        what, fix = f"the task cannot be monitored: {said[:500]}", "see the server's log, or `flywheel monitor`"
         raise RequestError(503, what, where="server", fix=fix, headers={"retry-after": "30"})
 
     return look

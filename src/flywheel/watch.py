@@ -43,9 +43,9 @@ def watch(task: str, *, since: str = "7d", last: int | None = None, traffic: Tra
 
     Args:
         task: A registered model.
-        since: How far back, as `period` reads it.
-        last: How many predictions at most; None: as `conf/monitor.yaml` says.
-        traffic: Where predictions are kept; None: the feedback store.
+        since: Period to look back, in the format of `period`.
+        last: Maximum number of predictions; None: the one of `conf/monitor.yaml`.
+        traffic: Store of the predictions; None: the feedback store.
 
     Raises:
         FlywheelError: There is no champion, no reference, or a setting is invalid.
@@ -135,11 +135,11 @@ def write_outputs(check: Check, folder: Path, settings: MonitorSettings) -> None
 
 
 def alert(check: Check, url: str | None) -> bool | None:
-    """Send an alert where there is something to say and somebody to say it to.
+    """Send an alert if the check found anything and an address is known.
 
     Args:
-        check: What was found.
-        url: Where to; None: `FLYWHEEL_WEBHOOK_URL`, or nowhere.
+        check: Result of the check.
+        url: URL to send it to; None: `FLYWHEEL_WEBHOOK_URL`, or nowhere.
 
     Returns:
         Whether it was taken; None where there was nothing to send, or no address.
@@ -168,7 +168,7 @@ def period(words: str) -> timedelta:
     """
     found = re.fullmatch(r"(\d{1,6})([mhdw])", words.strip())
     if not found or not int(found[1]):
-        raise FlywheelError(f"'{words}' is no period", where="--since", fix="give 30m, 12h, 7d or 2w")
+        raise FlywheelError(f"'{words}' is not a period", where="--since", fix="give 30m, 12h, 7d or 2w")
     return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 

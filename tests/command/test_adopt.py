@@ -147,7 +147,7 @@ def test_the_same_again_changes_nothing(task_file: Path) -> None:
     again = adopt(run)
     assert not again.diff
     assert (file.read_bytes(), file.stat().st_mtime_ns) == (before, stamp)
-    assert "says all of it already" in next_lines(again, written=True)[0]
+    assert "is up to date already" in next_lines(again, written=True)[0]
 
 
 def test_what_holds_already_is_not_written(task_file: Path) -> None:
@@ -208,7 +208,7 @@ def test_a_dry_run_writes_nothing(task_file: Path) -> None:
     assert task_file.read_text() == COMMENTED
     assert not Path(ADOPTED).exists()
     assert Path("params.yaml").read_bytes() == params
-    assert next_lines(done, written=False) == ["nothing is written"]
+    assert next_lines(done, written=False) == ["nothing was written"]
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_a_conf_that_has_changed_since_the_run_is_named(task_file: Path) -> None
     run = trained("task=digits", "optimizer.lr=0.003")
     task_file.write_text(COMMENTED.replace("max_epochs: 4", "max_epochs: 5"))
     changed = task_file.read_bytes()
-    said = r"conf/ has changed since this run: trainer.max_epochs \(then 4, now 5\); take that back .* --force"
+    said = r"conf/ has changed since this run: trainer.max_epochs \(then 4, now 5\); revert that .* --force"
     with pytest.raises(ConfigError, match=said):
         adopt(run)
     assert task_file.read_bytes() == changed
@@ -537,7 +537,7 @@ def test_the_command_prints_the_diff_and_ends_with_2_for_an_error(task_file: Pat
     dry = run_flywheel("command.cli", "adopt", run, "--dry-run")
     assert dry.returncode == 0, dry.stderr
     assert "+optimizer:\n+  lr: 0.003" in dry.stdout
-    assert dry.stdout.endswith("nothing is written\n")
+    assert dry.stdout.endswith("nothing was written\n")
     done = run_flywheel("command.cli", "adopt", run, "--task", "digits")
     assert "lr: 0.003" in Path(ADOPTED).read_text()
     assert done.stdout.splitlines()[-1].startswith("next:  dvc repro")
@@ -566,4 +566,4 @@ def test_the_pipeline_trains_the_very_weights_of_the_adopted_run(
     assert sha256_of(project / "artifacts/digits/model/model.safetensors") == wanted
     assert wanted[:12] in adopted.stdout
     again = run_flywheel("command.cli", "adopt", "task=digits optimizer.lr=0.003 trainer.max_epochs=2")
-    assert "says all of it already" in again.stdout, again.stderr
+    assert "is up to date already" in again.stdout, again.stderr

@@ -59,7 +59,7 @@ def test_a_picture_of_another_format_is_refused_and_starts_no_program(
     at_store: Path, unpromised: bytes, called_gs: Callable[[], str]
 ) -> None:
     Path("a.png").write_bytes(unpromised)
-    with pytest.raises(DataError, match=r"a\.png, row 0: is no picture that can be read \(PNG, JPEG, BMP, GIF or"):
+    with pytest.raises(DataError, match=r"a\.png, row 0: is not a readable picture \(PNG, JPEG, BMP, GIF or"):
         predict("digits", [Path("a.png")])
     assert called_gs() == ""
 

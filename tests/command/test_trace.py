@@ -91,8 +91,8 @@ UNKNOWN = {
     "wrong.csv": "has no column 'model_sha256'",
     "wrong.jsonl": "has no column 'model_sha256'",
     "wrong.parquet": "has no column 'model_sha256'",
-    "empty.csv": "names no model",
-    "what?": "names no model, run or prediction file",
+    "empty.csv": "does not name a model",
+    "what?": "is not a model, a run or a prediction file",
 }
 
 

@@ -39,12 +39,12 @@ def rot(file: Path) -> None:
 
 def test_a_good_cache_is_good(cached: tuple[Path, Path]) -> None:
     checked = verify_cache(fix=True)
-    assert (checked.num_files, checked.rotten) == (2, [])
+    assert (checked.num_files, checked.damaged) == (2, [])
 
 
 def test_rot_is_named_and_left_alone_unless_asked(cached: tuple[Path, Path]) -> None:
     rot(cached[0])
-    (found,) = verify_cache(fix=False).rotten
+    (found,) = verify_cache(fix=False).damaged
     assert found.belongs_to == "artifacts/t/model/x.bin"
     assert found.fixed == ""
     assert cached[0].read_bytes() == b"rotten"
@@ -52,7 +52,7 @@ def test_rot_is_named_and_left_alone_unless_asked(cached: tuple[Path, Path]) -> 
 
 def test_a_good_copy_in_the_working_tree_is_put_back(cached: tuple[Path, Path]) -> None:
     rot(cached[0])
-    (found,) = verify_cache(fix=True).rotten
+    (found,) = verify_cache(fix=True).damaged
     assert found.fixed == "put back from artifacts/t/model/x.bin"
     assert cached[0].read_bytes() == b"good bytes"
     assert cached[0].stat().st_mode & 0o777 == 0o444
@@ -61,7 +61,7 @@ def test_a_good_copy_in_the_working_tree_is_put_back(cached: tuple[Path, Path]) 
 def test_without_a_good_copy_both_go_so_that_dvc_makes_them_anew(cached: tuple[Path, Path]) -> None:
     rot(cached[0])
     cached[1].write_bytes(b"rotten")
-    (found,) = verify_cache(fix=True).rotten
+    (found,) = verify_cache(fix=True).damaged
     assert "`dvc repro` makes it again" in found.fixed
     assert not cached[0].exists()
     assert not cached[1].exists()
@@ -72,8 +72,8 @@ def test_a_rotten_download_is_removed(project: Path) -> None:
     file = project / ".flywheel/store" / digest[:2] / digest
     file.parent.mkdir(parents=True)
     file.write_bytes(b"data")
-    assert verify_store(fix=True).rotten == []
+    assert verify_store(fix=True).damaged == []
     file.write_bytes(b"date")
-    (found,) = verify_store(fix=True).rotten
+    (found,) = verify_store(fix=True).damaged
     assert found.fixed
     assert not file.exists()

@@ -77,7 +77,7 @@ def test_lengths_of_time(text: str, hours: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "90", "d", "-1d", "1.5d", "90 days"])
 def test_what_is_no_length_of_time(text: str) -> None:
-    with pytest.raises(FeedbackError, match="no length of time; give 90d"):
+    with pytest.raises(FeedbackError, match="not a length of time; give 90d"):
         duration_of(text)
 
 
@@ -123,7 +123,7 @@ def test_the_command_asks_says_and_fails_where_nothing_matched(
     code, told = go("anna", "--dry-run")
     assert (code, "3 predictions are stored" in told) == (0, True)
     code, told = go("anna")
-    assert (code, "there is no terminal to ask in; add --yes" in told) == (2, True)
+    assert (code, "there is no terminal to ask on; add --yes" in told) == (2, True)
     assert store.num_predictions("digits") == 4
     code, told = go("anna", "--yes")
     assert (code, "deleted: 3 predictions" in told) == (0, True)

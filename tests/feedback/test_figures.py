@@ -92,7 +92,7 @@ def test_a_table_with_a_bad_row_is_refused_whole(store: FeedbackStore, tmp_path:
 
 def test_files_that_are_no_tables(store: FeedbackStore, tmp_path: Path) -> None:
     (tmp_path / "outcomes.txt").touch()
-    for name, said in (("none.csv", "no such file"), ("outcomes.txt", "not read")):
+    for name, said in (("none.csv", "no such file"), ("outcomes.txt", "not supported")):
         with pytest.raises(DataError, match=said):
             add_outcomes(store, tmp_path / name, "billing")
 

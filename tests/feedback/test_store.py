@@ -245,7 +245,7 @@ def test_a_newer_schema_is_refused(url: str) -> None:
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ("nonsense", "no address of a database"),
+        ("nonsense", "not the address of a usable database"),
         ("mysql://user:secret@host/name", "neither sqlite nor postgresql"),
         ("sqlite://", "in memory keeps nothing"),
         ("postgresql://user:secret@127.0.0.1:1/none", "cannot be used"),
@@ -298,7 +298,7 @@ for number in range(int(rows)):
 
 @pytest.fixture
 def start(url: str, tmp_path: Path, root: Path) -> Callable[[str, int], subprocess.Popen[str]]:
-    """Start a process that records so many predictions and words about them, and tells each name when it is done.
+    """Start a process that records so many predictions and corrections, and tells each name when it is done.
 
     It tells them to a file, `WHO.told`: `communicate` would lose what `readline` had buffered of a pipe.
     """

@@ -76,7 +76,7 @@ def test_recordings_in_splits(tmp_path: Path, data: Any) -> None:
         data.write_folder(tmp_path / "f" / split, classes, ".wav")
     assert told(guess_folder(tmp_path / "f", None))["split"] == "train / test"
     (tmp_path / "f/train/loose.wav").write_bytes(data.tone(300))
-    with pytest.raises(DataError, match=r"loose\.wav: lies in no class's folder"):
+    with pytest.raises(DataError, match=r"loose\.wav: is in no class folder"):
         guess_folder(tmp_path / "f", None)
     (tmp_path / "f/train/loose.wav").unlink()
     (tmp_path / "f/train").rename(tmp_path / "f/training")
@@ -93,7 +93,7 @@ def test_texts(tmp_path: Path, data: Any) -> None:
 
 def test_pictures_and_recordings_are_not_mixed(shades: Path, data: Any) -> None:
     data.write_folder(shades, {"dark": [data.tone(300)] * 3}, ".wav")
-    with pytest.raises(DataError, match="mixes 30 pictures and 3 recordings; part them into two folders, or say"):
+    with pytest.raises(DataError, match="mixes 30 pictures and 3 recordings; split them into two folders, or give"):
         guess_folder(shades, None)
     guess = guess_folder(shades, "image")
     assert guess.modality == "image"
@@ -103,16 +103,12 @@ def test_pictures_and_recordings_are_not_mixed(shades: Path, data: Any) -> None:
 def test_files_that_are_no_pictures_are_said(shades: Path) -> None:
     (shades / "dark/broken.png").write_bytes(b"nothing")
     guess = guess_folder(shades, None)
-    said = (
-        "1 of 31 files looked at cannot be used: preprocess drops them. broken.png is no picture that can be read (PNG"
-    )
+    said = "1 of 31 files looked at cannot be used: preprocess drops them. broken.png is not a readable picture (PNG"
     assert any(said in line for line in guess.warnings)
     assert (guess.num_rows, guess.preprocess) == (30, {})
     for file in shades.rglob("*.png"):
         file.write_bytes(b"nothing")
-    with pytest.raises(
-        DataError, match=r"is no picture that can be read .*; none of the 3[01] files looked at can be used"
-    ):
+    with pytest.raises(DataError, match=r"is not a readable picture .*; none of the 3[01] files looked at can be used"):
         guess_folder(shades, None)
 
 
@@ -121,9 +117,7 @@ def test_pictures_of_other_formats_reach_no_decoder(
 ) -> None:
     for file in shades.rglob("*.png"):
         file.write_bytes(unpromised)
-    with pytest.raises(
-        DataError, match=r"is no picture that can be read .*; none of the 3[01] files looked at can be used"
-    ):
+    with pytest.raises(DataError, match=r"is not a readable picture .*; none of the 3[01] files looked at can be used"):
         guess_folder(shades, None)
     assert called_gs() == ""
 
@@ -276,7 +270,7 @@ def test_rare_classes(shades: Path, data: Any) -> None:
         ({"a/0.png": 25}, "has one class only, 'a'"),
         (
             {"0.png": 25},
-            "its 25 pictures lie in no class's folder; put each class's pictures into a folder of its name",
+            "its 25 pictures are in no class folder; put each class's pictures into a folder of its name",
         ),
         ({"a/0.png": 4, "b/0.png": 4}, "has 8 labelled rows, at least 10 are needed"),
         ({"a/0.png": 20, "b/0.png": 2, "c/0.png": 2}, "2 classes with fewer than 3 rows: 'b' \\(2\\), 'c'"),

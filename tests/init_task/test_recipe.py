@@ -45,5 +45,5 @@ def test_few_test_rows_get_no_margin_that_lets_worse_models_pass() -> None:
 
 
 def test_a_quantity_cannot_be_told_from_text() -> None:
-    with pytest.raises(DataError, match="text is learnt with classes, and the target is a number; say --kind class"):
+    with pytest.raises(DataError, match="text is learnt with classes, and the target is a number; use --kind class"):
         check(Guess("text", NUMBER, {}), Path("a.csv"))

@@ -86,11 +86,11 @@ def test_the_reader_finds_what_the_sample_has(tmp_path: Path, name: str) -> None
         (b"a,b\n1,2\n1,2,3\n", "a.csv", "row 1: has 3 values, the header 2"),
         (b"a,b\n1,2,3\n1,2,3\n", "a.csv", "row 0: .*more values than the header|more values than the header"),
         ("a,b\n1,2\n".encode("utf-16"), "a.csv", "is UTF-16"),
-        (b"PK\x03\x04\x00\x00", "a.csv", "is no text"),
-        (b"[1, 2]\n", "a.jsonl", "holds a list, no JSON object"),
-        (b'{"a": 1}\n{"a":\n', "a.jsonl", "row 1: line 2 is no JSON"),
+        (b"PK\x03\x04\x00\x00", "a.csv", "is not text"),
+        (b"[1, 2]\n", "a.jsonl", "holds a list, not a JSON object"),
+        (b'{"a": 1}\n{"a":\n', "a.jsonl", "row 1: line 2 is not JSON"),
         (b'{"a": [1]}\n', "a.jsonl", "no column of plain values"),
-        (b"not parquet", "a.parquet", "is no Parquet file"),
+        (b"not parquet", "a.parquet", "is not a Parquet file"),
     ],
 )
 def test_what_cannot_be_read_is_one_clear_line(tmp_path: Path, content: bytes, name: str, said: str) -> None:
@@ -121,7 +121,7 @@ def test_a_large_table_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     rows = sample.frame["row"].astype(int)
     assert (sample.frame["word"] == "w" + (rows % 7).astype(str)).all()
     assert rows.max() > 40_000
-    assert "places drawn by chance" in sample.said
+    assert "places drawn at random" in sample.said
     packed = write(tmp_path, gzip.compress(text.encode()), "b.csv.gz")
     assert not read_sample(packed).is_whole
 

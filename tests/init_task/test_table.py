@@ -266,7 +266,7 @@ def test_a_sum_of_all_columns_is_said_and_kept(guessed: Guessed) -> None:
 
 def test_a_leak_that_is_the_only_column_leaves_nothing(guessed: Guessed) -> None:
     frame = pd.DataFrame({"copy": ["a", "b"] * 50, "label": ["a", "b"] * 50})
-    with pytest.raises(DataError, match="no column is left to tell 'label' from: copy \\(leak: copy equals 'label'\\)"):
+    with pytest.raises(DataError, match="left to predict 'label' from: copy \\(leak: copy equals 'label'\\)"):
         guessed(frame)
 
 
@@ -305,7 +305,7 @@ def test_a_target_of_mixed_types(guessed: Guessed) -> None:
     assert guess.reader["read"]["no_label"][-1] == "ask us"
     assert guess.num_rows == 98
     frame.loc[:19, "cost"] = [f"w{i}" for i in range(20)]
-    with pytest.raises(DataError, match="row 0: 'cost' is no number in 20 rows \\(such as 'w0'\\)"):
+    with pytest.raises(DataError, match="row 0: 'cost' is not a number in 20 rows \\(such as 'w0'\\)"):
         guessed(frame, "cost")
 
 
@@ -417,7 +417,11 @@ def test_items_that_train_lacks_may_be_many(guessed: Guessed, data: Any) -> None
             pd.date_range("2024-01-01", periods=120, freq="h").astype(str),
             "--time when tests on the latest",
         ),
-        ("species", ["red;green", "red", "blue;red", "green"] * 30, "several labels a row, parted by ';' (3 in all)"),
+        (
+            "species",
+            ["red;green", "red", "blue;red", "green"] * 30,
+            "several labels a row, separated by ';' (3 in all)",
+        ),
         ("species", [1, 2, 3, 4, 5] * 24, "'species' counts; its classes are learnt without their order"),
         ("species", ["no"] * 116 + ["yes"] * 4, "'yes' is 3.3% of the rows, so that accuracy says little"),
     ],
@@ -451,7 +455,7 @@ def test_a_weight_that_is_named_is_trained_by(guessed: Guessed, data: Any) -> No
         ({"weight": "who", "group": "who"}, "column 'who' is the group already; name another --weight"),
         (
             {"weight": "comma"},
-            "column 'comma' is no weight of 120 of 120 rows looked at; of this one, its weight is missing, or not",
+            "column 'comma' is not a weight in 120 of 120 rows looked at; of this one, its weight is missing, or not",
         ),
         ({"weight": "wight"}, "no column 'wight'"),
     ],

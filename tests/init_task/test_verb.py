@@ -161,14 +161,14 @@ def test_a_path_that_is_not_there_names_the_nearest(project: Path, flowers: Path
 
 def test_a_file_that_may_not_be_read(project: Path, flowers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(DataError, match="may not be read; give yourself the permission: chmod"):
+    with pytest.raises(DataError, match="may not be read; make it readable: chmod"):
         init_task("x", flowers)
 
 
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("a.xlsx", {}, "files of kind '.xlsx' are not read; save the sheet as CSV"),
+        ("a.xlsx", {}, "files of type '.xlsx' are not supported; save the sheet as CSV"),
         ("a.json", {}, "save it as JSON lines"),
         ("a.csv", {"modality": "image"}, "is a file, not a folder"),
         ("a.csv", {"modality": "vision"}, "no 'vision'"),
@@ -267,5 +267,5 @@ def test_in_a_terminal_the_target_is_asked_for(project: Path, root: Path) -> Non
             break
     os.close(leader)
     assert done.wait() == 0
-    assert "'nothing' is none of them" in said.decode()
+    assert "'nothing' is not one of them" in said.decode()
     assert "label_column: beds" in said.decode()

@@ -53,5 +53,5 @@ def test_settings_that_cannot_be_are_refused() -> None:
         NegativeSampling(8, by="rating")
     with pytest.raises(ValueError, match="item_counts of all 8 items"):
         NegativeSampling(8, by="popularity")
-    with pytest.raises(ValueError, match="are wanted"):
+    with pytest.raises(ValueError, match="are required"):
         NegativeSampling(8, num_negatives=0)

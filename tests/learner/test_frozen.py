@@ -63,7 +63,7 @@ def test_features_are_computed_once_for_the_same_weights_and_data(network: Netwo
     device = torch.device("cpu")
     first = frozen_part(network, part, "a" * 64, device).gather(torch.arange(300))["pooled"]
     calls = network.net.calls
-    nn.init.zeros_(network.net.layer.weight)  # the head is no part of the key
+    nn.init.zeros_(network.net.layer.weight)  # the head is not part of the key
     again = frozen_part(network, part, "a" * 64, device).gather(torch.arange(300))["pooled"]
     assert network.net.calls == calls
     assert torch.equal(first, again)

@@ -111,9 +111,9 @@ def test_a_part_of_another_width_is_named(num_outputs: int) -> None:
     ("given", "why"),
     [
         ({"parts": {}}, "parts are empty"),
-        ({"parts": {"a": 3}}, "part 'a' is no net but a int"),
+        ({"parts": {"a": 3}}, "part 'a' is not a net but a int"),
         ({"width": 1}, "width 1 is too narrow"),
-        ({"activation": "relo"}, "activation 'relo' is none of relu"),
+        ({"activation": "relo"}, "activation 'relo' is not one of relu"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(given: dict[str, Any], why: str) -> None:

@@ -54,5 +54,5 @@ def test_a_table_without_columns_is_refused(kind: type[nn.Module]) -> None:
 
 
 def test_unknown_activation() -> None:
-    with pytest.raises(ValueError, match="activation 'swish' is none of"):
+    with pytest.raises(ValueError, match="activation 'swish' is not one of"):
         MLPTabular(3, [], 2, activation="swish")

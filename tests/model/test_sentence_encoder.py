@@ -219,7 +219,7 @@ def test_what_does_not_fit_is_one_line(pretrained: dict[str, str], tmp_path: Pat
 
 @pytest.mark.parametrize(("changes", "words"), [
     ({"sequence_length": 13}, "texts of 13 tokens, but the encoder has 12 positions"),
-    ({"num_heads": 3}, "no multiple of num_heads"),
+    ({"num_heads": 3}, "not a multiple of num_heads"),
     ({"pretrained": {"uri": "file:a"}}, "pretrained needs uri and sha256"),
 ])  # fmt: skip
 def test_wrong_arguments_are_refused(changes: dict[str, Any], words: str) -> None:

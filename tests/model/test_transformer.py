@@ -79,7 +79,7 @@ def test_it_learns_which_of_two_words_comes_first(one_thread: None) -> None:
 
 
 @pytest.mark.parametrize(("changes", "words"), [
-    ({"width": 15}, "no multiple of num_heads"),
+    ({"width": 15}, "not a multiple of num_heads"),
     ({"width": 15, "num_heads": 3}, "is odd"),
     ({"positions": "rotary"}, "positions must be one of sinusoidal, learned"),
 ])  # fmt: skip

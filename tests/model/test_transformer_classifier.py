@@ -35,5 +35,5 @@ def test_how_far_a_batch_was_cut_makes_no_difference() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match="width 6 is no multiple of num_heads 4"):
+    with pytest.raises(ValueError, match="width 6 is not a multiple of num_heads 4"):
         TransformerClassifier(2, 9, 5, width=6, num_heads=4)

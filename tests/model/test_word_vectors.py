@@ -89,7 +89,7 @@ def test_a_matrix_of_a_safetensors_file_is_taken_row_by_row(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("content", "words"), [
-    ("good 1 2\n", "line 1 has not a word and 3 numbers"),
+    ("good 1 2\n", "line 1 does not hold a word and 3 numbers"),
     ("film 1 2 3\ngood 1 2 x\n", "the vector of 'good'"),
     ("gut 1 2 3\n", "none of the task's words"),
 ])  # fmt: skip

@@ -27,7 +27,7 @@ def test_a_line_torn_by_a_kill_is_left_out_and_harms_no_other(tmp_path: Path, ca
         journal.file.write_bytes(whole + whole[:length])
         journal.add(SECOND)
         assert journal.read() == [FIRST, SECOND]
-    assert "is torn and is left out" in caplog.text
+    assert "is incomplete and is left out" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -40,5 +40,5 @@ def test_a_line_that_is_no_entry_is_one_line(tmp_path: Path, line: str) -> None:
     journal.add(FIRST)
     with journal.file.open("a") as stream:
         stream.write(f"{line}\n")
-    with pytest.raises(DataError, match="row 2: is no entry of the loop"):
+    with pytest.raises(DataError, match="row 2: is not an entry of the loop"):
         journal.read()

@@ -42,7 +42,7 @@ def test_a_damaged_or_missing_one_is_one_line(tmp_path: Path, content: bytes | N
     file = tmp_path / "reference.safetensors"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(DataError, match="missing" if content is None else "is no reference"):
+    with pytest.raises(DataError, match="missing" if content is None else "is not a reference"):
         Reference.load(file)
 
 

@@ -57,7 +57,7 @@ def test_a_retraining_cools_down_whatever_came_of_it() -> None:
 def test_no_more_retrainings_a_day_than_are_allowed() -> None:
     journal = retrained(20) + retrained(10)
     found = plan(SETTINGS, facts(500), journal)
-    assert "2 retrainings in 24 hours are enough: not before 2026-11-25T15:54" in found.why
+    assert "2 retrainings in 24 hours are the limit: not before 2026-11-25T15:54" in found.why
     assert plan(SETTINGS, facts(500), retrained(24.1) + retrained(10)).action == "retrain"
 
 
@@ -73,7 +73,7 @@ def test_failures_back_off_twice_as_long_each_time() -> None:
 
 def test_what_was_interrupted_goes_on_at_once_but_not_for_ever() -> None:
     begun = [Entry(at(0.1), "retrain", "started", "")]
-    assert plan(SETTINGS, facts(0), begun).why == "the retraining before was interrupted; it goes on"
+    assert plan(SETTINGS, facts(0), begun).why == "the previous retraining was interrupted; it resumes"
     assert plan(SETTINGS, facts(0), retrained(0.1, "interrupted")).action == "retrain"
     thrice = [entry for _ in range(3) for entry in retrained(0.1, "interrupted")]
     assert plan(SETTINGS, facts(500), thrice).action == "wait"

@@ -98,7 +98,7 @@ def test_what_is_never_taken_is_given_up_and_no_address_is_told(
     receiver.script = [answer]
     assert not post(receiver.url)
     assert len(receiver.got) == 3, "a redirect is not followed"
-    assert "not taken by 127.0.0.1 after 3 tries" in caplog.text
+    assert "not accepted by 127.0.0.1 after 3 tries" in caplog.text
     assert "very-secret" not in caplog.text
 
 
@@ -115,7 +115,7 @@ def test_nobody_there_is_a_failure_and_no_error(receiver: Receiver) -> None:
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/x", "nonsense", "http://"])
 def test_only_web_addresses_are_taken(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="no http: or https: address"):
+    with pytest.raises(ConfigError, match="not an http: or https: address"):
         webhook_url(url)
 
 

@@ -74,9 +74,9 @@ def test_the_configuration_has_the_last_word() -> None:
 @pytest.mark.parametrize(
     ("odd", "values", "message"),
     [
-        ("abc", SHUFFLED, r"row 60: column 'x': 1 of 101 values are no numbers, 'abc' first; .*types: {x: number}"),
+        ("abc", SHUFFLED, r"row 60: column 'x': 1 of 101 values are not numbers, 'abc' first; .*types: {x: number}"),
         ("inf", SHUFFLED, "'inf' first"),
-        ("soon", ["2024-01-02", "2024-01-03"] * 50, "1 of 101 values are no dates, 'soon' first"),
+        ("soon", ["2024-01-02", "2024-01-03"] * 50, "1 of 101 values are not dates, 'soon' first"),
     ],
 )
 def test_a_mixed_column_is_for_a_person_to_decide(odd: str, values: list[str], message: str) -> None:
@@ -85,5 +85,5 @@ def test_a_mixed_column_is_for_a_person_to_decide(odd: str, values: list[str], m
 
 
 def test_unknown_kinds_are_refused() -> None:
-    with pytest.raises(ValueError, match="'age' is a 'float', which is none of number, category"):
+    with pytest.raises(ValueError, match="'age' is a 'float', which is not one of number, category"):
         check_types({"age": "float"})

@@ -57,7 +57,7 @@ def test_bad_labels_have_their_reasons() -> None:
     labels = pd.Series([None, "", "abc", "inf", "1.5", "NaN"], index=[4, 5, 6, 7, 8, 9])
     values, reasons = NumberTarget().clean(labels)
     assert values.tolist() == pytest.approx([np.nan] * 4 + [1.5, np.nan], nan_ok=True)
-    missing, odd = "label is missing", "label '{}' is no finite number"
+    missing, odd = "label is missing", "label '{}' is not a finite number"
     assert reasons.tolist() == [missing, missing, odd.format("abc"), odd.format("inf"), None, missing]
     assert reasons.index.tolist() == labels.index.tolist()
     with pytest.raises(DataError, match="row 6: label 'abc'"):
@@ -69,13 +69,13 @@ def test_json_gives_an_equal_target() -> None:
     again = NumberTarget.from_json(json.loads(json.dumps(made.to_json())))
     assert again.to_json() == made.to_json()
     assert (again.encode(pd.Series(["1.010,5"])) == made.encode(pd.Series(["1.010,5"]))).all()
-    with pytest.raises(DataError, match="its target is no NumberTarget's"):
+    with pytest.raises(DataError, match="its target is not a NumberTarget's"):
         NumberTarget.from_json({"normalise": "standard"})
 
 
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [(["5", "5"], "every label is 5, so there is nothing to learn"), ([], "holds no labels"), (["x"], "no numbers")],
+    [(["5", "5"], "every label is 5, so there is nothing to learn"), ([], "holds no labels"), (["x"], "not numbers")],
 )
 def test_nothing_to_learn(labels: list[str], message: str) -> None:
     with pytest.raises(DataError, match=message):

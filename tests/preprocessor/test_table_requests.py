@@ -56,8 +56,8 @@ def test_text_files_are_rows(tmp_path: Path) -> None:
         ("a.csv", b"agee\n1\n", "no column 'age'; did you mean 'agee'"),
         ("a.csv", b"", "is empty"),
         ("a.jsonl", b"", "has no rows"),
-        ("a.xlsx", b"PK", r"files of kind '.xlsx' are not read; give .csv, .tsv, .parquet or .jsonl"),
-        ("a.npy", b"x", "files of kind '.npy' are not read"),
+        ("a.xlsx", b"PK", r"files of type '.xlsx' are not supported; give .csv, .tsv, .parquet or .jsonl"),
+        ("a.npy", b"x", "files of type '.npy' are not supported"),
     ],
 )
 def test_file_that_cannot_be_used(tmp_path: Path, name: str, content: bytes, message: str) -> None:

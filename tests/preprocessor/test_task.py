@@ -44,11 +44,11 @@ def test_frame_without_labels_cannot_be_encoded(saved: Path) -> None:
     [
         ({"format": 2}, "has format 2, this version reads 1"),
         ({"inputs": None}, "has no 'inputs'"),
-        ({"table": {"delimiter": ";"}}, "its 'table' is no table's form"),
-        ({"table": {"encoding": "klingon"}}, "its 'table' is no table's form"),
-        ({"table": 7}, "its 'table' is no table's form"),
-        ({"target": {"_target_": "flywheel.modality.image.data.preprocessor.ImagePreprocessor"}}, "is no .*Target;"),
-        ({"inputs": {"_target_": "flywheel.preprocessor.task.load_preprocessor"}}, "is no .*Preprocessor;"),
+        ({"table": {"delimiter": ";"}}, "its 'table' does not describe a table"),
+        ({"table": {"encoding": "klingon"}}, "its 'table' does not describe a table"),
+        ({"table": 7}, "its 'table' does not describe a table"),
+        ({"target": {"_target_": "flywheel.modality.image.data.preprocessor.ImagePreprocessor"}}, "is not .*Target;"),
+        ({"inputs": {"_target_": "flywheel.preprocessor.task.load_preprocessor"}}, "is not .*Preprocessor;"),
     ],
 )
 def test_other_contents_are_refused(saved: Path, change: dict[str, Any], message: str) -> None:
@@ -68,5 +68,5 @@ def test_missing_file_and_no_json(tmp_path: Path) -> None:
         load_preprocessor(tmp_path / "a.json")
     for content in ("{", "[]"):
         (tmp_path / "a.json").write_text(content)
-        with pytest.raises(DataError, match=r"is no JSON|has format None"):
+        with pytest.raises(DataError, match=r"is not JSON|has format None"):
             load_preprocessor(tmp_path / "a.json")

@@ -91,7 +91,7 @@ def test_a_file_that_dvc_is_writing_is_left_to_it(lock: Path) -> None:
     keep(lock.parent)
     lock.write_text(WHOLE[:200])
     (lock.parent / ".dvc/tmp").mkdir(exist_ok=True)
-    with Lock(str(lock.parent / ".dvc/tmp/lock")), pytest.raises(ConfigError, match="another `dvc` is at work"):
+    with Lock(str(lock.parent / ".dvc/tmp/lock")), pytest.raises(ConfigError, match="another `dvc` is using it"):
         keep_or_restore(lock.parent)
     assert lock.read_text() == WHOLE[:200]
 
@@ -103,7 +103,7 @@ def test_a_second_repro_is_told_of_the_first_and_what_to_do(lock: Path, run_flyw
     rwlock.write_text(json.dumps({"write": {"/x/data": holder}, "read": {}}))
     done = run_flywheel("command.cli", "params")
     assert done.returncode == 2
-    said = f"process {os.getpid()} is at work in this project: dvc repro -s train@digits; wait until it has ended, or"
+    said = f"process {os.getpid()} is working in this project: dvc repro -s train@digits; wait until it has ended, or"
     assert said in done.stderr
     for content in (json.dumps({"read": {"/x/data": [{**holder, "pid": 999_999_999}]}}), "{half", ""):
         rwlock.write_text(content)

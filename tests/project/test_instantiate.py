@@ -82,7 +82,7 @@ def test_mistakes_are_named(node: dict[str, object], said: str) -> None:
 
 
 def test_constructor_refusals_become_configuration_errors() -> None:
-    with pytest.raises(ConfigError, match="activation 'rely' is none of"):
+    with pytest.raises(ConfigError, match="activation 'rely' is not one of"):
         build(
             {"_target_": "flywheel.model.mlp.MLP", "num_features": 4, "num_outputs": 2, "activation": "rely"},
             NET,

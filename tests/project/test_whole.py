@@ -89,7 +89,12 @@ def test_a_dead_process_that_nobody_waited_for_keeps_nothing(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(None, "missing; run `dvc repro`"), ('{"a": ', "is no JSON"), ("[1]", "holds no mapping"), ("\xff", "is no JSON")],
+    [
+        (None, "missing; run `dvc repro`"),
+        ('{"a": ', "is not JSON"),
+        ("[1]", "holds no mapping"),
+        ("\xff", "is not JSON"),
+    ],
 )
 def test_a_stage_s_json_that_cannot_be_read_is_one_line(tmp_path: Path, content: str | None, why: str) -> None:
     file = tmp_path / "meta.json"

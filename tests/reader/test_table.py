@@ -104,7 +104,9 @@ def test_a_column_says_where_rows_belong(tmp_path: Path, rows: int) -> None:
 
 def test_a_split_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x,part,label\n1,train,a\n2,hold-out,b\n")
-    with pytest.raises(DataError, match="row 1: part is 'hold-out', which is no split; write train, validation, test"):
+    with pytest.raises(
+        DataError, match="row 1: part is 'hold-out', which is not a split; write train, validation, test"
+    ):
         TableReader("a.csv", "label", split_column="part").read(tmp_path)
 
 
@@ -221,9 +223,9 @@ def test_a_table_of_labels_alone(tmp_path: Path) -> None:
         ("a.csv", b"label,x\n", "has no rows"),
         ("a.csv", b"label,x\n\xff\xfe,1\n", "is not UTF-8"),
         ("a.csv.gz", b"label,x\n1,1\n", "truncated or corrupt gzip"),
-        ("a.parquet", b"label,x\n1,1\n", "is no Parquet file"),
-        ("a.jsonl", b'{"label": 1, "x": 2}\n{"label": \n', "row 1: line 2 is no JSON"),
-        ("a.jsonl", b'{"label": 1, "x": 2}\n\n[1, 2]\n', "row 1: line 3 is no JSON object but a list"),
+        ("a.parquet", b"label,x\n1,1\n", "is not a Parquet file"),
+        ("a.jsonl", b'{"label": 1, "x": 2}\n{"label": \n', "row 1: line 2 is not JSON"),
+        ("a.jsonl", b'{"label": 1, "x": 2}\n\n[1, 2]\n', "row 1: line 3 is not a JSON object but a list"),
         ("a.jsonl", b'{"label": "\xff"}\n', "row 0: is not UTF-8"),
         ("a.jsonl", b"\n", "has no rows"),
     ],
@@ -257,7 +259,7 @@ def test_numbers_of_parquet_stay_numbers(tmp_path: Path) -> None:
 
 
 def test_the_latest_rows_are_the_test_split(tmp_path: Path) -> None:
-    """Rows of one moment stay together, whatever the file's order; the time is no input."""
+    """Rows of one moment stay together, whatever the file's order; the time is not an input."""
     days = [f"2024-01-{day + 1:02d}" for day in range(25) for _ in range(4)]
     frame = pd.DataFrame({"when": days, "a": range(100), "y": ["p", "q"] * 50}).sample(frac=1, random_state=0)
     frame.to_csv(tmp_path / "a.csv", index=False)

@@ -89,9 +89,9 @@ def test_swapped_weights_are_refused_at_every_door(
         evidence.rescored(folder, version.sums, {}, evidence.stored_scores(folder))
     with pytest.raises(MlflowException, match=said):
         mlflow.pyfunc.load_model("models:/digits@champion")
-    assert folder / "artifacts/model.onnx" in [rot.file for rot in verify_registry(fix=False).rotten]
-    assert all(rot.fixed for rot in verify_registry(fix=True).rotten)
-    assert not verify_registry(fix=False).rotten
+    assert folder / "artifacts/model.onnx" in [one.file for one in verify_registry(fix=False).damaged]
+    assert all(one.fixed for one in verify_registry(fix=True).damaged)
+    assert not verify_registry(fix=False).damaged
     assert Champions(client).first()
 
 
@@ -119,7 +119,7 @@ def test_a_version_without_any_checksum_in_the_registry_says_so(
     version: versions.Version, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     forget_tags(version, versions.CHECKSUMS_TAG)
-    assert not verify_registry(fix=False).rotten
+    assert not verify_registry(fix=False).damaged
     assert "only its model and preprocessor are known to be genuine" in caplog.text
     forget_tags(version, versions.ONNX_TAG)
     with pytest.raises(RegistryError, match=r"the registry has no checksums of its files.*register again"):
@@ -132,8 +132,8 @@ def test_a_list_of_checksums_that_reaches_outside_is_no_list(version: versions.V
         listed = json.loads((folder / "checksums.json").read_text())
         (folder / "checksums.json").write_text(json.dumps({**listed, odd: "0" * 64}))
         found = verify_registry(fix=True)
-        assert [rot.fixed for rot in found.rotten] == [""]
-        with pytest.raises(RegistryError, match="is no list of files and checksums"):
+        assert [one.fixed for one in found.damaged] == [""]
+        with pytest.raises(RegistryError, match="is not a list of files and checksums"):
             versions.files_of(prepare(), old)
 
 
@@ -159,10 +159,10 @@ def test_verify_leaves_no_compiled_code_that_mlflow_would_run(folder: Path, tmp_
     for cache in caches:
         cache.mkdir()
         (cache / "served_model.cpython-311.pyc").write_bytes(b"another")
-    assert not verify_registry(fix=False).rotten
+    assert not verify_registry(fix=False).damaged
     assert not any(cache.exists() for cache in caches)
     caches[0].symlink_to(tmp_path, target_is_directory=True)
-    assert [rot.file for rot in verify_registry(fix=False).rotten] == [caches[0]]
+    assert [one.file for one in verify_registry(fix=False).damaged] == [caches[0]]
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ def test_all_members_of_a_packed_body_are_read_and_what_follows_them_is_refused(
         (b"\0" * 20, "is no gzip"),
         (b"{}", "is no gzip"),
         (packed[:-4], "half a gzip"),
-        (packed, "is no JSON"),
+        (packed, "is not JSON"),
     ):
         answer = client.post(PREDICT, content=packed + tail, headers=headers)
         assert (answer.status_code, words in answer.text) == (400, True), answer.text

@@ -143,7 +143,7 @@ def test_what_is_no_package_is_said_so(
     make_data: Callable[..., DataConfig], apt: Path, project: Path, make_deb: Callable[..., Path]
 ) -> None:
     make_deb(*MEMBERS).write_bytes(b"<html>")
-    with pytest.raises(SourceError, match="is no Debian package"):
+    with pytest.raises(SourceError, match="is not a Debian package"):
         fetch(make_data(URI, files={"a": b"1"}), project / "out")
 
 

@@ -124,10 +124,10 @@ def test_the_settings_are_in_the_uri() -> None:
         (f"{URI},&seed=1", "names no words, or an empty one"),
         (f"{URI}&take=3", "unknown setting 'take'.*takes"),
         (f"{URI}&takes=0", "takes must be 1 or more"),
-        (f"{URI}&takes=-1", "takes '-1' is no whole number"),
+        (f"{URI}&takes=-1", "takes '-1' is not a whole number"),
         (f"{URI}&rate_hz=10", "rate_hz 1000 to 96000"),
-        (f"{URI}&speed=fast", "speed 'fast' is no range"),
-        (f"{URI}&pitch=70-30", "pitch '70-30' is no range"),
+        (f"{URI}&speed=fast", "speed 'fast' is not a range"),
+        (f"{URI}&pitch=70-30", "pitch '70-30' is not a range"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(uri: str, why: str) -> None:

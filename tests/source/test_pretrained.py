@@ -113,7 +113,7 @@ def test_what_cannot_be_had_is_one_line(uri: str, sha256: str, words: str) -> No
 
 
 @pytest.mark.parametrize(("uri", "sha256", "words"), [
-    ("file:weights.bin", "abc", "'abc' is no sha256"),
+    ("file:weights.bin", "abc", "'abc' is not a sha256"),
     ("hub:weights.bin", "0" * 64, "no kind of source 'hub:'"),
     ("pypi:toys/weights.bin", "0" * 64, "not of the form pypi:"),
 ])  # fmt: skip

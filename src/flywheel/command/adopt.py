@@ -30,7 +30,7 @@ class Adoption:
         winner: The run, and its overrides.
         file: The task's file that says it, relative to the project.
         diff: The diff of that file and of `conf/config.yaml`; empty where they say all of it already.
-        name: The task's.
+        name: Name of the adopted task.
         in_pipeline: Whether `conf/config.yaml` has the task.
         left_out: Overrides that are never written, `fold=2`.
         changed: Settings that `conf/` has changed since the run, taken as they are now (`force`).
@@ -81,7 +81,7 @@ def adopt(reference: str, *, task: str | None = None, force: bool = False, dry_r
         names = (f"conf/task/{option}.yaml", "conf/config.yaml")
         after = {name: text for name in names if (text := (draft.root / name).read_bytes()) != _bytes(root / name)}
     if changed and not force:
-        fix = "take that back in conf/, or adopt it all the same with --force"
+        fix = "revert that in conf/, or adopt it anyway with --force"
         raise ConfigError(f"conf/ has changed since this run: {told(changed)}", where=reference, fix=fix)
     diff = "\n".join(_diff(root, name, text) for name, text in after.items())
     if not dry_run:
@@ -96,7 +96,7 @@ def next_lines(adoption: Adoption, *, written: bool) -> list[str]:
     """What to say after the diff, and what to do next."""
     name, lines = adoption.name, []
     if not adoption.diff:
-        lines.append(f"{adoption.file} says all of it already")
+        lines.append(f"{adoption.file} is up to date already")
     elif written:
         lines.append(f"{adoption.file} is written, params.yaml is composed from conf/")
     if adoption.left_out:
@@ -106,7 +106,7 @@ def next_lines(adoption: Adoption, *, written: bool) -> list[str]:
     if adoption.stopped_after:
         lines.append(f"this run was stopped after {adoption.stopped_after} epochs; the pipeline trains them all")
     if not written:
-        return [*lines, "nothing is written"]
+        return [*lines, "nothing was written"]
     command = "dvc repro"
     if not adoption.in_pipeline:
         lines.append("the pipeline does not have this task; add to conf/config.yaml, before `- _self_`:")
@@ -146,12 +146,12 @@ def _is_in_pipeline(draft: Draft, target: Json) -> bool:
             return False
         asked, made = (task_from(one, "").trained_with() for one in (target, tasks[target["name"]]))
         if found := differing(asked, made, ("the run", "params.yaml")):
-            raise ConfigError(told(found), fix="look what conf/config.yaml says of this task")
+            raise ConfigError(told(found), fix="see what conf/config.yaml sets for this task")
     return True
 
 
 def _changed_since(draft: Draft, winner: Winner) -> list[str]:
-    """The settings in which the run as it was trained differs from what its overrides give by now."""
+    """The settings in which the run differs from what its overrides compose to now."""
     overrides = parsed(winner.trained_with, draft.reference)
     composed = draft.compose(draft.task, overrides, "does not compose with conf/ as it is")
     then = settings_of(winner.run_id)

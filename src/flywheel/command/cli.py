@@ -176,15 +176,15 @@ def verify(
     from flywheel.command.verify import verify_cache, verify_store
     from flywheel.registry.integrity import verify_registry
 
-    num_rotten = num_lost = 0
+    num_damaged = num_lost = 0
     for check in (verify_cache, verify_store, verify_registry):
         checked = check(fix=fix)
         megabytes = checked.num_bytes / 1e6
-        typer.echo(f"{checked.store}: {checked.num_files} files, {megabytes:.1f} MB, {len(checked.rotten)} rotten")
-        for rot in checked.rotten:
-            typer.echo(f"  rotten: {rot.file} ({rot.belongs_to}){'; ' + rot.fixed if rot.fixed else ''}")
-            num_lost += not rot.fixed
-        num_rotten += len(checked.rotten)
+        typer.echo(f"{checked.store}: {checked.num_files} files, {megabytes:.1f} MB, {len(checked.damaged)} damaged")
+        for one in checked.damaged:
+            typer.echo(f"  damaged: {one.file} ({one.belongs_to}){'; ' + one.fixed if one.fixed else ''}")
+            num_lost += not one.fixed
+        num_damaged += len(checked.damaged)
     raise typer.Exit(1 if num_lost else 0)
 
 

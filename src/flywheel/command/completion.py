@@ -29,7 +29,7 @@ def script(words: Sequence[str]) -> str | None:
     """What `--shell-completion` prints to install or remove completion; None where candidates are asked for.
 
     Args:
-        words: The command line.
+        words: The arguments of the command line.
 
     Raises:
         ConfigError: Another shell or another word is asked for.

@@ -31,8 +31,8 @@ class Derived:
     """What a task's file says.
 
     Attributes:
-        defaults: Its defaults list.
-        values: By the parts of their keys.
+        defaults: The file's defaults list.
+        values: Values by key, split at the dots.
     """
 
     defaults: list[Any]
@@ -103,7 +103,7 @@ class Draft:
     Attributes:
         root: The folder that holds the copy.
         task: The option of `conf/task/` that was trained.
-        reference: What is adopted, for messages.
+        reference: What is adopted, named in messages.
     """
 
     root: Path
@@ -157,7 +157,7 @@ class Draft:
 
     @contextlib.contextmanager
     def saying(self, what: str) -> Iterator[None]:
-        """Name the winner, and what was tried, in an error."""
+        """Name the winner and its overrides in an error."""
         try:
             yield
         except ConfigError as error:
@@ -187,8 +187,8 @@ def derive(draft: Draft, overrides: Sequence[Override]) -> tuple[str, Json]:
     """Write a task into the draft that starts from the trained one and has the overrides in it.
 
     Args:
-        draft: Where it is tried.
-        overrides: As `parsed` gives them.
+        draft: The copy of `conf/` to write into.
+        overrides: Output of `parsed`.
 
     Returns:
         The option of `conf/task/` that says it (the trained one where that does already, or where an adoption wrote
@@ -211,7 +211,7 @@ def derive(draft: Draft, overrides: Sequence[Override]) -> tuple[str, Json]:
         for one in overrides:
             if one not in values:
                 if one.is_delete():
-                    raise ConfigError(f"'{one.input_line}' takes a whole group away", fix="take it out by hand")
+                    raise ConfigError(f"'{one.input_line}' removes a whole group", fix="remove it by hand")
                 made.choose(one.get_key_element().lstrip("+"), one.value(), is_new=one.is_add())
     base, gone = made.base(draft), [path_of(one) for one in values if one.is_delete()]
     made.drop_choices_of(base)
@@ -229,7 +229,7 @@ def derive(draft: Draft, overrides: Sequence[Override]) -> tuple[str, Json]:
 
 
 def _assignments(before: dict[Key, Any], values: Sequence[Override], target: Json) -> dict[Key, Any]:
-    """What is to be set, key by key, as plain data; of two that concern one key, the later."""
+    """The values to set, by key, as plain data; the last one for each key."""
     found = dict(before)
     for one in values:
         for path, value in [] if one.is_delete() else _leaves(path_of(one), one.value()):
@@ -264,7 +264,7 @@ def _at(node: Any, path: Sequence[str]) -> Any:
 
 
 def canonical(value: Any) -> str:
-    """A text that tells 1, 1.0, '1' and true apart, and no order of keys."""
+    """A text that differs for 1, 1.0, '1' and true, whatever the order of keys."""
     return "missing" if value is _MISSING else json.dumps(value, sort_keys=True)
 
 
@@ -282,7 +282,7 @@ def differing(first: Json, second: Json, names: tuple[str, str]) -> list[str]:
 
 
 def told(found: Sequence[str]) -> str:
-    """The first few of what differs."""
+    """The first few differences, for messages."""
     more = f" and {len(found) - MAX_TOLD} more" if len(found) > MAX_TOLD else ""
     return ", ".join(found[:MAX_TOLD]) + more
 

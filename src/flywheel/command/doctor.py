@@ -1,4 +1,4 @@
-"""Looks at what Flywheel needs of this machine: one line a thing, with the fix where something is wrong."""
+"""Checks what Flywheel needs of this machine: one line for each, with a fix where something is wrong."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at everything, the quick things first; a look that fails is a finding too."""
+    """Run all checks, the quick ones first; a check that fails is a finding too."""
     looks: list[Callable[[], Iterator[Finding]]] = [
         _python, _disk, _git, _dvc, _params, _torch, _mlflow, _registry, _ports, _sources
     ]  # fmt: skip
@@ -82,7 +82,7 @@ def _git() -> Iterator[Finding]:
 
     commit = git_commit(project_root())
     if commit is None:
-        yield Finding("warn", "git", "no commit here", "run `git init` and commit: runs are then traceable")
+        yield Finding("warn", "git", "no commit yet", "run `git init` and commit: runs are then traceable")
         return
     changed = bool(git_diff(project_root()))
     yield Finding("warn" if changed else "ok", "git", f"{commit[:8]}{', with uncommitted changes' if changed else ''}",

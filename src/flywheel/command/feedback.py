@@ -1,4 +1,4 @@
-"""`flywheel feedback`: what users said, made rows of train, counted, added to and deleted."""
+"""`flywheel feedback`: pull, count, add and delete users' corrections."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def feedback_pull(task: TaskName, url: Url = None) -> None:
     settings = load_task(task)
     data = Path("data")
     done = pull(settings, _store(url), data / "raw" / task, data / "processed" / task, data / "feedback" / task)
-    typer.echo(f"{task}: {done.num_rows} rows for train, of {done.num_words} words in the store")
+    typer.echo(f"{task}: {done.num_rows} rows for train, from {done.num_words} corrections in the store")
     for label, number in done.classes.items():
         typer.echo(f"  {number:6} {label or 'numbers'}")
     for rule, number in done.refused.items():
-        typer.echo(f"  {number:6} not taken: {RULES[rule]}")
+        typer.echo(f"  {number:6} not used: {RULES[rule]}")
     for why, number in done.reasons.items():
         typer.echo(f"  {number:6}   {why}")
     typer.echo(f"data/feedback/{task} is {'changed; run `dvc repro`' if done.changed else 'as it was'}")
@@ -83,7 +83,7 @@ def feedback_stats(task: TaskName, url: Url = None, as_json: AsJson = False) -> 
     if as_json:
         show_json({"task": task, **vars(found), "judged": found.judged, "accuracy": found.accuracy})
         return
-    typer.echo(f"{task}: {found.num_predictions} predictions, {found.num_words} words about them")
+    typer.echo(f"{task}: {found.num_predictions} predictions, {found.num_words} corrections")
     if found.accuracy is not None:
         typer.echo(f"right: {found.accuracy:.1%} of the {found.judged} predictions that were judged")
     for version, (judged, right) in sorted(found.versions.items()):
@@ -106,7 +106,9 @@ def feedback_add(
     from flywheel.feedback.outcomes import add_outcomes
 
     said = add_outcomes(_store(url), file, client)
-    typer.echo(f"{said['stored']} stored, {said['known']} known already, {said['unknown_prediction']} of no prediction")
+    typer.echo(
+        f"{said['stored']} stored, {said['known']} known already, {said['unknown_prediction']} for unknown predictions"
+    )
 
 
 @app.command("forget")
@@ -124,7 +126,7 @@ def feedback_forget(
 
     store = _store(url)
     number, unsure = deletion.held_of(store, subject)
-    typer.echo(f"{number} predictions are stored about this person, with what was said about them")
+    typer.echo(f"{number} predictions are stored about this person, with the corrections to them")
     if unsure:
         why = "that an older server cut or damaged: another person's key may have become the same"
         typer.echo(f"{unsure} of these are under a form {why}")
@@ -133,7 +135,7 @@ def feedback_forget(
     if not yes:
         if not sys.stdin.isatty():
             fix = "add --yes to delete, or --dry-run to look only"
-            raise FeedbackError("there is no terminal to ask in", where="forget", fix=fix)
+            raise FeedbackError("there is no terminal to ask on", where="forget", fix=fix)
         typer.confirm("Delete them?", abort=True)
     _told(deletion.forget(store, subject, _folders()))
 
@@ -179,15 +181,15 @@ RULES = {
     "implausible_label": "a number too far from those of train",
     "in_test": "the row is in the test set",
     "in_validation": "the row is in the validation set",
-    "superseded": "the same client said something later about the same input",
+    "superseded": "the same client corrected the same input again later",
     "duplicate": "another row has this input and this label",
-    "outvoted": "most clients, or a later one, said otherwise",
+    "outvoted": "most clients, or a later one, gave another label",
     "conflict": "clients give the input different labels",
     "client_cap": "one client may not give more rows of a class",
     "class_cap": "feedback may not give more rows of a class",
     "share_cap": "feedback may not have a larger share of train",
 }
-"""What each rule of a pull says to a person."""
+"""Description of each rule of a pull."""
 
 
 def _store(url: str | None) -> FeedbackStore:

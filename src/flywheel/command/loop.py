@@ -1,4 +1,4 @@
-"""`flywheel loop`: retrain on what people said, and take back what is worse."""
+"""`flywheel loop`: retrain on corrections, and roll back a champion that is worse."""
 
 from __future__ import annotations
 

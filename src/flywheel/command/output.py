@@ -24,7 +24,7 @@ def show_table(table: Table) -> None:
     """Print a table whole: where it is too wide for the terminal, each row's cells under each other.
 
     Args:
-        table: Its cells are texts, and are printed as they are: `[x]` is no markup.
+        table: Table of texts, printed without interpreting markup such as `[x]`.
     """
     from rich.console import Console
     from rich.measure import Measurement

@@ -32,12 +32,12 @@ class Predictions:
 
     Attributes:
         version: The model version that answered, as `task/number`.
-        model_sha256: Of its weights.
-        num_rows: How many rows were answered.
+        model_sha256: The sha256 of its weights.
+        num_rows: Number of predicted rows.
         head: The first answers, at most `HEAD_ROWS`.
         output: The file with all of them; None: only `head` is kept.
-        variant: Which form of the exported model answered.
-        titles: What items are called, where the data say so.
+        variant: Name of the export variant that answered.
+        titles: Titles of items, where the data have them.
     """
 
     version: str

@@ -55,17 +55,17 @@ def trace(reference: str) -> list[Json]:
         return _of_digest(client, reference, reference)
     if re.fullmatch(r"[0-9a-f]{32}", reference):
         return [_of_run(client, reference)]
-    raise RegistryError("names no model, run or prediction file", where=reference, fix=FORMS)
+    raise RegistryError("is not a model, a run or a prediction file", where=reference, fix=FORMS)
 
 
 def feedback_of(reference: str) -> list[str]:
     """The predictions whose corrections a version was trained with.
 
     Args:
-        reference: As `trace` takes it; it must lead to versions.
+        reference: A reference as for `trace`; it must lead to versions.
 
     Raises:
-        RegistryError: Nothing is known of it, or it is no version.
+        RegistryError: Nothing is known of it, or it is not a version.
     """
     from flywheel.project.tracking import prepare
     from flywheel.project.whole import read_json
@@ -112,7 +112,7 @@ def _digests(file: Path) -> list[str]:
         raise RegistryError(f"has no column '{column}'", where=file, fix=FORMS) from None
     found = list(dict.fromkeys(str(value) for value in values.dropna()))
     if not found:
-        raise RegistryError("names no model", where=file, fix="it has no rows; run `flywheel predict` again")
+        raise RegistryError("does not name a model", where=file, fix="it has no rows; run `flywheel predict` again")
     return found
 
 

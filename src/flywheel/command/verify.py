@@ -18,39 +18,41 @@ from typing import Any
 from flywheel.project import dvc_lock
 from flywheel.project.digest import sha256_of
 from flywheel.project.params import home_root, state_dir
-from flywheel.project.types import Checked, Rot
+from flywheel.project.types import Checked, DamagedFile
 
 
 def verify_cache(*, fix: bool) -> Checked:
     """Check DVC's cache, whose files are named by their md5.
 
     Args:
-        fix: Put a good copy from the working tree back, or remove the rotten file, so that DVC makes or fetches it
+        fix: Put a good copy from the working tree back, or remove the damaged file, so that DVC makes or fetches it
             anew. Without it nothing is changed.
     """
     folder = home_root() / ".dvc" / "cache" / "files" / "md5"
     files = sorted(file for file in folder.glob("??/*") if file.is_file())
     bad = [file for file, good in zip(files, _all(_md5_fits, files), strict=True) if not good]
     owners = _owners(folder) if bad else {}
-    rotten = [_treat(file, owners.get(_name(file), []), fix=fix) for file in bad]
-    return Checked("DVC cache", len(files), sum(file.stat().st_size for file in files if file.exists()), rotten)
+    damaged = [_treat(file, owners.get(_name(file), []), fix=fix) for file in bad]
+    return Checked("DVC cache", len(files), sum(file.stat().st_size for file in files if file.exists()), damaged)
 
 
 def verify_store(*, fix: bool) -> Checked:
     """Check the store of downloads, whose files are named by their sha256.
 
     Args:
-        fix: Remove rotten files: the next download fetches them again.
+        fix: Remove damaged files: the next download fetches them again.
     """
     files = sorted(file for file in (state_dir() / "store").glob("??/*") if len(file.name) == 64)
     bad = [file for file, good in zip(files, _all(lambda f: sha256_of(f) == f.name, files), strict=True) if not good]
     num_bytes = sum(file.stat().st_size for file in files)
-    rotten = []
+    damaged = []
     for file in bad:
         if fix:
             file.unlink()
-        rotten.append(Rot(file, "a downloaded file", "removed; the next download fetches it again" if fix else ""))
-    return Checked("download store", len(files), num_bytes, rotten)
+        damaged.append(
+            DamagedFile(file, "a downloaded file", "removed; the next download fetches it again" if fix else "")
+        )
+    return Checked("download store", len(files), num_bytes, damaged)
 
 
 def _all(fits: Any, files: list[Path]) -> list[bool]:
@@ -93,10 +95,10 @@ def _listing(cache: Path, md5: str) -> Iterator[dict[str, str]]:
         return
 
 
-def _treat(file: Path, places: list[Path], *, fix: bool) -> Rot:
+def _treat(file: Path, places: list[Path], *, fix: bool) -> DamagedFile:
     belongs_to = ", ".join(str(place.relative_to(home_root())) for place in places) or "an earlier version"
     if not fix:
-        return Rot(file, belongs_to, "")
+        return DamagedFile(file, belongs_to, "")
     wanted = _name(file)
     for place in places:
         if place.is_file() and _md5(place) == wanted:
@@ -104,9 +106,9 @@ def _treat(file: Path, places: list[Path], *, fix: bool) -> Rot:
             shutil.copyfile(place, part)
             part.chmod(0o444)
             part.replace(file)
-            return Rot(file, belongs_to, f"put back from {place.relative_to(home_root())}")
+            return DamagedFile(file, belongs_to, f"put back from {place.relative_to(home_root())}")
     file.unlink()
-    for place in places:  # a copy checked out from the rotten file would be taken for good
+    for place in places:  # a copy checked out from the damaged file would be taken for good
         if place.is_file():
             place.unlink()
-    return Rot(file, belongs_to, "removed; `dvc repro` makes it again (or `dvc pull` fetches it)")
+    return DamagedFile(file, belongs_to, "removed; `dvc repro` makes it again (or `dvc pull` fetches it)")

@@ -1,4 +1,4 @@
-"""The feedback store's tables, and how a database is opened: made once, whoever comes first, and never half.
+"""Opens the feedback store's database, and creates its tables once, completely, whichever process is first.
 
 SQLite runs with a write-ahead log that is seen to the disk at every commit; PostgreSQL does so by itself. A database
 says which version of the tables it has; one of a newer version is not touched.
@@ -26,7 +26,7 @@ from flywheel.project.params import state_dir
 URL_VARIABLE = "FLYWHEEL_FEEDBACK_URL"
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
-"""A server that takes a connection and says nothing is given up then: without it, a request would wait for ever."""
+"""Timeout of a server that accepts a connection and does not answer: without it, a request would wait for ever."""
 _MAKING, _DELETING, _SAYING = 0x666C7977, 0x666C7978, 0x666C7979  # numbers of PostgreSQL's advisory locks
 _CHECK = "check FLYWHEEL_FEEDBACK_URL, or unset it"
 
@@ -40,7 +40,7 @@ class Database:
     """An open database.
 
     Args:
-        url: As SQLAlchemy takes it: `sqlite:///path` or `postgresql+psycopg://user:word@host/name`.
+        url: An SQLAlchemy URL: `sqlite:///path` or `postgresql+psycopg://user:word@host/name`.
 
     Raises:
         FeedbackError: It cannot be opened or made, or its tables are of a newer version.
@@ -51,7 +51,7 @@ class Database:
             self.url = _known(sa.make_url(with_driver(url)))
             self._engine = _engine(self.url)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-            what = f"is no address of a database that can be used ({first_line(error)})"
+            what = f"is not the address of a usable database ({first_line(error)})"
             raise FeedbackError(what, where=_hidden(url), fix=_CHECK) from None
         self.where = self.url.render_as_string(hide_password=True)
         self._pid = os.getpid()
@@ -90,7 +90,7 @@ class Database:
             yield connection
 
     def take_turn(self, connection: sa.Connection) -> None:
-        """Wait until no other transaction says something: who compares with what was said must see all of it."""
+        """Wait until no other transaction adds feedback, so that a comparison sees all of it."""
         if self.file is None:  # SQLite lets one write at a time anyway
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_SAYING)))
 
@@ -119,7 +119,7 @@ class Database:
             return str(connection.execute(sa.select(facts.c.value).where(facts.c.key == key)).scalar_one())
 
     def write_something(self, connection: sa.Connection) -> None:
-        """Write what nobody reads, so that the transaction fails where nothing can be written now."""
+        """Write a dummy value, so that the transaction fails if the database cannot be written to."""
         row = {"key": "written", "value": secrets.token_hex(8)}
         if not connection.execute(sa.update(facts).where(facts.c.key == row["key"]).values(row)).rowcount:
             self.insert_new(connection, facts, [row], "key")

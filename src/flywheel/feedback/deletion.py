@@ -1,4 +1,4 @@
-"""Deletes what is too old, or one person's: database rows, input files, and the rows that were pulled of them.
+"""Deletes old data, or those of one person: database rows, input files, and pulled rows.
 
 Each deletion leaves one line in the audit, which tells how much went and nothing of whose it was: a person's key is
 there, as everywhere in the store, only as a hash that this database alone can make.
@@ -47,7 +47,7 @@ def duration_of(text: str) -> timedelta:
     """
     found = re.fullmatch(r"(\d{1,6})([hdw])", text.strip())
     if found is None:
-        raise FeedbackError(f"'{text}' is no length of time", where="--older-than", fix="give 90d, 12h or 4w")
+        raise FeedbackError(f"'{text}' is not a length of time", where="--older-than", fix="give 90d, 12h or 4w")
     return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
 
 
@@ -59,7 +59,7 @@ def held_of(store: FeedbackStore, subject: str) -> tuple[int, int]:
         become too: cut, or with a replacement character.
 
     Raises:
-        FeedbackError: It is no key, or nothing is stored under it.
+        FeedbackError: It is not a key, or nothing is stored under it.
     """
     exact = {_hash(store, subject), *store.older_hashes(subject, damaged=False)} if len(subject) <= MAX_KEY else set()
     count = sa.select(sa.func.count()).select_from(predictions)
@@ -78,12 +78,12 @@ def forget(store: FeedbackStore, subject: str, folders: Mapping[str, Path]) -> D
     """Delete everything about one person, whatever form of the key an older server stored.
 
     Args:
-        store: Where it is.
+        store: The feedback store.
         subject: The person's key, as the server gave it with the predictions.
         folders: `data/feedback/<task>/` of each task that may have pulled rows.
 
     Raises:
-        FeedbackError: It is no key, or nothing is stored under it; or the store cannot be written to: what is left can
+        FeedbackError: It is not a key, or nothing is stored under it; or the store cannot be written to: the rest can
             be deleted by the same call.
     """
     held_of(store, subject)
@@ -104,13 +104,13 @@ def _hash(store: FeedbackStore, subject: str) -> str:
 def expire(
     store: FeedbackStore, age: timedelta, folders: Mapping[str, Path], *, now: datetime | None = None
 ) -> Deleted:
-    """Delete the predictions that are older than `age`, and what was said about them.
+    """Delete the predictions that are older than `age`, and the corrections to them.
 
     Args:
-        store: Where they are.
-        age: What is older goes.
+        store: The feedback store.
+        age: Older predictions are deleted.
         folders: `data/feedback/<task>/` of each task that may have pulled rows.
-        now: What the age is counted from; None: this moment.
+        now: The time that the age is counted from; None: the current time.
     """
     limit = microseconds((now or datetime.now(UTC)) - age)
     with store.pulling():
@@ -118,7 +118,7 @@ def expire(
 
 
 def audit_lines(store: FeedbackStore) -> Iterator[Json]:
-    """Give all that was ever deleted: time, action, hash of the person's key, and numbers."""
+    """Give every deletion: time, action, hash of the person's key, and numbers."""
     with store.database.read() as connection:
         rows = connection.execute(sa.select(audit).order_by(audit.c.number)).all()
     for row in rows:
@@ -153,7 +153,7 @@ def _delete(
 
 
 def _delete_rows(store: FeedbackStore, connection: sa.Connection, rows: Sequence[Any], done: Deleted) -> None:
-    """Delete some predictions with what was said about them, and the input files that nobody else refers to."""
+    """Delete some predictions with the corrections to them, and the input files that nobody else refers to."""
     ids = [row.prediction_id for row in rows]
     done.feedback += connection.execute(sa.delete(feedback).where(feedback.c.prediction_id.in_(ids))).rowcount
     done.predictions += connection.execute(sa.delete(predictions).where(predictions.c.prediction_id.in_(ids))).rowcount

@@ -1,4 +1,4 @@
-"""How a task does by what its users say: counts by class, client and day, and the accuracy so far."""
+"""Counts corrections by class, client and day, and measures the accuracy so far."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from flywheel.serving.version.record import Feedback, Prediction
 
 @dataclass
 class Figures:
-    """What the store holds of a task.
+    """Statistics of a task's feedback.
 
     Attributes:
-        num_predictions: Answered rows.
-        num_words: Things that were said about them.
-        classes: Words by the label that they give; of numbers under `numbers`.
-        clients: Words by who said them.
-        days: Words by day, UTC.
-        versions: For each model version, the number of predictions that were judged, and of those that were right.
-        errors: Absolute differences of numbers, in the order of the saying; empty for classes.
+        num_predictions: Number of predictions.
+        num_words: Number of corrections to them.
+        classes: Corrections by label; those of numbers are under `numbers`.
+        clients: Corrections by client.
+        days: Corrections by day, UTC.
+        versions: For each model version, the number of judged predictions and of right ones.
+        errors: Absolute errors of numbers, in the order of the corrections; empty for classes.
     """
 
     num_predictions: int = 0
@@ -40,20 +40,20 @@ class Figures:
 
     @property
     def judged(self) -> int:
-        """Predictions of which it is known whether they were right."""
+        """Number of predictions known to be right or wrong."""
         return sum(number for number, _ in self.versions.values())
 
     @property
     def accuracy(self) -> float | None:
-        """Share of right ones among the judged; None: none was judged.
+        """Share of right predictions among the judged; None: none was judged.
 
-        Those who speak up are no fair sample: people say more about mistakes.
+        The judged ones are not a fair sample: people report mistakes more often.
         """
         return sum(right for _, right in self.versions.values()) / self.judged if self.judged else None
 
 
 def figures_of(store: FeedbackStore, task: str) -> Figures:
-    """Count what the store holds of a task; of several words about a prediction the last one judges it."""
+    """Count a task's feedback; the last correction to a prediction judges it."""
     found = Figures(num_predictions=store.num_predictions(task))
     last: dict[str, tuple[int, bool]] = {}
     for one in store.answered(task, with_input=False):
@@ -75,10 +75,10 @@ def figures_of(store: FeedbackStore, task: str) -> Figures:
 
 
 def volumes(store: FeedbackStore, task: str, since: datetime, step: timedelta) -> list[tuple[datetime, int, int]]:
-    """Count a task's predictions, and what was said about them, in steps of time that have any.
+    """Count a task's predictions and corrections in the time steps that have any.
 
     Args:
-        store: That holds them.
+        store: The feedback store.
         task: The task of the predictions.
         since: The first moment; the first step begins there.
         step: The length of one time step.

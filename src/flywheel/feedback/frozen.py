@@ -33,10 +33,10 @@ class Frozen:
     """The held-out rows of a task.
 
     Attributes:
-        inputs: By split, 128 bits of each row's arrays.
+        inputs: 128-bit hash of each row's arrays, by split.
         gists: By split, the `near` fingerprints, where the preprocessor has them.
         pairs: By split, a user and the item that the row foretells, where items are learnt.
-        sha256: By split, of the file of arrays.
+        sha256: The sha256 of each split's file of arrays.
         shared: 128 bits of the inputs that several rows of the data set have, where such rows are observations of their
             own: they tell no row from another.
         keeps_equal: Whether equal rows of the data set are observations of their own.
@@ -65,7 +65,7 @@ class Own:
     """The data set's own rows of train.
 
     Attributes:
-        targets: As they are encoded, [N].
+        targets: Encoded targets, [N].
         groups: Rows of each class or item, by its name; of numbers all under ''.
     """
 
@@ -84,7 +84,7 @@ def read_frozen(processed: Path, splits: Splits, inputs: Preprocessor, *, keeps_
     Args:
         processed: `data/processed/<task>/`.
         splits: The raw data, read anew only where the preprocessor knows gists.
-        inputs: As it was fitted.
+        inputs: The fitted preprocessor.
         keeps_equal: Whether rows with equal inputs are observations of their own (`preprocess.overlap: keep`).
 
     Raises:

@@ -30,7 +30,8 @@ class Kept:
         kept: `full`, `reference` or `hash`.
         sealed: Whether it is encrypted.
         content: The bytes of `full`, or those that `write` puts into the file of `reference`; None otherwise.
-        sha256: Of the input's canonical JSON, masked where texts are masked: the file's name for `reference`.
+        sha256: The sha256 of the input's canonical JSON (masked where texts are masked); names the file for
+            `reference`.
     """
 
     kept: str
@@ -55,9 +56,9 @@ class Inputs:
         """Mask and seal one input; what is kept by reference is not there before `write`.
 
         Args:
-            name: The prediction's id.
+            name: Id of the prediction.
             value: The input; None where only its hash is known.
-            sha256: Of the input's canonical JSON, as the server gave it.
+            sha256: The sha256 of the input's canonical JSON, from the server.
             settings: The settings of its task.
         """
         if value is None or settings.keep == HASH:

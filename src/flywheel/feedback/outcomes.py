@@ -27,9 +27,9 @@ def add_outcomes(store: FeedbackStore, file: Path, client: str) -> Counter[str]:
     table with several rows about one prediction should have `time`: without it, their order tells which is the latest.
 
     Args:
-        store: Where the predictions are.
+        store: The feedback store with the predictions.
         file: CSV, TSV, Parquet or JSONL with `prediction_id`, and `label` or `correct`; `time` (ISO 8601) may say when.
-        client: Who says so.
+        client: Client that the outcomes are recorded for.
 
     Returns:
         How many rows were `stored`, `known` and of an `unknown_prediction`.
@@ -48,7 +48,9 @@ def _rows(file: Path, client: str) -> Iterator[Feedback]:
     if not file.is_file():
         raise DataError(file, None, "no such file", fix="check the path")
     if not is_table(file):
-        raise DataError(file, None, f"files of kind '{file.suffix}' are not read", fix="give .csv, .parquet or .jsonl")
+        raise DataError(
+            file, None, f"files of type '{file.suffix}' are not supported", fix="give .csv, .parquet or .jsonl"
+        )
     now = datetime.now(UTC)
     for frame in TableFile(file, TableFormat()).chunks(ROWS):
         names = [str(name) for name in frame.columns]

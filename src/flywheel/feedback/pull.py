@@ -1,4 +1,4 @@
-"""`flywheel feedback pull`: of all that was said about a task's predictions, the rows that train may have.
+"""`flywheel feedback pull`: turns the corrections to a task's predictions into train rows.
 
 Everything is decided anew at each pull, from the whole store: what is pulled is a function of the store, the settings
 and the held-out data, and of nothing that was pulled before.
@@ -37,12 +37,12 @@ NUM_REASONS = 20
 
 @dataclass(frozen=True)
 class PullOutcome:
-    """What a pull came to.
+    """Result of a pull.
 
     Attributes:
-        num_words: How much was said.
+        num_words: Number of corrections in the store.
         classes: Rows by label; of numbers under ''.
-        refused: Words by the rule that refused them, zeros left out.
+        refused: Number of refused corrections by rule, without zeros.
         reasons: Why inputs could not be used, and how often.
         changed: Whether any row differs from what was there.
     """
@@ -60,12 +60,12 @@ class PullOutcome:
 
 
 def pull(task: TaskConfig, store: FeedbackStore, raw: Path, processed: Path, folder: Path) -> PullOutcome:
-    """Make `data/feedback/<task>/` of what the store holds.
+    """Make `data/feedback/<task>/` from the store.
 
     Args:
-        task: Its settings.
-        store: Where predictions and feedback are.
-        raw: `data/raw/<task>/`.
+        task: The task's settings.
+        store: The feedback store.
+        raw: The folder `data/raw/<task>/`.
         processed: `data/processed/<task>/`, of which the held-out rows are.
         folder: `data/feedback/<task>/`.
 
@@ -103,7 +103,7 @@ def _pull(task: TaskConfig, store: FeedbackStore, sieve: _Sieve, folder: Path) -
 
 
 class _Sieve:
-    """Takes what was said and keeps what can be a row at all."""
+    """Filters corrections, and keeps those that can become rows."""
 
     def __init__(
         self, preprocessor: TaskPreprocessor, meta: Json, frozen: Frozen, own: Own, max_deviations: float
@@ -152,7 +152,7 @@ class _Sieve:
         elif (name := missing_column(one.prediction.input, self.schema)) is not None:
             self._invalid(f"has no column '{name}'")
         elif not is_unicode(one.prediction.input):
-            self._invalid("holds half a character")
+            self._invalid("holds an unpaired surrogate")
         else:
             return label
         return None

@@ -33,12 +33,12 @@ STEM = "rows"
 
 @dataclass
 class Pulled:
-    """What a pull leaves.
+    """Output of a pull.
 
     Attributes:
         frame: The rows, with `label`; the column `prediction` says where each is from.
         schema: JSON Schema of one request.
-        told: What the manifest says besides: counts, rules, held-out data.
+        told: Other contents of the manifest: counts, rules, held-out data.
     """
 
     frame: pd.DataFrame

@@ -17,7 +17,7 @@ from flywheel.project.types import Json
 from flywheel.reader.format.value import object_column
 
 ANSWER_OPTIONS = ("k",)
-"""Properties of a request that say how it is to be answered, and are no inputs."""
+"""Properties of a request that say how it is to be answered, and are not inputs."""
 LARGEST_WHOLE = 2**53  # from here on a float does not tell whole numbers apart
 LARGEST_BYTE = 255
 

@@ -22,9 +22,9 @@ class RowCandidate:
     Attributes:
         feedback_id: The ID of the feedback.
         prediction_id: The ID of the prediction that holds the input.
-        time_us: When it was said.
-        client: Who said it.
-        label: As the target cleans it.
+        time_us: Time of the feedback, in microseconds.
+        client: The client that sent it.
+        label: The label, cleaned by the target.
         digest: The digest of the input, as the network sees it.
         group: The class or item; '' for numbers.
         many: Whether one input may have several right labels, as a user may choose several items.

@@ -36,7 +36,7 @@ _SEAL, _SEALED_WORD = "seal", b"flywheel"
 
 @dataclass(frozen=True)
 class Answered:
-    """A prediction and one thing that was said about it."""
+    """A prediction and one correction to it."""
 
     prediction: Prediction
     feedback: Feedback
@@ -48,7 +48,7 @@ class FeedbackStore:
     Args:
         url: The URL of the database; None: `FLYWHEEL_FEEDBACK_URL`, or SQLite in `.flywheel/feedback/`.
         key: Seals stored inputs (32 bytes in base64); None: `FLYWHEEL_FEEDBACK_KEY`, or they are not sealed.
-        settings: What is kept, by task; tasks that are not there have the defaults.
+        settings: Feedback settings by task; other tasks use the defaults.
         folder: The folder of input files; None: `inputs/` beside a SQLite database, or `.flywheel/feedback/inputs/`.
 
     Raises:
@@ -121,7 +121,7 @@ class FeedbackStore:
 
         Args:
             task: The task of the predictions.
-            since: The first moment.
+            since: The earliest time.
             until: The moment after the last.
             with_input: Whether inputs are read (and opened) too.
         """
@@ -133,7 +133,7 @@ class FeedbackStore:
     def answered(
         self, task: str, *, since: datetime | None = None, until: datetime | None = None, with_input: bool = True
     ) -> Iterator[Answered]:
-        """Give what was said about a task's predictions, each with its prediction, in the order of the saying.
+        """Give the corrections to a task's predictions, each with its prediction, in the order of their times.
 
         Args:
             task: The task of the predictions.
@@ -179,7 +179,7 @@ class FeedbackStore:
         """What is stored instead of a person's key: a hash that only this database can make.
 
         Raises:
-            FeedbackError: It is no key.
+            FeedbackError: It is not a key.
         """
         return self._hash(key_of(subject, "subject"))
 
@@ -197,7 +197,7 @@ class FeedbackStore:
         return hmac.new(self._salt, text.encode("utf-8", "surrogateescape"), "sha256").hexdigest()
 
     def pulling(self) -> contextlib.AbstractContextManager[Any]:
-        """Held by whoever changes pulled rows: what one process deletes, another must not write again."""
+        """Lock for changing pulled rows: what one process deletes, another must not write again."""
         from filelock import FileLock
 
         self.inputs.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -244,7 +244,7 @@ class FeedbackStore:
         )
 
     def _pages(self, query: sa.Select[Any], number: sa.Column[Any], prefix: str = "") -> Iterator[Any]:
-        """Read page by page, each in a transaction of its own: a slow reader keeps nobody from writing."""
+        """Read page by page, each in a transaction of its own: a slow reader blocks no writer."""
         last = 0
         while True:
             with self.database.read() as connection:

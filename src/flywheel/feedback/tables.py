@@ -65,7 +65,7 @@ def migrate(connection: sa.Connection, lock: int) -> None:
     """Make tables of version 1 those of version 2, where an id of feedback is its client's own. All rows stay.
 
     Args:
-        connection: In a transaction that writes; it is done as a whole or not at all.
+        connection: A connection in a writing transaction, so that everything or nothing is written.
         lock: Number of PostgreSQL's advisory lock under which tables are made.
     """
     server = connection.dialect.name != "sqlite"

@@ -1,4 +1,4 @@
-"""Seals stored inputs with a key (AES-256-GCM), so that a copied database or disk tells nothing of them."""
+"""Seals stored inputs with a key (AES-256-GCM), so that a copied database or disk does not reveal them."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class Vault:
         """Encrypt; what is sealed under one name cannot be passed off as another's.
 
         Args:
-            content: What is to be kept.
-            name: What it belongs to: a prediction's id, or a file's name.
+            content: The bytes to encrypt.
+            name: Id of the prediction, or name of the file, that the bytes belong to.
         """
         nonce = secrets.token_bytes(NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, content, name.encode())

@@ -29,7 +29,7 @@ def record_words(database: Database, connection: sa.Connection, rows: Sequence[F
 
     Args:
         database: The database that holds the tables.
-        connection: In a transaction that writes.
+        connection: A connection in a writing transaction.
         rows: As many as fit one statement.
 
     Returns:
@@ -88,7 +88,7 @@ class _Words:
 
 
 def _content(word: Word) -> tuple[Any, ...]:
-    """What a row of the table says, whenever it was said."""
+    """The content of a row of the table, whatever its time."""
     return tuple(word[name] for name in ("prediction_id", "label", "correct", "source"))
 
 
@@ -111,5 +111,5 @@ def microseconds(time: datetime) -> int:
 
 
 def moment(number: int) -> datetime:
-    """The time of so many microseconds since 1970."""
+    """The time from microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=int(number))

@@ -1,1 +1,1 @@
-"""`flywheel init-task`: looks at a person's data, guesses what can be learnt from it, and writes its configuration."""
+"""`flywheel init-task`: inspects a user's data, guesses what can be learnt from it, and writes the configuration."""

@@ -23,8 +23,8 @@ class SampleBlocks:
     """Complete lines of a file.
 
     Attributes:
-        head: From its beginning.
-        others: From elsewhere in it, in order; empty where all of it is in `head`.
+        head: Lines from the beginning of the file.
+        others: Blocks from other places, in order; empty if `head` holds the whole file.
         is_whole: Whether `head` is the whole file.
         num_bytes: The number of bytes of the whole file; None where that is not known (a large gzip).
     """

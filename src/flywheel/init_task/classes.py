@@ -25,7 +25,7 @@ def check_classes(guess: Guess, path: Path, what: str, counts: pd.Series, *, is_
 
     Args:
         guess: Takes the classes, notes and warnings.
-        path: For messages.
+        path: Path to name in messages.
         what: The target in words, such as `'species'`.
         counts: Rows of each class, most frequent first.
         is_whole: Whether all rows were counted.
@@ -71,8 +71,8 @@ def check_rows(
 
     Args:
         guess: Takes the number of rows, the limit and warnings.
-        path: For messages.
-        num_rows: All that have been found.
+        path: Path to name in messages.
+        num_rows: Number of all rows found.
         num_unlabelled: The number of these rows that have no label.
         num_rare: Rows of classes that are left out.
         share: The largest share of rows that may be dropped in any split; None: those without a label and

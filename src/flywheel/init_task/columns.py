@@ -85,7 +85,7 @@ def look_at(values: pd.Series, rules: ValueRules, present: Callable[[pd.Series],
 
     Args:
         values: Text of each row, as `TableSample.frame` has it.
-        rules: How values are written.
+        rules: Format of the values.
         present: Gives the values that are not missing.
     """
     name, held = str(values.name), present(values)

@@ -81,9 +81,9 @@ def parse_head(path: Path, head: str, dialect: Dialect, *, is_whole: bool) -> tu
     """Parse the beginning of a file, header included.
 
     Args:
-        path: For messages.
+        path: Path to name in messages.
         head: Complete lines; in a part of a file the last value may be cut in two if it wraps.
-        dialect: As `dialect_of` gave it.
+        dialect: Output of `dialect_of`.
         is_whole: Whether this is all of the file.
 
     Returns:

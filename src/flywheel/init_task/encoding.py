@@ -17,7 +17,7 @@ _WIDE = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.B
 def encoding_of(path: Path, blocks: SampleBlocks) -> str:
     """Tell UTF-8 from the Western encodings of one byte a character.
 
-    Bytes that are no UTF-8 are taken for latin-1, or for Windows' cp1252 where they have its characters between 0x80
+    Bytes that are not UTF-8 are taken for latin-1, or for Windows' cp1252 where they have its characters between 0x80
     and 0x9F, which are none in latin-1.
 
     Raises:
@@ -26,7 +26,7 @@ def encoding_of(path: Path, blocks: SampleBlocks) -> str:
     if blocks.head.startswith(_WIDE):
         raise DataError(path, None, "is UTF-16 or UTF-32 text", fix="save it as UTF-8")
     if b"\0" in blocks.head:
-        raise DataError(path, None, "is no text: it holds zero bytes", fix="give a CSV, Parquet or JSONL file")
+        raise DataError(path, None, "is not text: it contains null bytes", fix="give a CSV, Parquet or JSONL file")
     parts = (blocks.head, *blocks.others)
     if all(_fits(part, UTF8) for part in parts):
         return UTF8

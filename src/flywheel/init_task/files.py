@@ -29,7 +29,7 @@ def check_name(name: str) -> None:
     if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
         raise ConfigError(f"'{name}' cannot name a task", where="NAME", fix=f"{fix}, at most {MAX_NAME}")
     if not isinstance(yaml.safe_load(name), str):
-        raise ConfigError(f"'{name}' is a word of YAML's own", where="NAME", fix="take another name")
+        raise ConfigError(f"'{name}' is a YAML keyword", where="NAME", fix="take another name")
 
 
 def check_free(root: Path, name: str, *, force: bool) -> None:

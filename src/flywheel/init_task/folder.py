@@ -60,10 +60,10 @@ def guess_folder(folder: Path, modality: str | None) -> Guess:
     name = _modality(folder, found, paths, modality)
     files, medium = found[name], media()[name]
     if not files.num_files:
-        why = f"its {counted(len(files.loose), medium.noun)} lie in no class's folder"
+        why = f"its {counted(len(files.loose), medium.noun)} are in no class folder"
         raise DataError(folder, None, why, fix=f"put each class's {medium.noun}s into a folder of its name")
     if files.loose and splits and medium.loose_are_bad:
-        raise DataError(folder / files.loose[0], None, "lies in no class's folder", fix="move it into one, or away")
+        raise DataError(folder / files.loose[0], None, "is in no class folder", fix="move it into one, or away")
     guess = Guess(name, CLASS, {})
     guess.note("files", counted(files.num_files, medium.noun), "by their endings")
     guess.note("modality", name, f"you said it, or most files are {medium.noun}s" if modality else "the files' endings")
@@ -79,7 +79,7 @@ def _listed(folder: Path) -> list[Path]:
     """All files by relative path, in order.
 
     Raises:
-        DataError: There are none, or one whose name is no text.
+        DataError: There are none, or one whose name is not text.
     """
     found = list_files(folder)
     if not found:
@@ -118,7 +118,7 @@ def _modality(folder: Path, found: dict[str, _Files], paths: list[Path], wanted:
     if wanted is not None:
         if not (found[wanted].num_files or found[wanted].loose):
             why = f"holds no {media()[wanted].noun}s ({', '.join(media()[wanted].extensions)})"
-            raise DataError(folder, None, why, fix="say another --modality, or none")
+            raise DataError(folder, None, why, fix="give another --modality, or none")
         return wanted
     numbers = {name: files.num_files + len(files.loose) for name, files in found.items()}
     held = sorted((name for name, number in numbers.items() if number), key=lambda name: media()[name].lies_beside)
@@ -126,7 +126,7 @@ def _modality(folder: Path, found: dict[str, _Files], paths: list[Path], wanted:
     if len(mixed) > 1:
         all_of_them = " and ".join(counted(numbers[name], media()[name].noun) for name in mixed)
         folders = "two folders" if len(mixed) == 2 else "folders"
-        fix = f"part them into {folders}, or say --modality {' or '.join(mixed)} to leave the others out"
+        fix = f"split them into {folders}, or give --modality {' or '.join(mixed)} to leave the others out"
         raise DataError(folder, None, f"mixes {all_of_them}", fix=fix)
     if held:
         return held[0]
@@ -202,6 +202,6 @@ def _say_classes(guess: Guess, folder: Path, files: _Files, medium: Medium, brok
 
 def _say_left_out(guess: Guess, files: _Files, medium: Medium, num_others: int) -> None:
     if files.loose and not medium.loose_are_bad:
-        guess.warn(f"{counted(len(files.loose), medium.noun)} in no class's folder left out, such as {files.loose[0]}.")
+        guess.warn(f"{counted(len(files.loose), medium.noun)} in no class folder left out, such as {files.loose[0]}.")
     if num_others:
         guess.warn(f"{counted(num_others, 'file')} left out: by the ending, no {medium.noun}s.")

@@ -42,7 +42,7 @@ class Halves:
         """Draw them, seeded; rows of one group stay together, as they will in train and test.
 
         Args:
-            num_rows: N.
+            num_rows: Number of rows, N.
             groups: Code of each row's group, int [N]; None: every row is its own.
         """
         codes = np.arange(num_rows) if groups is None else groups

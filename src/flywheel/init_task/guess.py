@@ -1,4 +1,4 @@
-"""What was guessed about somebody's data, and why: all that is written into `conf/`, and all that is said."""
+"""What was guessed about a user's data, and why: all that is written into `conf/`, and all that is printed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Recipe:
     """Options for one kind of data and one kind of target.
 
     Attributes:
-        preprocess: Option of that group.
+        preprocess: Option of the group `preprocess`.
         model: The network that is taken first: small, and good on little data.
         evaluate: Option of that group; it names the baseline.
-        augment: Option of that group.
-        optimizer: What differs from the settings of AdamW.
+        augment: Option of the group `augment`.
+        optimizer: Settings that differ from those of AdamW.
     """
 
     preprocess: str
@@ -52,14 +52,14 @@ Ask = Callable[[str, Sequence[str]], str]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user has said of a table; None: it is guessed.
+    """The user's options for a table; None: guessed.
 
     Attributes:
         target: The column to be predicted.
         modality: `tabular`, `text` or `interactions`.
         kind: `CLASS` or `NUMBER`.
         user: The column of users, which makes a table one of interactions.
-        item: Likewise of items.
+        item: Column of the items.
         time: The column of times: of interactions, or of rows the latest of which are the test set.
         group: The column whose rows never straddle parts.
         weight: The column that says how much each row counts in training.
@@ -85,13 +85,13 @@ class Guess:
 
     Attributes:
         modality: What kind of data it is, the name of its room in `flywheel.modality`.
-        target: What is to be predicted: `CLASS`, `NUMBER` or `ITEM`.
+        target: Kind of the target: `CLASS`, `NUMBER` or `ITEM`.
         reader: `name` and `read` of the data set's reader.
         inputs: Arguments of the preprocessor that differ from its defaults.
         target_settings: Arguments of the target that differ from its defaults.
         preprocess: Other settings of `preprocess` that differ from the defaults.
         net: Arguments of the network that differ from its defaults.
-        model: The model to take; empty: the recipe's.
+        model: The model to use; empty: the recipe's.
         num_rows: Rows that can be used; an estimate where the data were sampled.
         num_classes: The number of classes of a class target.
         num_test: Rows of the test set; 0: a share of `num_rows`.

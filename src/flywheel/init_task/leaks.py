@@ -60,8 +60,8 @@ def find_leaks(
     Args:
         frame: The sample's rows, all as text.
         target: The target's column.
-        features: What the other columns hold.
-        rules: How values are written.
+        features: The other columns.
+        rules: Format of the values.
         is_number: Whether the target is a quantity.
         group: A column whose rows are never parted; they are held out together.
 

@@ -22,7 +22,7 @@ class Medium:
     """A kind of file that makes an example.
 
     Attributes:
-        noun: What one is called.
+        noun: Name of one example, such as `picture`.
         extensions: Endings that tell it, in small letters.
         reader: The module that reads folders of them.
         read: Gives its arguments for the folders of the splits (`train` -> `training`; empty: there are none).
@@ -54,7 +54,7 @@ def of_folders(reader: str) -> Callable[[dict[str, str]], Node]:
 
 
 def choose_length(guess: Guess, texts: Sequence[str]) -> None:
-    """Keep so many tokens that hardly a text is cut, up to a limit; marks of punctuation are tokens, too."""
+    """Choose the number of tokens so that few texts are cut, up to a limit; punctuation marks are tokens, too."""
     words = float(np.quantile([len(_TOKEN.findall(text)) for text in texts], 0.95))
     tokens = min(max(8 * math.ceil(words / 8), MIN_TOKENS), MAX_TOKENS)
     guess.inputs["max_length"] = tokens

@@ -39,7 +39,7 @@ def check_weights(sample: TableSample, name: str) -> None:
     faults = read_weights(sample.frame[name])[1].dropna()
     if len(faults) > MAX_DROPPED * len(sample.frame):
         many = f"{len(faults):,} of {len(sample.frame):,} rows looked at"
-        why = f"column '{name}' is no weight of {many}; of this one, "
+        why = f"column '{name}' is not a weight in {many}; of this one, "
         fix = "write numbers above 0, with a decimal point, or name another --weight"
         raise DataError(sample.path, int(faults.index[0]), why + faults.iloc[0], fix=fix)
 
@@ -53,11 +53,11 @@ def by_time(inputs: Sequence[ColumnGuess]) -> str:
 
 
 def of_classes(target: ColumnGuess, values: pd.Series) -> list[str]:
-    """What is to be said of a class target: several labels a row, an order, a rare class.
+    """Advice on a class target: several labels a row, an order, a rare class.
 
     Args:
-        target: Its column.
-        values: As the file has them.
+        target: Column of the target.
+        values: The column's values, as in the file.
     """
     labels = given_labels(values)
     shares = labels.value_counts(normalize=True)
@@ -72,8 +72,9 @@ def _several(name: str, labels: pd.Series) -> str:
         alone = {part.strip() for each in parts for part in each}
         if len(alone) < labels.nunique():
             return (
-                f"'{name}' seems to hold several labels a row, parted by '{mark}' ({len(alone)} in all): each of the "
-                f"{counted(labels.nunique(), 'combination')} is learnt as a class. For one label, make a column of it."
+                f"'{name}' seems to hold several labels a row, separated by '{mark}' ({len(alone)} in all): each "
+                f"of the {counted(labels.nunique(), 'combination')} is learnt as a class. "
+                "For one label, make a column of it."
             )
     return ""
 

@@ -17,12 +17,12 @@ class Goal:
     """Options for one kind of target: how it is learnt, measured and judged.
 
     Attributes:
-        loss: Option of that group.
-        metric: Option of that group.
-        register: Option of that group.
+        loss: Option of the group `loss`.
+        metric: Option of the group `metric`.
+        register: Option of the group `register`.
         noise: Half of the interval of a difference between two equal models, times the root of the test rows; for a
             number in deviations of the target.
-        largest_margin: What may be given up at most, in the same unit.
+        largest_margin: Upper limit of the margin, in the same unit.
     """
 
     loss: str
@@ -69,7 +69,7 @@ def check(guess: Guess, path: Path) -> None:
     if (guess.modality, guess.target) not in recipes():
         name = next((f" '{note.guess}'" for note in guess.notes if note.what == "target"), "")
         why = f"{guess.modality} is learnt with classes, and the target{name} is a {guess.target}"
-        raise DataError(path, None, why, fix="say --kind class, or --modality tabular to leave the text out")
+        raise DataError(path, None, why, fix="use --kind class, or --modality tabular to leave the text out")
 
 
 def groups(guess: Guess) -> dict[str, str]:
@@ -125,7 +125,7 @@ def margin(target: str, num_test: float, spread: float = 1.0) -> float:
 
     Args:
         target: Kind of the target.
-        num_test: Test rows.
+        num_test: Number of test rows.
         spread: The standard deviation of a number; the margin is in the same unit.
     """
     goal = GOALS[target]

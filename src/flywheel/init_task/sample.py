@@ -33,7 +33,7 @@ class TableSample:
         is_whole: Whether `frame` holds every row.
         form: Arguments of the reader that say how the file is written, where they are not its defaults.
         nested: Columns that hold lists or objects; they are not in `frame`.
-        said: How it was read, for the user.
+        said: Description of how it was read, for the user.
     """
 
     path: Path
@@ -129,10 +129,10 @@ def _object(path: Path, row: int, number: int, line: str, in_head: bool) -> dict
     except (ValueError, RecursionError) as error:
         where = f"line {number + 1}" if in_head else "a line"
         fix = "give one JSON object a line (JSON lines)"
-        raise DataError(path, row if in_head else None, f"{where} is no JSON: {error}", fix=fix) from None
+        raise DataError(path, row if in_head else None, f"{where} is not JSON: {error}", fix=fix) from None
     if not isinstance(record, dict):
         kind = type(record).__name__
-        raise DataError(path, row, f"holds a {kind}, no JSON object", fix="give one {...} a line (JSON lines)")
+        raise DataError(path, row, f"holds a {kind}, not a JSON object", fix="give one {...} a line (JSON lines)")
     return record
 
 
@@ -151,7 +151,7 @@ def _parquet(path: Path) -> TableSample:
     ]
     rows = pd.concat(frames, ignore_index=True).head(MAX_PARQUET_ROWS) if frames else pd.DataFrame(columns=plain)
     text = pd.DataFrame({name: _as_text(rows[name]) for name in plain}, index=rows.index)
-    part = "" if whole else f"; {len(text):,} rows looked at: the first of row groups drawn by chance"
+    part = "" if whole else f"; {len(text):,} rows looked at: the first of row groups drawn at random"
     return TableSample(path, text, num_rows, whole, {}, nested, f"Parquet{part}")
 
 
@@ -181,12 +181,12 @@ def _estimate(blocks: SampleBlocks, num_head_rows: int) -> int:
 
 
 def _said(dialect: Dialect, encoding: str, blocks: SampleBlocks, num_rows: int) -> str:
-    return f"columns parted by {dialect.name}, {encoding}{_part(blocks, num_rows)}"
+    return f"columns separated by {dialect.name}, {encoding}{_part(blocks, num_rows)}"
 
 
 def _part(blocks: SampleBlocks, num_rows: int) -> str:
     if blocks.is_whole:
         return ""
     of = "a large gzip file" if blocks.num_bytes is None else f"{blocks.num_bytes / 1e6:,.0f} MB"
-    where = f"its head and {len(blocks.others)} places drawn by chance" if blocks.others else "its head"
+    where = f"its head and {len(blocks.others)} places drawn at random" if blocks.others else "its head"
     return f"; {num_rows:,} rows looked at: {where}, {blocks.num_read / 1e6:.0f} MB of {of}"

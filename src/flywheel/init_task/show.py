@@ -35,7 +35,7 @@ def ask(question: str, answers: Sequence[str]) -> str:
             return said
         if said.isdigit() and 1 <= int(said) <= len(answers):
             return answers[int(said) - 1]
-        typer.echo(f"'{said}' is none of them")
+        typer.echo(f"'{said}' is not one of them")
 
 
 def next_lines(task: NewTask, *, written: bool) -> list[str]:

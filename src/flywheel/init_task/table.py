@@ -1,4 +1,4 @@
-"""Guesses a task from a table: what is told, from which columns, and which of them must not be used."""
+"""Guesses a task from a table: the target, its inputs, and which columns must not be used."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def guess_table(sample: TableSample, wanted: Wanted) -> Guess:
 
     Args:
         sample: The table's rows, or some of them.
-        wanted: What the user has said.
+        wanted: The user's options.
 
     Raises:
         FlywheelError: The table cannot be learnt from as it is.
@@ -110,7 +110,7 @@ def _text_column(table: _Table, modality: str | None) -> ColumnGuess | None:
     if modality == "text" and not texts:
         texts = [column for column in table.features() if column.words > 0]
         if not texts:
-            raise DataError(table.sample.path, None, "has no column of text", fix="say --modality tabular")
+            raise DataError(table.sample.path, None, "has no column of text", fix="use --modality tabular")
     if modality == "tabular" or not texts:
         return None
     longest = max(texts, key=lambda column: column.words)
@@ -160,7 +160,7 @@ def _guess(table: _Table, text: ColumnGuess | None) -> Guess:
     inputs = [text] if text else table.features()
     if not inputs:
         reasons = listed([f"{name} ({why})" for name, why in table.ignored.items()], 4) or "it is the only column"
-        raise DataError(sample.path, None, f"no column is left to tell '{target.name}' from: {reasons}")
+        raise DataError(sample.path, None, f"no column is left to predict '{target.name}' from: {reasons}")
     guess = Guess("text" if text else "tabular", target.kind, {})
     _say_how_it_is_read(guess, table, text)
     _say_target(guess, table, [text.name] if text else None)
@@ -177,7 +177,7 @@ def _say_how_it_is_read(guess: Guess, table: _Table, text: ColumnGuess | None) -
     guess.note("rows", f"{about}{sample.num_rows:,}", sample.said)
     if "encoding" in sample.form:
         encoding = sample.form["encoding"]
-        guess.warn(f"The text is no UTF-8 and is read as {encoding}; look whether its letters come out right.")
+        guess.warn(f"The text is not UTF-8 and is read as {encoding}; check that its letters are right.")
     if text:
         guess.note("modality", "text", f"'{text.name}' holds free text, {text.words:.0f} words on average")
     else:
@@ -223,7 +223,7 @@ def _say_columns(guess: Guess, table: _Table, inputs: list[ColumnGuess], text: C
         others = [column.name for column in table.features() if column is not text]
         guess.note("not used", counted(len(others), "column"), f"{listed(others)}; --modality tabular takes them")
     if table.group:
-        guess.note("group", table.group, "several rows a value: they never straddle train, validation and test")
+        guess.note("group", table.group, "several rows per value: they never straddle train, validation and test")
     if table.weight:
         guess.note("weight", table.weight, "how much each row counts in the loss; metrics count every row once")
     if table.time:
@@ -281,7 +281,7 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def _configure_columns(guess: Guess, table: _Table, rename: dict[str, str]) -> None:
-    """Say which columns are no inputs."""
+    """Say which columns are not inputs."""
     guess.inputs |= settings_of(table.rules)
     names = {
         column.name for column in table.columns if column.kind == kinds.IDENTIFIER and column.name in table.ignored

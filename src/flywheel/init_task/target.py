@@ -1,4 +1,4 @@
-"""Which column is to be predicted from the others, and whether it is a class or a number."""
+"""Guesses which column is the target, and whether it is a class or a number."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _NO_TARGET = (kinds.IDENTIFIER, kinds.TEXT, kinds.DATE, kinds.CONSTANT, kinds.EM
 
 @dataclass(frozen=True)
 class TargetGuess:
-    """What is to be predicted.
+    """The guessed target.
 
     Attributes:
-        name: Its column.
+        name: Column of the target.
         kind: `CLASS` or `NUMBER`.
-        why_column: Why this column.
-        why_kind: Why this kind.
+        why_column: Reason for this column.
+        why_kind: Reason for this kind.
         num_unlabelled: Rows of the sample without a value.
-        strange: Values of a numeric target that are no numbers; they count as missing.
+        strange: Values of a numeric target that are not numbers; they count as missing.
     """
 
     name: str
@@ -63,10 +63,10 @@ def choose(
     """Choose the target's column and its kind.
 
     Args:
-        sample: The rows.
-        columns: What each column holds.
-        rules: How values are written.
-        wanted: What the user has said.
+        sample: The sampled rows.
+        columns: The guessed columns.
+        rules: Format of the values.
+        wanted: The user's options.
         taken: Columns that have another role.
 
     Raises:
@@ -89,8 +89,8 @@ def choose(
     if found == NUMBER and len(strange):
         names = [str(name) for name in strange.value_counts().index]
         if len(strange) == len(values) or len(names) > MAX_STRANGE:
-            why_not = f"'{column.name}' is no number in {counted(len(strange), 'row')} (such as '{names[0]}')"
-            raise DataError(sample.path, int(strange.index[0]), why_not, fix="fix these values, or say --kind class")
+            why_not = f"'{column.name}' is not a number in {counted(len(strange), 'row')} (such as '{names[0]}')"
+            raise DataError(sample.path, int(strange.index[0]), why_not, fix="fix these values, or use --kind class")
         return TargetGuess(column.name, found, why, why_kind, column.num_missing + len(strange), tuple(names))
     return TargetGuess(column.name, found, why, why_kind, column.num_missing)
 
@@ -166,7 +166,7 @@ def class_counts(sample: TableSample, target: TargetGuess, distinct: Sequence[st
 
     Args:
         sample: The table's rows, or some of them.
-        target: What is to be predicted.
+        target: The target.
         distinct: Columns in which rows must differ to count as two (copies of a text); None: every row counts.
     """
     labels = given_labels(sample.frame[target.name])

@@ -22,7 +22,7 @@ def data_text(name: str, guess: Guess, place: str) -> str:
 
     Args:
         name: The name of the task and its data set.
-        guess: What was guessed.
+        guess: The guessed task.
         place: The place of the data, relative to the project or absolute.
     """
     title = Path(place).name

@@ -1,4 +1,4 @@
-"""From somebody's file or folder to a task in `conf/`."""
+"""Makes a task in `conf/` from a user's file or folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class NewTask:
 
     Attributes:
         name: The name of the task.
-        guess: What was guessed, and why.
+        guess: The guesses, with their reasons.
         files: Path under the project and text of each file of its own.
     """
 
@@ -45,7 +45,7 @@ def init_task(
     Args:
         name: The name of the new task.
         source: A table, or a folder with a folder a class. The data stay there.
-        wanted: What the user has said of the data.
+        wanted: The user's options.
         force: Whether a task of this name is replaced.
         dry_run: Whether nothing is written.
 
@@ -81,7 +81,7 @@ def _readable(source: Path) -> Path:
         near = nearest(path.name, beside) if beside else ""
         raise DataError(source, None, "no such file or folder", fix=near if "did you" in near else "check the path")
     if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-        raise DataError(source, None, "may not be read", fix=f"give yourself the permission: chmod u+r {source}")
+        raise DataError(source, None, "may not be read", fix=f"make it readable: chmod u+r {source}")
     return path
 
 
@@ -122,7 +122,7 @@ def train_and_test(folder: Path) -> tuple[Path, Path] | None:
 
 
 def _check_ending(path: Path) -> None:
-    """Refuse what is no table by its name; no ending, or .txt or .dat, may be any text table."""
+    """Refuse what is not a table by its name; no ending, or .txt or .dat, may be any text table."""
     from flywheel.reader.format.table_file import LOOSE_KINDS, is_table
 
     if is_table(path) or path.suffix.lower() in LOOSE_KINDS:
@@ -134,7 +134,7 @@ def _check_ending(path: Path) -> None:
         ".zip": "unpack it, and name what is in it",
     }
     fix = fixes.get(path.suffix.lower(), "give .csv, .tsv, .parquet, .jsonl, or a folder of class-named folders")
-    raise DataError(path, None, f"files of kind '{path.suffix}' are not read", fix=fix)
+    raise DataError(path, None, f"files of type '{path.suffix}' are not supported", fix=fix)
 
 
 def _check_words(word: str | None, known: object, option: str) -> None:

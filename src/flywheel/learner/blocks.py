@@ -21,7 +21,7 @@ class Blocks:
     `_WINDOW` batches and the batches shuffled again; rows that are not shuffled are sorted by length.
 
     Args:
-        part: The rows.
+        part: Rows of one split.
         batch_size: Rows of one batch.
         steps_per_block: Optimiser steps per item.
         seed: Shuffles; None keeps the file's order.
@@ -30,7 +30,7 @@ class Blocks:
         num_rows: Rows of one pass, the first of its order (of the file, where nothing is shuffled); None: all.
         rank: Which rows of each batch to give: every `num_ranks`-th from the `rank`-th, so that rows of one length are
             spread evenly.
-        num_ranks: How many share each batch; `batch_size` at most.
+        num_ranks: Number of ranks that share each batch; at most `batch_size`.
     """
 
     def __init__(

@@ -23,6 +23,6 @@ class BPR(nn.Module):
         """
         wanted_B1 = logits.gather(1, target[:, None])
         pairs_BC = functional.softplus(logits - wanted_B1)  # -log sigmoid(wanted - other)
-        # The wanted item beside itself is in the sum as log 2; it is no pair.
+        # The wanted item beside itself is in the sum as log 2; it is not a pair.
         own_B1 = torch.zeros_like(wanted_B1)
         return pairs_BC.scatter(1, target[:, None], own_B1).sum() / (logits.shape[0] * (logits.shape[1] - 1))

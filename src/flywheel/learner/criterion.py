@@ -44,7 +44,7 @@ class BinaryCrossEntropy(nn.Module):
 
         Args:
             logits: [B], of class 1 against class 0; or [B, num_classes], of each class (the mean over classes counts).
-            target: The class numbers.
+            target: Class numbers.
         """
         hot = target if logits.ndim == 1 else functional.one_hot(target, logits.shape[1])
         wanted = hot.to(logits.dtype) * (1 - self.label_smoothing) + self.label_smoothing / 2
@@ -89,7 +89,7 @@ def class_weights(criterion: nn.Module, target: Tensor) -> Tensor | None:
     """The weight of each row's class in a criterion's mean, [B]; None: it is the plain mean.
 
     Args:
-        criterion: Whatever it is.
+        criterion: Any criterion.
         target: int64 [B].
     """
     weights = getattr(criterion, "weight", None) if isinstance(criterion, CLASS_WEIGHTED) else None

@@ -41,7 +41,7 @@ class Block:
         batch_size: Rows of one optimiser step; the last step of a block may have fewer.
         lengths: For each padded input, the longest row of each batch: what is beyond is padding.
         shares: This rank's part of each batch, where several ranks share them; `batch_size` is of its own rows then.
-        weight: How much each row counts, [rows]; None: all the same.
+        weight: Weight of each row, [rows]; None: all equal.
     """
 
     inputs: dict[str, Tensor]
@@ -139,7 +139,7 @@ def open_part(file: Path, input_names: list[str], *, stream: bool, weighted: boo
     """Open a split's `.safetensors`.
 
     Args:
-        file: Written by preprocess.
+        file: A split's file from the preprocess stage.
         input_names: Tensors to use besides `target`.
         stream: Map the file instead of reading it.
         weighted: Whether the rows' weights are wanted, too, where there are any.

@@ -24,8 +24,8 @@ class Distillation:
     No module, so that the teacher's weights are in no checkpoint, and nothing puts it into training mode.
 
     Args:
-        teacher: In eval mode; gets the very inputs that the student gets, augmentation included.
-        settings: Share and temperature.
+        teacher: The teacher, in eval mode; it gets the same inputs as the student, augmentation included.
+        settings: The share of the teacher, and the temperature.
     """
 
     def __init__(self, teacher: LoadedNetwork, settings: DistilConfig) -> None:
@@ -45,9 +45,9 @@ class Distillation:
 
         Args:
             loss: The student's loss on the labels.
-            logits: The student's.
-            inputs: What it answered, scaled.
-            weight: How much each row counts, [B]; None: all the same.
+            logits: Logits of the student.
+            inputs: Scaled inputs that produced them.
+            weight: Weight of each row, [B]; None: all equal.
         """
         alpha = self._settings.alpha
         return (1 - alpha) * loss + alpha * self.distance(logits, self.teach(inputs), weight)
@@ -87,7 +87,7 @@ def load_parent(task: TaskConfig, meta: Json) -> LoadedNetwork | None:
     """Load what the task learns from; None where it learns from none.
 
     Args:
-        task: The settings.
+        task: The task's settings.
         meta: `meta.json` of this task's data.
 
     Raises:

@@ -39,10 +39,11 @@ def frozen_part(network: Network, part: Part, data_sha256: str, device: torch.de
     """Give the part with the frozen features in place of its inputs, in memory.
 
     Args:
-        network: With a frozen net.
-        part: One split, its rows' lengths measured.
-        data_sha256: Of the split's file; with the frozen weights it is the key under which features are kept.
-        device: Where to compute.
+        network: A network with a frozen part.
+        part: One split, with the measured lengths of its rows.
+        data_sha256: The sha256 of the split's file; together with the frozen weights it is the key of the cached
+            features.
+        device: Device to compute on.
     """
     file = state_dir() / "cache" / "features" / f"{_key(network, data_sha256)}.safetensors"
     if not file.is_file():

@@ -22,7 +22,7 @@ def inherit(network: Network, parent: Network) -> None:
 
     Args:
         network: Untrained; its layers are as many as the parent's, none wider.
-        parent: Trained.
+        parent: The trained parent network.
 
     Raises:
         ModelError: The two do not match layer by layer.

@@ -65,7 +65,7 @@ def resolve(
     """Decide everything that is `auto`.
 
     Args:
-        config: What the user asks for; anything but `auto` is taken as it is.
+        config: The user's settings; every value other than `auto` is kept.
         example: One batch of the inputs.
         num_bytes: The number of bytes of train and validation, as stored.
         place: Rank 0's, where torchrun or Slurm has started the ranks.

@@ -34,7 +34,7 @@ class RankingMetric(Metric):
     Args:
         name: The name of the sum. It differs between any two metrics: torchmetrics takes metrics whose first sums are
             equal, as 0 and 0 are, for one.
-        **kwargs: As `torchmetrics.Metric` takes them.
+        **kwargs: Options of `torchmetrics.Metric`.
     """
 
     is_differentiable = False
@@ -110,11 +110,11 @@ class MRR(RankingMetric):
 class BrierScore(Metric):
     """Mean squared error of the probabilities, summed over the classes (Brier 1950): 0 is best, 2 the worst.
 
-    Like the cross-entropy it tells models apart that have the same accuracy on few rows, and is best for the true
+    Like the cross-entropy it distinguishes models that have the same accuracy on few rows, and is best for the true
     probabilities; unlike it, a row that is wrong with certainty (an outlier, a false label) cannot outweigh all others.
 
     Args:
-        **kwargs: As `torchmetrics.Metric` takes them.
+        **kwargs: Options of `torchmetrics.Metric`.
     """
 
     is_differentiable = True

@@ -31,10 +31,10 @@ class Learner(pl.LightningModule):
     pays that cost once a block; the arithmetic is that of one step after another (bench/RESULTS.md, "training").
 
     Args:
-        network: To be trained.
+        network: The network to train.
         criterion: Maps (logits, target) to the mean loss of a batch; where rows have weights, its `reduction` is
             changed to get their losses one by one.
-        loss: Its penalties are added to the criterion.
+        loss: The loss's settings; its penalties are added to the criterion.
         make_optimizer: Gives the optimizer for the network's parameters.
         make_scheduler: Gives the schedule, stepped once an optimiser step (`ReduceLROnPlateau`: once an epoch, by the
             monitored metric), or None.
@@ -160,7 +160,7 @@ class Learner(pl.LightningModule):
         self._publish("validation", self.validation_metrics)
 
     def on_train_epoch_end(self) -> None:
-        """Give the epoch's figures to callbacks; stop at once when the loss is no number any more.
+        """Give the epoch's figures to callbacks; stop at once when the loss is not a number any more.
 
         Raises:
             ModelError: The training loss is NaN or infinite.
@@ -212,7 +212,7 @@ class Learner(pl.LightningModule):
         """The bare optimizer, Lightning's wrapper of it, and the schedule that is stepped once an optimiser step."""
         schedulers = self.lr_schedulers()
         if isinstance(schedulers, list):
-            raise ModelError("one schedule is wanted, not several", where="scheduler")
+            raise ModelError("expected one schedule, not several", where="scheduler")
         by_step = None if isinstance(schedulers, ReduceLROnPlateau) else schedulers
         bare = self.optimizers(use_pl_optimizer=False)
         return bare, self.optimizers(), by_step  # type: ignore[return-value]  # one optimizer, so no list

@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Callback
 
 
 class Pruning(Callback):
-    """After each epoch, tells the monitored metric, and stops the training in good order where it is told to.
+    """Reports the monitored metric after each epoch, and ends the training early where it is asked to.
 
     The weights of the best epoch so far are kept as ever.
 

@@ -32,7 +32,7 @@ def one_cycle(
         total_steps: Optimiser steps of the whole training.
         warmup: Share of the steps that rise, in [0, 1).
         start_factor: First rate, as a share of the full one.
-        end_factor: Last rate, likewise.
+        end_factor: Last rate, as a share of the full one.
     """
     rising = max(1, round(warmup * total_steps))
 

@@ -37,7 +37,7 @@ class Sparsity(Callback):
         prune(learner.network, self.share_at(learner.steps_done))
 
     def share_at(self, step: int) -> float:
-        """The share of zeros after so many optimiser steps."""
+        """The share of zeros after a number of optimiser steps."""
         left = 1 - min(1.0, step / self._last_step)
         return self._share * (1 - left**3)
 
@@ -48,7 +48,7 @@ def prune(network: nn.Module, share: float) -> None:
 
     Args:
         network: Biases, normalisation and tensors of fewer than `MIN_CELLS` weights are spared.
-        share: In [0, 1).
+        share: Share of the weights to set to 0, in [0, 1).
     """
     weights = prunable(network)
     sizes = torch.cat([weight.abs().flatten() for weight in weights]) if weights else torch.empty(0)

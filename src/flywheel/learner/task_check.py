@@ -71,9 +71,9 @@ def explained(error: ConfigError, task: Mapping[str, Any], root: Path) -> Config
     """Say of an unknown key which file sets it: a task's own settings stay where another model is chosen for it.
 
     Args:
-        error: What is wrong; anything but an unknown key comes back as it is.
+        error: The error; any other than an unknown key is returned unchanged.
         task: The composed task.
-        root: The project.
+        root: The project folder.
     """
     found = re.fullmatch(r"unknown key '([^']+)'", error.what)
     if not found or error.where is None:
@@ -130,7 +130,7 @@ def _hints(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _misfit(value: Any, hint: Any) -> str:
-    """What an argument takes, where a value is certainly none of it; empty where it is, or nobody can tell."""
+    """The type an argument takes, if a value certainly does not have it; empty if it does, or may."""
     kinds = [get_origin(one) or one for one in _options(hint)]
     takes_number = any(kind in _NUMBERS for kind in kinds)
     takes_list = any(kind in _LISTS for kind in kinds)

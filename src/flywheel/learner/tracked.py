@@ -41,12 +41,12 @@ def train(
     """Train a task's model, tracked as one MLflow run, resumable after a kill.
 
     Args:
-        task: The settings.
+        task: The task's settings.
         processed: Folder with the processed data.
         target: The folder that the model is to be in; replaced as a whole.
         name: The run's name; None: task and model.
         parent: The sweep's run, of which this becomes a child.
-        overrides: What of the command line differs from `conf/`, so that it can be adopted; None: nothing was typed.
+        overrides: Overrides of the command line, so that they can be adopted; None: there was no command line.
         watch: A sweep's: told the monitored metric after each epoch, it says whether to stop there.
         records: What loggers and a profiler write below; None: a new folder in `.flywheel/runs/`.
 

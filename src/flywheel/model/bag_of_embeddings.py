@@ -15,7 +15,7 @@ class BagOfEmbeddings(nn.Module):
 
     Args:
         vocabulary_size: Ids there are, padding (0) included.
-        num_outputs: Logits of a row.
+        num_outputs: Number of logits of a row.
         embedding: Width of an embedding.
         hidden: Width of the hidden layer; 0: none.
         dropout: Probability of dropping a hidden unit, and (with `word_dropout`) see there.

@@ -18,7 +18,7 @@ class CNN(nn.Module):
 
     Args:
         num_channels: Channels of the picture (1 or 3).
-        num_outputs: Outputs.
+        num_outputs: Number of outputs.
         widths: Channels after each convolution; the picture must be at least 2 ** len(widths) pixels wide and high.
         dropout: Probability of dropping a feature before the last layer.
     """

@@ -63,7 +63,7 @@ def initialise(net: nn.Module, how: Initialisation) -> None:
     them, for a trained network has its own. They may come from the network, or from the store.
 
     Args:
-        net: Changed in place.
+        net: The net, changed in place.
         how: `default` (PyTorch's own, nothing is done); for linear and convolutional layers `xavier` (Glorot & Bengio
             2010, uniform), `kaiming` (He et al. 2015, arXiv:1502.01852, normal) or `normal` (deviation 0.02, as in
             Radford et al. 2018); `keras` (what Keras' layers begin with: Glorot uniform, embeddings uniform within

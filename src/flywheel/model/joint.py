@@ -27,7 +27,7 @@ class Joint(nn.Module):
         dropout: Probability of dropping a unit of what a layer of the head takes, in [0, 1).
 
     Raises:
-        ValueError: There is no part, one is no net, or `width` or the activation is not possible.
+        ValueError: There is no part, one is not a net, or `width` or the activation is not possible.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class Joint(nn.Module):
             raise ValueError("parts are empty: name at least one net")
         for name, net in parts.items():
             if not isinstance(net, nn.Module):
-                raise ValueError(f"part '{name}' is no net but a {type(net).__name__}: name its _target_")
+                raise ValueError(f"part '{name}' is not a net but a {type(net).__name__}: name its _target_")
         if width < 2:
             raise ValueError(f"width {width} is too narrow: two or more are needed")
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation '{activation}' is none of {', '.join(ACTIVATIONS)}")
+            raise ValueError(f"activation '{activation}' is not one of {', '.join(ACTIVATIONS)}")
         # Sorted, because model.json keeps no order; and no ModuleDict, which refuses names such as `items`.
         self.names, self.width = sorted(parts), width
         self.parts = nn.ModuleList(parts[name] for name in self.names)

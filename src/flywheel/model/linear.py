@@ -17,7 +17,7 @@ class Linear(nn.Module):
     Args:
         num_numeric: Numbers a row has; 0: there is no input `numeric`.
         cardinalities: Codes of each category; empty: there is no input `categories`.
-        num_outputs: Outputs.
+        num_outputs: Number of outputs.
 
     Raises:
         ValueError: There are no inputs.

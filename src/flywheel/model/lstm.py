@@ -22,7 +22,7 @@ class LSTM(nn.Module):
 
     Args:
         vocabulary_size: Ids there are, padding (0) included.
-        num_outputs: Logits of a row.
+        num_outputs: Number of logits of a row.
         embedding: Width of an embedding.
         hidden: Width of the state, of each direction.
         layers: LSTM layers, one over the other.

@@ -12,13 +12,13 @@ class MatrixFactorization(Ranker):
     """BPR-MF, trained with `loss: bpr` on sampled pairs: Rendle et al. 2009, "BPR", arXiv:1205.2618.
 
     A user that is not known is folded in: the mean of the vectors of the last items of the history stands for the
-    user's. That is no least-squares projection, which would need a solver in the exported graph; `user_dropout` trains
-    the item vectors to serve as such. The order of the history, and anything but its last `window` items, changes
+    user's. A least-squares projection would need a solver in the exported graph; instead, `user_dropout` trains the
+    item vectors for this. The order of the history, and anything but its last `window` items, changes
     nothing for known users: the vector that training found is all there is.
 
     Args:
-        num_users: Users that are known.
-        num_items: Items of the catalogue.
+        num_users: Number of known users.
+        num_items: Number of items in the catalogue.
         width: Width of the vectors.
         window: Last items of the history that an unknown user is folded in by.
         user_dropout: Share of training rows whose user is taken for unknown.

@@ -20,7 +20,7 @@ class MLP(nn.Module):
 
     Args:
         num_features: Numbers a row has, over all inputs.
-        num_outputs: Outputs.
+        num_outputs: Number of outputs.
         hidden: Width of each hidden layer.
         activation: relu, gelu, sigmoid or tanh.
         dropout: Probability of dropping a hidden unit, in [0, 1).
@@ -39,7 +39,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation '{activation}' is none of {', '.join(ACTIVATIONS)}")
+            raise ValueError(f"activation '{activation}' is not one of {', '.join(ACTIVATIONS)}")
         layers: list[nn.Module] = []
         width = num_features
         for next_width in hidden:

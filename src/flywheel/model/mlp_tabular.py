@@ -19,7 +19,7 @@ class MLPTabular(nn.Module):
     Args:
         num_numeric: Numbers a row has; 0: there is no input `numeric`.
         cardinalities: Codes of each category; empty: there is no input `categories`.
-        num_outputs: Outputs.
+        num_outputs: Number of outputs.
         hidden: Width of each hidden layer.
         embedding: Width of every embedding; None: the smaller of 50 and 1.6 * codes ** 0.56 (fastai's rule).
         dropout: Probability of dropping a hidden unit, in [0, 1).
@@ -43,7 +43,7 @@ class MLPTabular(nn.Module):
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation '{activation}' is none of {', '.join(ACTIVATIONS)}")
+            raise ValueError(f"activation '{activation}' is not one of {', '.join(ACTIVATIONS)}")
         self.embeddings = nn.ModuleList(_embedding(codes, embedding or _width(codes)) for codes in cardinalities)
         width = num_numeric + sum(item.embedding_dim for item in self.embeddings if isinstance(item, nn.Embedding))
         if width == 0:

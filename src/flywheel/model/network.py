@@ -74,11 +74,11 @@ class LoadedNetwork:
     """A trained network, ready to predict.
 
     Attributes:
-        network: In eval mode.
+        network: The network, in eval mode.
         link: Turns logits into what a user sees (softmax for classes).
         meta: The `meta.json` that the network was trained with.
-        description: All of `model.json`.
-        model_sha256: Of `model.safetensors`; the join key of runs, versions and predictions.
+        description: The contents of `model.json`.
+        model_sha256: The sha256 of `model.safetensors`, the join key of runs, versions and predictions.
     """
 
     network: Network
@@ -118,7 +118,7 @@ def build_network(
 
 
 def _misfit(net_node: Mapping[str, Any], meta: Json, takes: str, where: str) -> ConfigError:
-    """The error of a net for texts that is given pictures, and the like."""
+    """The error of a net that gets inputs of another kind, such as pictures instead of texts."""
     given = " and ".join(f"'{name}' ({' x '.join(map(str, spec['shape']))})" for name, spec in meta["inputs"].items())
     what = f"{net_node['_target_']} {takes}, and the data of this task are {given}"
     return ConfigError(what, where=where, fix="choose a model for such data; conf/task/ shows which is used for what")
@@ -128,10 +128,10 @@ def save_network(folder: Path, network: Network, description: Json, weights: Map
     """Write `model.safetensors` and `model.json`.
 
     Args:
-        folder: Exists.
-        network: Trained.
+        folder: An existing folder.
+        network: The trained network.
         description: `task`, `net`, `link`, `meta` and whatever else a reader of the model should know.
-        weights: What to write as its state; None: the state that it has.
+        weights: State to write; None: the network's own.
 
     Returns:
         The sha256 of `model.safetensors`.

@@ -27,8 +27,8 @@ class NeuralCF(Ranker):
     item's, each computed once, and the catalogue is done in pieces, or memory would be rows x items x width.
 
     Args:
-        num_users: Users that are known.
-        num_items: Items of the catalogue.
+        num_users: Number of known users.
+        num_items: Number of items in the catalogue.
         width: Width of the vectors of each of the two parts.
         window: Last items of the history whose mean is added to the user.
         hidden: Widths of the perceptron's hidden layers, one at least.

@@ -27,7 +27,7 @@ class NgramLinear(nn.Module):
 
     Args:
         vocabulary_size: Ids there are, padding (0) included.
-        num_outputs: Logits of a row.
+        num_outputs: Number of logits of a row.
         ngrams: Longest n-gram: 1 (tokens only), 2, 3...
         buckets: Rows for hashed n-grams.
         width: Width of the embedding; 0: features go to the logits directly.
@@ -37,7 +37,7 @@ class NgramLinear(nn.Module):
         length_power: Power of the number of features that divides their sum, in [0, 1].
         init_std: Standard deviation of the first weights; 0: all begin at zero, which suits `width: 0`.
         character_ngrams: Longest n-gram of bytes, from 2 on; needs the input `characters`. 0: there is none.
-        character_buckets: Rows for them.
+        character_buckets: Number of rows for character n-grams.
     """
 
     def __init__(

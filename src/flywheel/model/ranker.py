@@ -31,7 +31,7 @@ class Ranker(nn.Module, ABC):
     def __init__(self, num_users: int, num_items: int, user_dropout: float) -> None:
         super().__init__()
         if num_users < 1 or num_items < 2 or not 0 <= user_dropout < 1:
-            raise ValueError("num_users >= 1, num_items >= 2 and user_dropout in [0, 1) are wanted")
+            raise ValueError("num_users >= 1, num_items >= 2 and user_dropout in [0, 1) are required")
         self.num_users, self.num_items, self.user_dropout = num_users, num_items, user_dropout
 
     def forward(self, user: Tensor, history: Tensor, candidates: Tensor | None = None) -> Tensor:

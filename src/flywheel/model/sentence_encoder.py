@@ -66,7 +66,7 @@ class SentenceEncoder(nn.Module):
         if sequence_length > max_positions:
             raise ValueError(f"texts of {sequence_length} tokens, but the encoder has {max_positions} positions")
         if width % num_heads:
-            raise ValueError(f"width {width} is no multiple of num_heads {num_heads}")
+            raise ValueError(f"width {width} is not a multiple of num_heads {num_heads}")
         if pretrained is not None and set(pretrained) != {"uri", "sha256"}:
             raise ValueError("pretrained needs uri and sha256, and nothing else")
         self.pretrained, self.is_frozen, self._num_outputs = pretrained, is_frozen, num_outputs
@@ -178,7 +178,7 @@ class _Layer(nn.Module):
 
 
 def _pieces(tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Sort rows by length, the longest first, and part them into pieces of few tokens, without needless padding.
+    """Sort rows by length, the longest first, and split them into pieces of few tokens, without needless padding.
 
     Returns:
         The places, int64 [B], that the rows of the pieces, one after the other, have in `tokens`.

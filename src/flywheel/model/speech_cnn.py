@@ -17,8 +17,8 @@ class SpeechCNN(nn.Module):
     Batch norm: Ioffe & Szegedy 2015, arXiv:1502.03167.
 
     Args:
-        num_bands: Values of a frame.
-        num_outputs: Outputs.
+        num_bands: Number of values in a frame.
+        num_outputs: Number of outputs.
         padding_value: Value of frames of padding, in every band; no sound has it.
         widths: Channels after each convolution.
         dropout: Probability of dropping a feature before the last layer.

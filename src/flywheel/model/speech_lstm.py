@@ -16,8 +16,8 @@ class SpeechLSTM(nn.Module):
     padding gives the same answer.
 
     Args:
-        num_bands: Values of a frame.
-        num_outputs: Outputs.
+        num_bands: Number of values in a frame.
+        num_outputs: Number of outputs.
         padding_value: Value of frames of padding, in every band; no sound has it.
         hidden: Width of the LSTM.
         num_layers: LSTMs on top of each other.

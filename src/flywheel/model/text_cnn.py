@@ -18,10 +18,10 @@ class TextCNN(nn.Module):
 
     Args:
         vocabulary_size: Ids there are, padding (0) included.
-        num_outputs: Logits of a row.
+        num_outputs: Number of logits of a row.
         embedding: Width of an embedding.
         filters: Number of filters of each width.
-        widths: Tokens a filter sees.
+        widths: Widths of the filters, in tokens.
         embedding_dropout: Probability of dropping a number of an embedding.
         dropout: Probability of dropping a pooled feature.
     """

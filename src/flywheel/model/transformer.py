@@ -24,7 +24,7 @@ class Transformer(nn.Module):
         vocabulary_size: Ids, 0 (padding) included.
         sequence_length: Most columns of `tokens`.
         width: Width of the vectors.
-        num_layers: Layers.
+        num_layers: Number of layers.
         num_heads: Heads of each layer's attention; a divisor of `width`.
         feed_forward: Width inside each feed-forward part; None: four times `width`.
         dropout: Probability of dropping a number of the embeddings, of what each part adds, of attention's weights,
@@ -49,7 +49,7 @@ class Transformer(nn.Module):
     ) -> None:
         super().__init__()
         if width % num_heads:
-            raise ValueError(f"width {width} is no multiple of num_heads {num_heads}")
+            raise ValueError(f"width {width} is not a multiple of num_heads {num_heads}")
         if positions not in POSITIONS:
             raise ValueError(f"positions must be one of {', '.join(POSITIONS)}, not '{positions}'")
         if positions == "sinusoidal" and width % 2:

@@ -24,7 +24,7 @@ class TransformerClassifier(nn.Module):
         dropout: Probability of dropping a number of what each part adds, and before both last layers.
 
     Raises:
-        ValueError: `width` is no multiple of `num_heads`.
+        ValueError: `width` is not a multiple of `num_heads`.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class TransformerClassifier(nn.Module):
     ) -> None:
         super().__init__()
         if width % num_heads:
-            raise ValueError(f"width {width} is no multiple of num_heads {num_heads}")
+            raise ValueError(f"width {width} is not a multiple of num_heads {num_heads}")
         self._num_outputs, self._length, self._num_heads = num_outputs, sequence_length, num_heads
         self.words = nn.Embedding(vocabulary_size, width)
         self.positions = nn.Embedding(sequence_length, width)

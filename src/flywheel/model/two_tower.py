@@ -20,8 +20,8 @@ class TwoTower(Ranker):
     to what it is given (He et al. 2016, arXiv:1512.03385): from the start, a user is near the items of the history.
 
     Args:
-        num_users: Users that are known.
-        num_items: Items of the catalogue.
+        num_users: Number of known users.
+        num_items: Number of items in the catalogue.
         width: Width of the vectors, and of the towers' outputs.
         window: Last items of the history that the user tower sees.
         hidden: Widths of the hidden layers of each tower.

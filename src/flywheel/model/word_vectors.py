@@ -32,8 +32,8 @@ class WordVectors(nn.Module):
 
     Args:
         num_outputs: Logits of a row; with 1 the output is [B].
-        vocabulary_size: Ids of the tokeniser.
-        width: Numbers of a vector.
+        vocabulary_size: Number of the tokeniser's ids.
+        width: Length of a vector.
         pretrained: `uri` and `sha256` of the file, and `key` for a safetensors file; None: drawn vectors.
         vocabulary: The tokens by id (padding and unknown included, whatever their names), for a text file.
         is_frozen: Whether the vectors stay as they are.
@@ -168,7 +168,7 @@ def _lines(path: Path, width: int, uri: str) -> Iterator[tuple[str, list[str]]]:
             if row == 0 and len(line.split()) == 2:
                 continue
             if len(numbers) != width or not word:
-                what = f"line {row + 1} has not a word and {width} numbers"
+                what = f"line {row + 1} does not hold a word and {width} numbers"
                 raise ModelError(what, where=uri, fix="set model.net.width to the file's")
             yield word, numbers
 

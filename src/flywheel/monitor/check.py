@@ -20,14 +20,14 @@ class Check:
     Attributes:
         task: The registered model.
         version: The one in service.
-        model_sha256: Of its weights.
+        model_sha256: The sha256 of its weights.
         since: The oldest prediction's time, ISO 8601; empty without any.
-        until: The latest one's.
+        until: Time of the latest prediction.
         num_rows: Predictions of the window.
-        num_hidden: Those of them whose input was not kept: only their answers are looked at.
+        num_hidden: Number of rows whose input was not kept: only their answers are checked.
         inputs: Drift of the rows.
         answers: Drift of the answers of the version in service.
-        quality: What people and outcomes say.
+        quality: Quality by feedback and outcomes.
     """
 
     task: str
@@ -80,9 +80,9 @@ class InService:
     Attributes:
         task: The registered model.
         number: The number of the version.
-        preprocessor: Its own.
-        reference: What its training data looked like.
-        metrics: Its `evaluation.json`.
+        preprocessor: The version's preprocessor.
+        reference: Reference of its training data.
+        metrics: The version's `evaluation.json`.
     """
 
     task: str

@@ -33,7 +33,7 @@ class Comparison:
     """The new version less the old one.
 
     Attributes:
-        metric: What was compared.
+        metric: The compared metric.
         difference: New less old, with its interval.
         paired: Whether both answered the same rows.
         worse: Whether the whole interval says that the new one is worse.
@@ -58,12 +58,12 @@ def compare_versions(
     """Compare two versions by what people and outcomes say.
 
     Args:
-        known: Predictions of both with what was said about them.
+        known: Predictions of both with the corrections to them.
         new: The version in service.
-        old: The one before.
+        old: The champion before it.
         predictor: The predictor of the old version: it answers the new one's rows as well, where their inputs were
             kept.
-        least: Rows that it takes.
+        least: Minimum number of rows.
         confidence: The confidence of the interval.
 
     Returns:

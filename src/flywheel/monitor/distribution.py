@@ -27,7 +27,7 @@ class Distance:
 
     Attributes:
         p_value: The p-value of the two-sample test, before any correction for the number of traits.
-        effect: In [0, 1]: the share of rows that would have to change at least, for both to be alike.
+        effect: The smallest share of rows that would have to change for both to be alike, in [0, 1].
         psi: Population stability index over the reference's tenths, or over the categories.
         jensen_shannon: Distance of the same shares, in [0, 1] (base 2).
         wasserstein: Mean way from one distribution to the other, in interquartile ranges; None for categories.
@@ -65,7 +65,7 @@ class NumberDistribution(Distribution):
 
     Attributes:
         quantiles: float32 [Q], ascending; minus infinity for missing values.
-        num_rows: How many values they stand for.
+        num_rows: Number of summarised values.
     """
 
     kind: ClassVar[str] = "number"
@@ -124,7 +124,7 @@ class CategoryDistribution(Distribution):
 
     Attributes:
         counts: Category -> rows, `(other)` for those that are not named.
-        num_rows: Their sum.
+        num_rows: The sum of the counts.
     """
 
     kind: ClassVar[str] = "category"

@@ -24,12 +24,12 @@ class Shift:
 
     Attributes:
         name: The name of the trait.
-        distance: How far apart they are.
+        distance: Distance between window and reference.
         adjusted: The p-value after Holm's correction.
         drifted: Whether it is both significant and large.
         bins: Names of the bins of `expected` and `found`.
         expected: Share of the reference in each bin.
-        found: Share of the window.
+        found: Share in the window.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Drift:
     Attributes:
         num_rows: Rows of the window.
         enough: Whether they were enough to say anything.
-        shifts: Each trait's, the farthest first; empty where there were not enough rows.
+        shifts: Shift of each trait, the largest first; empty where there were not enough rows.
     """
 
     num_rows: int
@@ -79,8 +79,8 @@ def compare(reference: dict[str, Distribution], window: Traits, settings: Monito
 
     Args:
         reference: A distribution for each trait; those that only one side has are left out.
-        window: One value a row.
-        settings: When a shift counts.
+        window: Values of the window, one per row.
+        settings: Thresholds of a shift.
     """
     names = [name for name in reference if name in window]
     num_rows = len(window[names[0]]) if names else 0

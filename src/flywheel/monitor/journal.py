@@ -24,15 +24,15 @@ class Entry:
     """One line.
 
     Attributes:
-        time: UTC, ISO 8601.
+        time: Time in UTC, ISO 8601.
         action: `wait`, `retrain` or `rollback`.
         state: `decided` (and nothing begun), `started`, `running` (with a pid), or `ended`.
-        why: In words.
-        outcome: Of what has ended.
-        old_version: The champion before.
+        why: The reason, for people.
+        outcome: Outcome of an action that has ended.
+        old_version: The champion before the action.
         new_version: The champion afterwards; of a refusal, the version that was refused.
-        figures: What was decided by.
-        ran: The commands.
+        figures: Figures that the decision is based on.
+        ran: Commands that were run.
         log: The file with what they said.
         pid: The process ID of the command that is running.
     """
@@ -64,7 +64,7 @@ class Journal:
     """A task's journal.
 
     Args:
-        file: Where it lies; it need not be there yet.
+        file: The journal's file; it need not exist yet.
     """
 
     def __init__(self, file: Path) -> None:
@@ -97,7 +97,7 @@ class Journal:
                 told = json.loads(line)
             except ValueError:
                 if line.strip():
-                    log.warning("loop: %s, line %d is torn and is left out", self.file, number)
+                    log.warning("loop: %s, line %d is incomplete and is left out", self.file, number)
                 continue
             found.append(self._entry(told, number))
         return found
@@ -105,13 +105,13 @@ class Journal:
     def _entry(self, told: object, number: int) -> Entry:
         known = {item.name for item in fields(Entry)}
         if not isinstance(told, dict) or not set(_ALWAYS) <= told.keys() <= known:
-            raise DataError(self.file, number, "is no entry of the loop", fix="restore or remove the line")
+            raise DataError(self.file, number, "is not an entry of the loop", fix="restore or remove the line")
         try:
             entry = Entry(**told)
             if entry.when.tzinfo is None:
                 raise ValueError("a time without a zone")
         except (TypeError, ValueError) as error:
-            raise DataError(self.file, number, f"is no entry of the loop: {error}", fix="remove the line") from None
+            raise DataError(self.file, number, f"is not an entry of the loop: {error}", fix="remove the line") from None
         return entry
 
 

@@ -34,7 +34,7 @@ def look(champion: ChampionVersion, traffic: FeedbackStore | None) -> Json:
 
     Args:
         champion: The version in service.
-        traffic: What the server has kept; None: it keeps nothing.
+        traffic: Store of the server's predictions; None: it keeps none.
 
     Raises:
         FlywheelError: What was kept cannot be read.

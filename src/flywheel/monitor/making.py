@@ -37,11 +37,11 @@ def make_reference(
     too sure.
 
     Args:
-        predictor: The version's.
-        splits: The raw data, read.
+        predictor: Predictor of the version.
+        splits: The splits of the raw data.
         feedback: The folder with rows that were appended to train.
         processed: The folder with the arrays that the version was trained on; they say which raw row is in which split.
-        model_sha256: Of the version's weights.
+        model_sha256: The sha256 of the version's weights.
 
     Raises:
         DataError: A file is missing or damaged, or no row can be used.
@@ -60,7 +60,7 @@ def make_reference(
         answered.append(answer_traits(predictor.preprocessor.target, predictor.predict(cleaned)))
     found = concatenated(traits)
     if not found:
-        raise DataError(processed, None, "has no rows to make a reference of", fix="run `dvc repro`")
+        raise DataError(processed, None, "has no rows to make a reference from", fix="run `dvc repro`")
     return Reference.of(found, concatenated(answered), model_sha256)
 
 
@@ -80,13 +80,13 @@ def rows_of(file: Path) -> Array:
 
 
 def raw_rows(name: str, splits: Splits, feedback: Path, rows: Array) -> Iterator[pd.DataFrame]:
-    """Yield the raw rows of a processed split, in frames, as requests are: without anything that is no input.
+    """Yield the raw rows of a processed split, in frames, as requests are: without anything that is not an input.
 
     Args:
         name: The name of the processed split.
         splits: The raw data; a split that the data set does not have itself was drawn from its train.
         feedback: The folder with rows that were appended to train.
-        rows: Their numbers.
+        rows: Numbers of the rows.
     """
     split: Split = splits[name] if name in splits and name != "train" else appended(
         splits["train"], read_feedback(feedback)

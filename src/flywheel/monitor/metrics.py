@@ -19,7 +19,7 @@ def write_metrics(check: Check, file: Path) -> None:
 
     gauge("alarm", "1 where anything has drifted or fallen").labels(check.task).set(check.alarm)
     gauge("version", "The registered version in service").labels(check.task).set(check.version)
-    gauge("rows", "Predictions that were looked at").labels(check.task).set(check.num_rows)
+    gauge("rows", "Predictions that were checked").labels(check.task).set(check.num_rows)
     gauge("time_seconds", "When the check was made, seconds since 1970").labels(check.task).set(time.time())
     drifted = gauge("drifted_traits", "Traits that have drifted", "of")
     effect = gauge("effect", "Share of rows that would have to change for a trait to be as in the reference",

@@ -17,8 +17,8 @@ def render_check(check: Check, settings: MonitorSettings, title: str) -> str:
     """Make the page.
 
     Args:
-        check: What was found.
-        settings: By which it was judged.
+        check: Result of the check.
+        settings: Settings of the check.
         title: The title of the data set.
     """
     facts = {
@@ -35,7 +35,7 @@ def verdict(check: Check) -> Verdict:
     """Say in one sentence what was found."""
     if check.alarm:
         sentence = f"{'; '.join(check.reasons)}."
-        return Verdict(sentence[0].upper() + sentence[1:], "Look at it", "bad")
+        return Verdict(sentence[0].upper() + sentence[1:], "Needs attention", "bad")
     if not (check.inputs.enough or check.answers.enough or check.quality.enough):
         return Verdict("Too few predictions to say anything.", "Not enough rows", "even")
     if not check.quality.enough:
@@ -85,7 +85,7 @@ def _tiles(check: Check) -> list[Tile]:
 def _drift(drift: Drift, settings: MonitorSettings, what: str) -> Section:
     title = f"Do the {what} look as they did?"
     if not drift.enough:
-        lead = f"{drift.num_rows} rows are too few to say; {settings.min_rows} are wanted."
+        lead = f"{drift.num_rows} rows are too few to say; {settings.min_rows} are needed."
         return Section(title, lead, is_open=False)
     shown: list[Picture] = [pictures.effects(drift, settings.min_effect, what)]
     for place, shift in enumerate(drift.shifts[:MAX_PICTURES]):
@@ -106,7 +106,7 @@ def _drift(drift: Drift, settings: MonitorSettings, what: str) -> Section:
 def _quality(quality: Quality, settings: MonitorSettings) -> Section:
     title = "Are the answers still right?"
     if quality.live is None and not quality.by_version:
-        return Section(title, "Nobody has said yet what is right.", is_open=False)
+        return Section(title, "No right answers are known yet.", is_open=False)
     points = []
     if quality.live is not None:
         points.append(f"In service: {_shown(quality.live)}.")

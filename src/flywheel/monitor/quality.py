@@ -29,8 +29,8 @@ class Figure:
         value: The mean.
         low: Lower bound.
         high: Upper bound.
-        num_rows: How many rows it is of.
-        name: What they are: a version, or a time (ISO 8601).
+        num_rows: Number of rows that it is over.
+        name: A version, or a time (ISO 8601).
     """
 
     value: float
@@ -46,13 +46,13 @@ class Quality:
 
     Attributes:
         metric: A key of `metrics.json`.
-        higher_is_better: Else lower is.
-        live: In service; None: no answer is known to be right or wrong.
-        tested: On the test set; None: its evaluation has no such figure.
-        difference: Live less tested.
+        higher_is_better: Whether higher values are better.
+        live: Figure in service; None: no right answers are known.
+        tested: Figure on the test set; None: its evaluation does not have it.
+        difference: Live minus tested.
         enough: Whether there were enough rows to say anything.
         fallen: Whether the whole interval of the difference is beyond what may be lost.
-        by_version: Each version's figure.
+        by_version: Figure of each version.
         over_time: Figures of equally many rows, the oldest first.
     """
 
@@ -72,13 +72,13 @@ class Quality:
 
 
 def measure_quality(target: Target, window: Window, metrics: Json, settings: MonitorSettings, version: int) -> Quality:
-    """Judge the answers of which something is known.
+    """Judge the answers for which feedback is known.
 
     Args:
         target: The target of the task; says what a right answer is.
-        window: All versions' predictions.
+        window: Predictions of all versions.
         metrics: The version's `evaluation.json`.
-        settings: When quality has fallen.
+        settings: Thresholds of a loss of quality.
         version: The one in service: its rows alone are compared with the test set.
     """
     kind = module_of(type(target), "target")
@@ -104,20 +104,20 @@ def measure_quality(target: Target, window: Window, metrics: Json, settings: Mon
 
 
 def judged(target: Target, window: Window) -> list[tuple[Prediction, float]]:
-    """Each prediction of which something is known, with its score: 1 or 0, or an error; the oldest first."""
+    """Each prediction with known feedback, with its score: 1 or 0, or an error; the oldest first."""
     pairs = window.known
     scores = scores_of(target, [row.answer for row, _ in pairs], [said for _, said in pairs])
     return [(row, float(score)) for (row, _), score in zip(pairs, scores, strict=True) if np.isfinite(score)]
 
 
 def scores_of(target: Target, answers: Sequence[Json], said: Sequence[Feedback]) -> Array:
-    """Judge answers by what was said about them; NaN where that does not tell."""
+    """Judge answers by their feedback; NaN where it does not give the right answer."""
     found: Array = module_of(type(target), "target").judge(answers, said) if answers else np.empty(0, np.float32)
     return found
 
 
 def subjects_of(rows: Sequence[Prediction]) -> Array | None:
-    """Which rows are about one person, int [N]; None where nobody has two of them."""
+    """Which rows are about one person, int [N]; None where each person has one row."""
     _, found = np.unique([row.subject or row.prediction_id for row in rows], return_inverse=True)
     return found if len(np.unique(found)) < len(rows) else None
 
@@ -130,7 +130,7 @@ def figure(scores: Array, confidence: float, name: str = "", groups: Array | Non
     Args:
         scores: [N].
         confidence: The confidence of the interval.
-        name: What the scores are of.
+        name: Name of the figure: a version or a time; empty: none.
         groups: int [N], rows that belong together, such as those of one person; None: all are independent.
     """
     mean, number = float(scores.mean()), len(scores)

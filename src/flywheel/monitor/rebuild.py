@@ -25,11 +25,11 @@ def run(command: Sequence[str], root: Path, log: Path, seconds: float, begun: Ca
     """Run one command to its end.
 
     Args:
-        command: Its words.
+        command: The command and its arguments.
         root: The project; its own code is imported.
         log: The file that what it says is added to.
         seconds: After which it is ended.
-        begun: Called with its pid.
+        begun: Called with the pid of the process.
 
     Returns:
         Its exit code; 124 where it took too long, 127 where it could not be started.

@@ -33,7 +33,7 @@ class Reference:
     Attributes:
         inputs: The distribution of each trait of rows.
         answers: The same of the version's answers to rows it was not trained on.
-        model_sha256: Of the version's weights.
+        model_sha256: The sha256 of the version's weights.
     """
 
     inputs: dict[str, Distribution]
@@ -81,7 +81,7 @@ class Reference:
         except FileNotFoundError:
             raise DataError(file, None, "missing", fix="run `dvc repro`") from None
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise DataError(file, None, f"is no reference: {error}", fix="restore it, or remove it") from None
+            raise DataError(file, None, f"is not a reference: {error}", fix="restore it, or remove it") from None
 
 
 def _distribution(item: Json, stored: Any, key: str) -> Distribution:

@@ -55,11 +55,11 @@ def load_settings(root: Path, task: str) -> MonitorSettings:
     """Read a task's settings.
 
     Args:
-        root: The project.
-        task: Its values under `tasks:` come before the others.
+        root: The project folder.
+        task: Task whose values under `tasks:` take precedence.
 
     Raises:
-        ConfigError: The file is no YAML, or holds what `settings_from` refuses.
+        ConfigError: The file is not YAML, or holds what `settings_from` refuses.
     """
     return read_for_task(MonitorSettings, root / FILE, "monitor", task)
 
@@ -68,7 +68,7 @@ def read_for_task(kind: type[T], file: Path, name: str, task: str) -> T:
     """Read a settings file whose key `tasks` holds values of single tasks; a file that is missing says nothing.
 
     Raises:
-        ConfigError: The file is no YAML, or holds what `settings_from` refuses.
+        ConfigError: The file is not YAML, or holds what `settings_from` refuses.
     """
     try:
         raw = yaml.safe_load(file.read_text()) if file.is_file() else {}

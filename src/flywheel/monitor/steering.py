@@ -59,7 +59,7 @@ def load_settings(root: Path, task: str) -> LoopSettings:
     """Read a task's settings from `conf/loop.yaml`.
 
     Raises:
-        ConfigError: The file is no YAML, or holds what `settings_from` refuses.
+        ConfigError: The file is not YAML, or holds what `settings_from` refuses.
     """
     return read_for_task(LoopSettings, root / FILE, "loop", task)
 
@@ -69,7 +69,7 @@ class Facts:
     """What the loop knows when it decides.
 
     Attributes:
-        reasons: What has drifted or fallen, in words.
+        reasons: Sentences that say what has drifted or fallen.
         num_predictions: The number of predictions of the window.
         num_new: Right answers that people have given since the last retraining.
         now: The time, with a zone.
@@ -98,11 +98,11 @@ def plan(settings: LoopSettings, facts: Facts, journal: Sequence[Entry]) -> Loop
 
     Args:
         settings: The settings of the task.
-        facts: As they are now.
-        journal: What was done before, the oldest first.
+        facts: The present facts.
+        journal: Entries of the journal, the oldest first.
     """
     if unfinished(journal) and interruptions(journal) < MAX_INTERRUPTIONS:
-        return LoopPlan("retrain", "the retraining before was interrupted; it goes on")
+        return LoopPlan("retrain", "the previous retraining was interrupted; it resumes")
     trigger = _trigger(settings, facts)
     if trigger.action == "wait":
         return trigger
@@ -126,7 +126,7 @@ def held_back(settings: LoopSettings, journal: Sequence[Entry], now: datetime) -
     today = [entry.when for entry in journal if entry.state == "started" and entry.when > now - DAY]
     if len(today) >= settings.max_retrains_a_day:
         freed = sorted(today)[-settings.max_retrains_a_day] + DAY
-        found.append((freed, f"{len(today)} retrainings in 24 hours are enough"))
+        found.append((freed, f"{len(today)} retrainings in 24 hours are the limit"))
     return max(found, default=(None, ""), key=lambda one: one[0])
 
 
@@ -164,7 +164,7 @@ def interruptions(journal: Sequence[Entry]) -> int:
 
 
 def last_retrain(journal: Sequence[Entry]) -> datetime | None:
-    """When the last retraining that ended well began: what was said since then is new."""
+    """When the last retraining that succeeded began: later feedback is new."""
     begun: datetime | None = None
     last = None
     for entry in journal:

@@ -28,14 +28,14 @@ def webhook_url(given: str | None = None) -> str | None:
     """The address that alerts go to: what is given, or `FLYWHEEL_WEBHOOK_URL`; None: there is none.
 
     Raises:
-        ConfigError: It is no address of a web server.
+        ConfigError: It is not an address of a web server.
     """
     url = given or os.environ.get(URL_VARIABLE)
     if not url:
         return None
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError("is no http: or https: address", where="webhook", fix=f"fix --webhook, or {URL_VARIABLE}")
+        raise ConfigError("is not an http: or https: address", where="webhook", fix=f"fix --webhook, or {URL_VARIABLE}")
     return url
 
 
@@ -46,10 +46,10 @@ def send(url: str, message: Json, *, seconds: float, tries: int, pause: float = 
     `FLYWHEEL_WEBHOOK_SECRET`, of `X-Flywheel-Timestamp`, a full stop, and the body.
 
     Args:
-        url: As `webhook_url` gives it.
+        url: Output of `webhook_url`.
         message: The body.
-        seconds: How long one answer may take.
-        tries: How often it is tried.
+        seconds: Timeout of one attempt.
+        tries: Number of attempts.
         pause: Seconds before the second try.
 
     Returns:
@@ -63,7 +63,7 @@ def send(url: str, message: Json, *, seconds: float, tries: int, pause: float = 
         why = _within(url, body, seconds)
         if not why:
             return True
-    log.warning("monitor: the alert was not taken by %s after %d tries: %s", urlsplit(url).hostname, tries, why)
+    log.warning("monitor: the alert was not accepted by %s after %d tries: %s", urlsplit(url).hostname, tries, why)
     return False
 
 

@@ -17,7 +17,7 @@ from flywheel.registry.request import frame_of
 from flywheel.serving.version.record import Feedback, Prediction
 
 RANK = {"person": 0, "outcome": 1}
-"""Of two things said about one prediction, the higher counts: what came to pass before what somebody thinks."""
+"""Rank of the sources of feedback to one prediction: an outcome counts before an opinion."""
 
 
 class AnsweredRow(Protocol):
@@ -90,10 +90,10 @@ def read_window(traffic: Traffic, task: str, since: datetime | None, last: int) 
     """Read the latest predictions since a moment, and all that is known of those since then.
 
     Args:
-        traffic: Where they are kept.
+        traffic: Store of the predictions.
         task: The task of the predictions.
-        since: The first moment; None: from the beginning.
-        last: How many predictions at most; others are not read, but for those of the very same moment.
+        since: Earliest time; None: from the beginning.
+        last: Maximum number of predictions.
     """
     start = traffic.start_of_latest(task, since, last) or since
     rows = heapq.nlargest(last, traffic.predictions(task, since=start), _age)
@@ -108,13 +108,13 @@ def frame_of_rows(rows: Sequence[object], preprocessor: TaskPreprocessor) -> pd.
     """Make a frame of stored inputs; a column that none of them has is empty.
 
     Raises:
-        DataError: The stored rows are no rows of this task.
+        DataError: The stored rows are not rows of this task.
     """
     schema = preprocessor.inputs.schema()
     try:
         frame = frame_of(list(rows), {**schema, "required": []})
     except (TypeError, ValueError) as error:
-        raise DataError("feedback store", None, f"holds rows that are none of this task: {error}") from None
+        raise DataError("feedback store", None, f"holds rows that do not belong to this task: {error}") from None
     absent = [name for name in schema.get("required", []) if name not in frame.columns]
     return frame.assign(**dict.fromkeys(absent)) if absent else frame
 

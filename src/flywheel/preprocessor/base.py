@@ -1,4 +1,4 @@
-"""What every preprocessor can do: learn from train, clean, transform, describe itself, and be rebuilt from JSON."""
+"""The interface of preprocessors: learn from train, clean, transform, describe itself, and be rebuilt from JSON."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ SAMPLE_WEIGHT = "sample_weight"
 WEIGHT = "weight"
 """The tensor with the rows' weights, float32 [N], where there are any."""
 RESERVED_COLUMNS = ("label", "error", "file", "row", GROUP, SAMPLE_WEIGHT)
-"""Columns of a frame that are no inputs: the label, why a row is bad, where it came from, what it belongs with, what it
-counts."""
+"""Columns of a frame that are not inputs: the label, why a row is bad, its source, group and weight."""
 
 
 class Preprocessor(ABC):
@@ -44,7 +43,7 @@ class Preprocessor(ABC):
 
     @abstractmethod
     def clean(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Dropped]]:
-        """Part the usable rows from those that are not.
+        """Separate the usable rows from the others.
 
         Returns:
             The usable rows, in the form `digest` and `fit` take, and each other row with its reason.
@@ -60,7 +59,7 @@ class Preprocessor(ABC):
 
     @abstractmethod
     def meta(self) -> Json:
-        """What the network must know: `inputs` (dtype, shape, scaling of each), and flat keys such as sizes."""
+        """Settings for the network: `inputs` (dtype, shape, scaling of each), and flat keys such as sizes."""
 
     @abstractmethod
     def schema(self) -> Json:
@@ -68,15 +67,15 @@ class Preprocessor(ABC):
 
     @abstractmethod
     def preview(self, inputs: dict[str, np.ndarray[Any, Any]], index: int) -> Preview:
-        """Show one example of transformed inputs to a person."""
+        """Make a preview of one example of transformed inputs."""
 
     @abstractmethod
     def read_requests(self, paths: Sequence[Path], table: TableFormat | None = None) -> pd.DataFrame:
         """Read the files a user gives to `flywheel predict`; the column `file` says where each row came from.
 
         Args:
-            paths: The files.
-            table: How the table is written that the task learnt from: others may be written in the same way.
+            paths: Files to read.
+            table: Format of the table that the task learnt from; other tables may have it too.
 
         Raises:
             DataError: A file is missing, or of a kind that is not read.
@@ -92,7 +91,7 @@ class Preprocessor(ABC):
         """Rebuild what `to_json` described.
 
         Raises:
-            DataError: The state lacks something.
+            DataError: A key of the state is missing.
         """
 
     @property
@@ -101,7 +100,7 @@ class Preprocessor(ABC):
         return True
 
     def met(self, columns: Sequence[str]) -> None:  # noqa: B027 - most need not know
-        """Hear of the columns of a raw frame that a copy of this object has cleaned elsewhere."""
+        """Note the columns of a raw frame that a copy of this object has cleaned in another process."""
 
     def digest(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
         """Give each cleaned row's inputs as 128 bits, uint64 [N, 2]; equal inputs, and only those, have equal bits."""
@@ -110,7 +109,7 @@ class Preprocessor(ABC):
         return digests_of(hashlib.blake2b(row, digest_size=DIGEST_BYTES).digest() for row in rows)
 
     def near(self, frame: pd.DataFrame) -> np.ndarray[Any, Any] | None:
-        """Give a fingerprint of each cleaned row's gist, uint64 [N]; None where only equal rows are duplicates.
+        """Give a fingerprint of each cleaned row's content, uint64 [N]; None where only equal rows are duplicates.
 
         Rows with one fingerprint (a text and its copy with other punctuation) are kept together when parts are drawn,
         and such rows of train are dropped where their like is in validation or test.
@@ -118,33 +117,33 @@ class Preprocessor(ABC):
         return None
 
     def statistics(self, frame: pd.DataFrame, inputs: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
-        """Count what `profile.json` is to say of each split: numbers, or arrays, that are added up over its rows.
+        """Statistics of each split for `profile.json`: numbers, or arrays, that are added up over its rows.
 
         Args:
             frame: Cleaned rows of one split.
-            inputs: What `transform` made of them.
+            inputs: Arrays from `transform`.
         """
         return {}
 
     def describe(self, statistics: dict[str, Any]) -> Json:
-        """Make of a split's sums what `profile.json` says of it; by default the sums themselves."""
+        """Turn a split's sums into its entry in `profile.json`; by default the sums themselves."""
         return statistics
 
     @property
     def has_words(self) -> bool:
-        """Whether a raw row holds what a person wrote, which reads better than what the network sees of it."""
+        """Whether a raw row holds text, which reads better than the network's inputs."""
         return False
 
     def words(self, frame: pd.DataFrame) -> list[str]:
-        """Give what a person wrote in each raw row, shortened, where `has_words`."""
+        """Give the shortened text of each raw row, if `has_words`."""
         raise NotImplementedError
 
     def item_titles(self) -> dict[str, str]:
-        """What the items that may be answered are called, by identifier; empty where they have no titles."""
+        """Titles of the items that may be answered, by identifier; empty where they have none."""
         return {}
 
     def facts(self) -> Json:
-        """What was learnt from train and is worth reading, for `profile.json`."""
+        """Facts learnt from train, for `profile.json`."""
         return {}
 
 
@@ -159,11 +158,11 @@ def target_name(kind: type) -> str:
 
 
 def rebuild(state: Any, kind: Kind, file: str | Path, key: str) -> Any:
-    """Rebuild what `to_json` described, out of a file that anybody may have written.
+    """Rebuild what `to_json` described, from an untrusted file.
 
     Args:
-        state: What stands at `key` of the file.
-        kind: What may stand there.
+        state: Value at `key` of the file.
+        kind: Expected base class.
         file: The file of the state, for messages.
         key: The key of the state, for messages.
 
@@ -179,20 +178,20 @@ def rebuild(state: Any, kind: Kind, file: str | Path, key: str) -> Any:
         made = found.from_json(state)
         told = made.to_json()
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-        raise DataError(file, None, f"its {key} is no {found.__name__}'s: {error!r}", fix=again) from None
+        raise DataError(file, None, f"its {key} is not a {found.__name__}'s: {error!r}", fix=again) from None
     # A value that was read as another, or not at all, would change answers in silence.
     if odd := _differs(state, told, key):
-        raise DataError(file, None, f"{odd} is no value of a {found.__name__}", fix=again)
+        raise DataError(file, None, f"{odd} is not a value of a {found.__name__}", fix=again)
     return made
 
 
 def _differs(state: Any, told: Any, key: str) -> str:
-    """The first key of a state whose value is another in what was rebuilt of it; keys that it lacks are not missed."""
+    """The first key of a state whose value differs after rebuilding; missing keys are ignored."""
     if isinstance(state, dict) and isinstance(told, dict):
         pairs = [(state[name], told.get(name, ...), f"{key}.{name}") for name in state]
     elif isinstance(state, list) and isinstance(told, list | tuple) and len(state) == len(told):
         pairs = [(*pair, f"{key}[{number}]") for number, pair in enumerate(zip(state, told, strict=True))]
     else:
         same = isinstance(state, bool) == isinstance(told, bool) and state == told
-        return "" if same or (state != state and told != told) else key  # NaN is no number that equals itself
+        return "" if same or (state != state and told != told) else key  # NaN is not a number that equals itself
     return next((found for pair in pairs if (found := _differs(*pair))), "")

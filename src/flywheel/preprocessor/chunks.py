@@ -15,11 +15,11 @@ U = TypeVar("U")
 
 
 class Chunks(ABC, Generic[T]):
-    """Something that is gone through chunk by chunk, as often as is wanted."""
+    """Chunks that can be iterated any number of times."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[T]:
-        """Go through the chunks."""
+        """Iterate over the chunks."""
 
     @abstractmethod
     def map(self, work: Callable[[T], U]) -> Iterator[U]:
@@ -27,13 +27,13 @@ class Chunks(ABC, Generic[T]):
 
 
 class Mapped(Chunks[U]):
-    """What `work` makes of each chunk, again a thing that can be gone through and worked on."""
+    """Results of `work` for each chunk, which can be iterated and mapped again."""
 
     def __init__(self, work: Callable[[Any], U], chunks: Iterable[Any]) -> None:
         self._work, self._chunks = work, chunks
 
     def __iter__(self) -> Iterator[U]:
-        """Go through what is made of the chunks."""
+        """Iterate over the results."""
         return mapped(self._work, self._chunks)
 
     def map(self, work: Callable[[U], Any]) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""What the values of a column are like, gathered in one pass over train, in memory that does not grow with its rows.
+"""Statistics of a column's values, gathered in one pass over train, in memory that does not grow with its rows.
 
 Counts are exact. Quantiles, means and deviations come from a sample of rows: all of them up to `SAMPLE_ROWS`, and else
 those with the smallest hashes of their numbers (Cohen & Kaplan 2007, "Summarizing data using bottom-k sketches"), so
@@ -22,19 +22,19 @@ SAMPLE_ROWS = 32_768
 SAMPLE_CELLS = 4_000_000
 DISTINCT_CELLS = 2_000_000
 MAX_DISTINCT = 20_000
-"""Distinct values of a column that are counted one by one; with more, it is no category."""
+"""Distinct values of a column that are counted one by one; with more, it is not a category."""
 _LEADING_ZERO = re.compile(r"[+-]?0\d")
 _PAIRS = tuple(map(frozenset, ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"on", "off"})))
 
 
 @dataclass
 class ColumnEvidence:
-    """Of one column.
+    """Statistics of one column.
 
     Attributes:
         max_distinct: Distinct values that are counted at most.
-        rules: How values are written.
-        num_rows: Rows seen.
+        rules: Format of the values.
+        num_rows: Number of rows seen.
         num_missing: Missing values among them.
         num_numbers: Values that are numbers.
         num_fractions: Numbers that are not whole.
@@ -43,11 +43,11 @@ class ColumnEvidence:
         high: Largest number.
         num_booleans: Values that are truth values in words.
         num_dates: Values that are dates and no numbers.
-        num_words: Words of all values.
+        num_words: Number of words in all values.
         counts: The counts of each distinct value; None: there are more than `max_distinct`.
         rising: Whether whole numbers rise from each row to the next: then they number the rows.
-        no_number: The first row, by its number in the file, with a value that is no number, and the value.
-        no_date: Likewise with a value that is no date.
+        no_number: The first row, by its number in the file, with a value that is not a number, and the value.
+        no_date: The first row with a value that is not a date, and the value.
     """
 
     max_distinct: int
@@ -79,11 +79,11 @@ class ColumnEvidence:
         return self.counts is not None and any({text.lower() for text in self.counts} <= pair for pair in _PAIRS)
 
     def add(self, texts: Array, rows: Array) -> None:
-        """Take in the values of more rows.
+        """Add the values of more rows.
 
         Args:
-            texts: As `texts_of` gives them.
-            rows: Each row's number in the file.
+            texts: Output of `texts_of`.
+            rows: Number of each row in the file.
         """
         places, distinct = pd.factorize(texts)  # each distinct value is looked at once
         here = places >= 0
@@ -157,7 +157,7 @@ class RowSample:
         self._held = 0
 
     def add(self, texts: dict[str, Array]) -> None:
-        """Take in the rows that follow, by column."""
+        """Add the rows that follow, by column."""
         number = len(next(iter(texts.values()), []))
         hashes = _mixed(np.arange(self._seen, self._seen + number, dtype=np.uint64))
         self._seen += number
@@ -194,5 +194,5 @@ def _mixed(numbers: Array) -> Array:
 
 
 def distinct_limit(num_columns: int) -> int:
-    """Distinct values that are counted for each of so many columns."""
+    """Number of distinct values that are counted for each of a number of columns."""
     return max(1000, min(MAX_DISTINCT, DISTINCT_CELLS // max(1, num_columns)))

@@ -1,4 +1,4 @@
-"""Which kind each column of a table is: as the configuration says, or else inferred from train alone."""
+"""Decides the kind of each column of a table: from the configuration, or else from train alone."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ NOUNS = {"number": "number", "boolean": "truth value", "date": "date"}
 
 @dataclass(frozen=True)
 class TypeDecision:
-    """What a column is.
+    """The kind of a column.
 
     Attributes:
-        kind: number, category, boolean or date; None: it is no input.
+        kind: number, category, boolean or date; None: it is not an input.
         why: The reason, for people.
     """
 
@@ -33,13 +33,13 @@ class TypeDecision:
 
 
 def decide(name: str, seen: ColumnEvidence, declared: str | None, *, drop_constant: bool) -> TypeDecision:
-    """Say what a column is.
+    """Decide the kind of a column.
 
     Args:
         name: The name of the column.
-        seen: What its values in train are like.
-        declared: What the configuration says; None: nothing.
-        drop_constant: Whether a column with one value is no input.
+        seen: Evidence of its values in train.
+        declared: Kind that the configuration states; None: none.
+        drop_constant: Whether a column with one value is not an input.
 
     Raises:
         DataError: Nearly all values are of one kind, so that the others are likely mistakes.
@@ -99,7 +99,7 @@ def _refuse_mixed(name: str, seen: ColumnEvidence, kind: str, number: int, first
         return
     row, text = first
     why = (
-        f"column '{name}': {seen.num_present - number:,} of {seen.num_present:,} values are no {NOUNS[kind]}s, "
+        f"column '{name}': {seen.num_present - number:,} of {seen.num_present:,} values are not {NOUNS[kind]}s, "
         f"'{text[:40]}' first"
     )
     fix = (
@@ -113,8 +113,8 @@ def check_types(types: Mapping[str, str]) -> None:
     """Refuse kinds that do not exist.
 
     Raises:
-        ValueError: One is none of `KINDS`.
+        ValueError: One is not among `KINDS`.
     """
     for name, kind in types.items():
         if kind not in KINDS:
-            raise ValueError(f"types: '{name}' is a '{kind}', which is none of {', '.join(KINDS)}")
+            raise ValueError(f"types: '{name}' is a '{kind}', which is not one of {', '.join(KINDS)}")

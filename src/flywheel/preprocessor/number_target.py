@@ -52,7 +52,7 @@ class NumberTarget(Target):
         parts = [self._forward(self._numbers(labels)) for labels in chunks]
         values = np.concatenate(parts) if parts else np.empty(0)
         if not values.size or np.isnan(values).any():
-            raise DataError("train", None, "holds no labels to learn from, or some that are no numbers")
+            raise DataError("train", None, "holds no labels to learn from, or some of them are not numbers")
         if self.normalise == "none":
             return
         mean, std = float(values.mean()), float(values.std())
@@ -62,7 +62,7 @@ class NumberTarget(Target):
         self.mean, self.std = mean, std
 
     def clean(self, labels: pd.Series) -> tuple[pd.Series, pd.Series]:
-        """Make numbers of all labels; missing ones, and what is no finite number, cannot be used."""
+        """Make numbers of all labels; missing ones, and what is not a finite number, cannot be used."""
         texts = texts_of(labels, self._rules)
         values = numbers_of(texts, self._rules)
         reasons: list[str | None] = []
@@ -70,7 +70,7 @@ class NumberTarget(Target):
             if text is None:
                 reasons.append(MISSING)
             elif value != value:
-                reasons.append(f"label '{text[:40]}' is no finite number")
+                reasons.append(f"label '{text[:40]}' is not a finite number")
             elif self.log1p and value < 0:
                 reasons.append(f"label {text} is below 0, and log1p is set")
             else:
@@ -118,7 +118,7 @@ class NumberTarget(Target):
             made = cls(state["normalise"], state["log1p"], state["thousands"], state["decimal"])
             made.mean, made.std = float(state["mean"]), float(state["std"])
         except (KeyError, TypeError, ValueError) as error:
-            why = f"its target is no NumberTarget's: {error!r}"
+            why = f"its target is not a NumberTarget's: {error!r}"
             raise DataError("preprocessor.json", None, why, fix="run the preprocess stage again") from None
         return made
 

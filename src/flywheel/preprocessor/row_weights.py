@@ -1,4 +1,4 @@
-"""How much each row counts in training: what the reader says of it, and how many copies of it train has."""
+"""Weights of the rows in training, from the reader, and from the number of copies in train."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def row_weights(surveys: Mapping[str, Survey], plan: SplitPlan, num_own: int, *,
 
     Args:
         surveys: The first pass's findings, by split of the raw data.
-        plan: Where the rows went.
+        plan: Plan of the split.
         num_own: Rows of train that are the data set's own; those behind them are feedback.
         by_copies: Whether the copies of a row count once together (`preprocess.overlap: weight`).
     """
@@ -47,7 +47,7 @@ def weighted_parts(surveys: Mapping[str, Survey], *, by_copies: bool) -> list[st
 
 
 def described(weights: Array) -> Json:
-    """What `profile.json` says of a part's weights.
+    """Statistics of a part's weights for `profile.json`.
 
     `effective_rows` is Kish's effective sample size (Kish 1965, "Survey Sampling"): as many rows of one weight would
     give a mean of the same variance.

@@ -42,7 +42,7 @@ def read_table_requests(
     Args:
         paths: CSV (.csv, .tsv, plain or .gz), Parquet and JSONL files; with `text_files` also .txt files and folders
             of them.
-        columns: Those that every table must have.
+        columns: Columns that every table must have.
         text_files: Whether a .txt file (UTF-8) is one row, its text in `columns[0]`; it can give no other column.
         optional: Columns that are kept where a table has them, and None elsewhere.
         own: How the table is written that the task learnt from. Its encoding stands in for UTF-8 where a file is none;
@@ -74,7 +74,7 @@ def _files(path: Path, text_files: bool) -> list[Path]:
         what = "is a folder" if path.is_dir() else "no such file"
         raise DataError(path, None, what, fix=f"give {kinds}" if path.is_dir() else "check the path")
     if not is_table(path) and path.suffix.lower() not in ((".txt",) if text_files else LOOSE_KINDS):
-        raise DataError(path, None, f"files of kind '{path.suffix}' are not read", fix=f"give {kinds}")
+        raise DataError(path, None, f"files of type '{path.suffix}' are not supported", fix=f"give {kinds}")
     return [path]
 
 
@@ -91,7 +91,7 @@ def _table(path: Path, columns: Sequence[str], optional: Sequence[str], own: Tab
 
 
 def _renamed(names: list[str], own: TableFormat) -> list[str]:
-    """Columns as the task calls them; one that is called so already stays what it is."""
+    """Rename columns to the task's names; a column that already has one keeps it."""
     rename = {old: new for old, new in (own.rename or {}).items() if new not in names}
     return [rename.get(name, name) for name in names]
 

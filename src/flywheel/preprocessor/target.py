@@ -32,7 +32,7 @@ class Target(ABC):
 
     @abstractmethod
     def clean(self, labels: pd.Series) -> tuple[pd.Series, pd.Series]:
-        """Bring labels into one form.
+        """Normalise labels.
 
         Returns:
             The labels, and why each cannot be used (None where it can); both with the index of `labels`.
@@ -65,7 +65,7 @@ class Target(ABC):
 
     @abstractmethod
     def meta(self) -> Json:
-        """What the network must know: `target` (kind and dtype), and flat keys such as `num_classes`."""
+        """Settings for the network: `target` (kind and dtype), and flat keys such as `num_classes`."""
 
     @abstractmethod
     def to_json(self) -> Json:

@@ -23,12 +23,12 @@ FIX = "run the preprocess stage again"
 
 
 class TaskPreprocessor:
-    """What turns a task's rows into a network's arrays, and its scores into answers.
+    """Turns a task's rows into a network's arrays, and its scores into answers.
 
     Args:
         inputs: The inputs of the examples.
         target: The target that cleans the labels.
-        table: How the table is written that the task learnt from, and how its columns are called here.
+        table: Format of the table that the task learnt from, and its columns' names here.
     """
 
     def __init__(self, inputs: Preprocessor, target: Target, table: TableFormat | None = None) -> None:
@@ -36,7 +36,7 @@ class TaskPreprocessor:
 
     @property
     def aliases(self) -> dict[str, str]:
-        """The input that is meant by a name which a column had before the reader renamed it."""
+        """The inputs' names, by the names that their columns had before the reader renamed them."""
         names = self.inputs.schema()["properties"]
         return {old: new for old, new in (self.table.rename or {}).items() if new in names and old not in names}
 
@@ -82,7 +82,7 @@ def load_preprocessor(path: Path) -> TaskPreprocessor:
     """Rebuild a preprocessor from the file that `TaskPreprocessor.save` wrote.
 
     Raises:
-        DataError: The file is missing, is no JSON, of another format, or does not describe a preprocessor.
+        DataError: The file is missing, is not JSON, of another format, or does not describe a preprocessor.
         ConfigError: It names a class that may not stand there.
     """
     try:
@@ -90,7 +90,7 @@ def load_preprocessor(path: Path) -> TaskPreprocessor:
     except FileNotFoundError:
         raise DataError(path, None, "missing", fix="run the preprocess stage") from None
     except (ValueError, RecursionError) as error:
-        raise DataError(path, None, f"is no JSON: {error}", fix="run the preprocess stage") from None
+        raise DataError(path, None, f"is not JSON: {error}", fix="run the preprocess stage") from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         given = state.get("format") if isinstance(state, dict) else None
         why = f"has format {given}, this version reads {FORMAT}"
@@ -105,5 +105,5 @@ def _table(state: Json, path: Path) -> TableFormat:
         table = TableFormat(**state.get("table", {}))
         table.check(path.name)
     except (TypeError, ConfigError) as error:
-        raise DataError(path, None, f"its 'table' is no table's form: {error}", fix=FIX) from None
+        raise DataError(path, None, f"its 'table' does not describe a table: {error}", fix=FIX) from None
     return table

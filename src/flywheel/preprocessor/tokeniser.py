@@ -1,4 +1,4 @@
-"""What every tokeniser can do: learn its vocabulary from train, encode, decode, and be rebuilt from JSON."""
+"""The interface of tokenisers: learn a vocabulary from train, encode, decode, and be rebuilt from JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Tokens(NamedTuple):
     """The tokens of several texts, one after the other.
 
     Attributes:
-        ids: int32 [sum of lengths].
+        ids: Token ids, int32 [sum of lengths].
         lengths: int64 [N], tokens of each text.
     """
 
@@ -31,12 +31,12 @@ class Tokens(NamedTuple):
 
 
 class Tokeniser(ABC):
-    """Parts texts into tokens and numbers them.
+    """Splits texts into tokens and numbers them.
 
     Everything that `fit` learns is in `to_json`, so that `from_json` gives an equal object.
 
     Attributes:
-        unknown_id: What a token outside the vocabulary becomes; None: there can be none.
+        unknown_id: Id of tokens outside the vocabulary; None: there are none.
         first_ids: Put before each text's tokens, after truncation (`[CLS]` of BERT); most tokenisers have none.
         last_ids: Put after them (`[SEP]`).
     """
@@ -91,7 +91,7 @@ class Tokeniser(ABC):
         """Give ids, int32 [N, max_length], filled up with `PADDING_ID` on the right.
 
         Args:
-            texts: Cleaned.
+            texts: Cleaned texts.
             max_length: Columns; `first_ids` and `last_ids` count.
             truncate: Which part of a text that is longer is kept: `head`, `tail`, or `head_tail` (half from each end;
                 Sun et al. 2019, arXiv:1905.05583).
@@ -114,7 +114,7 @@ def _truncated(tokens: Tokens, room: int, truncate: str) -> Tokens:
 
 
 def _padded(tokens: Tokens, max_length: int, first: Sequence[int], last: Sequence[int]) -> np.ndarray[Any, Any]:
-    """Lay texts out as rows."""
+    """Arrange texts as padded rows."""
     ids, lengths = tokens
     rows = np.full((len(lengths), max_length), PADDING_ID, np.int32)
     rows[:, : len(first)] = first
@@ -130,7 +130,7 @@ def library_of(state: Any) -> Any:
     """Rebuild a tokeniser of the library `tokenizers`, which answers some broken states with a panic of Rust's.
 
     Raises:
-        ValueError: The state is none that the library reads.
+        ValueError: The library cannot read the state.
     """
     import json
 
@@ -140,5 +140,5 @@ def library_of(state: Any) -> Any:
         return tokenizers.Tokenizer.from_str(json.dumps(state))
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - a panic is no Exception
-        raise ValueError(f"no tokeniser that the library reads: {str(error).partition(chr(10))[0]}") from None
+    except BaseException as error:  # noqa: BLE001 - a panic is not an Exception
+        raise ValueError(f"not a tokeniser that the library can read: {str(error).partition(chr(10))[0]}") from None

@@ -1,4 +1,4 @@
-"""What one value of a table means: missing, a number, true or false, a date, or a text as it stands.
+"""Parses values of a table: missing, a number, true or false, a date, or a text as it is.
 
 A value means the same wherever it comes from: 3 in Parquet, 3.0 in JSON and `3` in CSV are all read by way of the text
 `3`, and 2.75 in JSON by way of `2,75` where the fraction is after a comma.
@@ -34,14 +34,14 @@ LARGEST_WHOLE = 2**53  # from here on a float does not tell whole numbers apart
 
 @dataclass(frozen=True)
 class ValueRules:
-    """How values are written.
+    """The format of a table's values.
 
     Attributes:
-        missing: What stands for a missing value, besides null; upper and lower case are the same.
+        missing: Texts that mean a missing value, besides null; case is ignored.
         thousands: Character between groups of digits, as in 1,234; None: there is none.
         decimal: Character before the fraction.
-        percent: Whether `12%` is the number 0.12; else it is no number.
-        date_formats: As `datetime.strptime` writes them, and ISO8601; the first that reads a value counts.
+        percent: Whether `12%` is the number 0.12; else it is not a number.
+        date_formats: Formats of `datetime.strptime`, and ISO8601; the first that fits a value is used.
     """
 
     missing: Sequence[str] = MISSING
@@ -51,7 +51,7 @@ class ValueRules:
     date_formats: Sequence[str] = DATE_FORMATS
 
     def check(self, where: str) -> None:
-        """Refuse marks that cannot be told apart.
+        """Refuse marks that are ambiguous.
 
         Raises:
             ConfigError: `thousands` or `decimal` is not one character, or both are the same.
@@ -132,8 +132,8 @@ def values_of(kind: str, texts: Array, rules: ValueRules) -> Array:
 
     Args:
         kind: number, boolean, date, category or identifier.
-        texts: As `texts_of` gives them.
-        rules: How values are written.
+        texts: Output of `texts_of`.
+        rules: Format of the values.
     """
     if kind == "number":
         return numbers_of(texts, rules)

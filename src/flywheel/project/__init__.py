@@ -1,1 +1,1 @@
-"""What all rooms stand on: settings, composition, stages, whole files, tracking. It imports none of them."""
+"""The base of all other packages: settings, composition, stages, whole files, tracking. It imports none of them."""

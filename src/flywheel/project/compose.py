@@ -31,7 +31,7 @@ def compose_params(root: Path, overrides: Sequence[str] = (), *, check: Check | 
     """Compose `conf/config.yaml` into the text of `params.yaml`, byte for byte as `dvc exp run` would.
 
     Args:
-        root: The project.
+        root: The project folder.
         overrides: Hydra overrides, such as `model@tasks.fashion.model=cnn`.
         check: Checks each task's keys, types and targets; None: they are not checked.
 
@@ -64,11 +64,11 @@ def compose_task(
     """Compose `conf/train.yaml`: one task at the root, as plain data, without the settings of a sweep.
 
     Args:
-        root: The project.
+        root: The project folder.
         overrides: The overrides that the task was composed with.
         check: Checks the task's keys, types and targets; None: the schema alone is held against it.
         launcher: Overrides of Hydra's launcher.
-        alone: What `conf/train.yaml` composes to without a task; None: it is composed here.
+        alone: `conf/train.yaml` composed without a task; None: it is composed here.
 
     Raises:
         ConfigError: A group, key or value is wrong.
@@ -90,8 +90,8 @@ def write_params(root: Path, check: Check) -> bool:
     """Write `params.yaml`, and the plots of its tasks, from `conf/`, if they differ.
 
     Args:
-        root: The project.
-        check: Checks each task.
+        root: The project folder.
+        check: Function that checks each task.
 
     Returns:
         Whether `params.yaml` was rewritten.
@@ -138,7 +138,7 @@ def plots_of(params: str) -> str:
 
 
 def make_feedback_folders(root: Path, text: str) -> None:
-    """Give each task a folder for feedback: DVC refuses a dependency that is not there, be it empty."""
+    """Give each task a folder for feedback: DVC refuses a dependency that does not exist, even an empty one."""
     for name in yaml.safe_load(text)["tasks"]:
         keep = root / "data" / "feedback" / name / ".gitkeep"
         keep.parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +169,7 @@ def code_state(root: Path) -> str:
 
 
 def _remember(record: dict[str, str]) -> None:
-    """Note that `params.yaml` is what `conf/` composes to, so that the next look is cheap."""
+    """Note that `params.yaml` is what `conf/` composes to, so that the next check is cheap."""
     state_dir().mkdir(parents=True, exist_ok=True)
     (state_dir() / "params.json").write_text(json.dumps(record) + "\n")
 
@@ -186,9 +186,9 @@ def compose(root: Path, name: str, overrides: Sequence[str], *, with_hydra: bool
     """Compose one of the files at the top of `conf/`, as OmegaConf gives it.
 
     Args:
-        root: The project.
+        root: The project folder.
         name: The file, without its ending.
-        overrides: Hydra's.
+        overrides: Overrides in Hydra's syntax.
         with_hydra: Whether the settings of Hydra itself are kept.
 
     Raises:
@@ -217,7 +217,7 @@ def compose(root: Path, name: str, overrides: Sequence[str], *, with_hydra: bool
 
 
 def _missing_group(error: Any, overrides: Sequence[str]) -> ConfigError:
-    """A group's option that is not there; the file that it was to be taken for is not to blame for what was typed."""
+    """The error of a group's unknown option; it names what was typed, not the file that would have been loaded."""
     wanted = str(error.missing_cfg_file or "")
     group, _, option = wanted.rpartition("/")
     options = list(error.options or [])
@@ -229,7 +229,7 @@ def _missing_group(error: Any, overrides: Sequence[str]) -> ConfigError:
 
 
 def _wrong_override(error: Exception, plain: Any, conf: Path) -> ConfigError:
-    """A key that is not there, or something else that Hydra says."""
+    """The error of an unknown key, or another one of Hydra's."""
     if inside := re.search(r"In 'task/([^']+)': Could not override '[^']+@tasks\.", str(error)):
         where = f"conf/task/{inside[1]}.yaml"
         return ConfigError("a group that it overrides is not in its place", where=where, fix=_STARTS_FROM)
@@ -244,7 +244,7 @@ def _wrong_override(error: Exception, plain: Any, conf: Path) -> ConfigError:
         refuse(argument[2], None, argument[1])
     if key == "experiment":
         fix = f"write +{key}=NAME, with a plus: {', '.join(sorted(one.stem for one in (conf / key).glob('*.yaml')))}"
-        return ConfigError(f"'{key}' is no part of a task", where="command line", fix=fix)
+        return ConfigError(f"'{key}' is not part of a task", where="command line", fix=fix)
     try:
         known = _dotted(plain())
     except Exception as other:  # noqa: BLE001 - the first error is the one to tell

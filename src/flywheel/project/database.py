@@ -1,4 +1,4 @@
-"""Databases named by a URL: which driver is meant, whose password nobody is to see, who may make tables."""
+"""Databases named by a URL: chooses the driver, hides the password, and guards the making of tables."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def read(root: Path) -> dict[str, Any]:
     """What `dvc.lock` holds; empty where there is none.
 
     Raises:
-        ConfigError: It is no YAML, because a kill has left half of it or a merge both sides.
+        ConfigError: It is not YAML, because a kill has left half of it or a merge both sides.
     """
     file = root / NAME
     _refuse_conflict(file)
@@ -72,7 +72,7 @@ def check(root: Path) -> int:
     except Invalid as error:
         raise ConfigError(f"is damaged ({error})", where=NAME, fix=HINT) from None
     if not (root / NAME).read_bytes().endswith(b"\n"):  # half of a line may be valid YAML too
-        raise ConfigError("is damaged (its last line has no end)", where=NAME, fix=HINT)
+        raise ConfigError("is damaged (its last line is incomplete)", where=NAME, fix=HINT)
     return len(found.get("stages", {}))
 
 
@@ -128,7 +128,7 @@ def refuse_while_dvc_works(root: Path) -> None:
     for pid, command in sorted({(int(one["pid"]), str(one["cmd"])) for one in holders}):
         if is_alive(pid):
             words = _without_folder(command)
-            what = f"process {pid} is at work in this project: {words}"
+            what = f"process {pid} is working in this project: {words}"
             raise ConfigError(what, where="DVC", fix=f"wait until it has ended, or end it: kill {pid}")
 
 
@@ -190,7 +190,7 @@ def _dvc_shut_out(root: Path, name: str = NAME) -> Iterator[None]:
         with Lock(str(guard)):
             yield
     except LockError:
-        raise ConfigError("another `dvc` is at work on it", where=name, fix="wait until it has ended") from None
+        raise ConfigError("another `dvc` is using it", where=name, fix="wait until it has ended") from None
 
 
 def keep_what_dvc_has_read(root: Path) -> None:

@@ -28,8 +28,8 @@ def find_or_make(client: MlflowClient, task: str, root: str | None, lock: Path) 
 
     Args:
         client: The client of the store.
-        task: The experiment's name.
-        root: Where files of runs go; None: a tracking server decides.
+        task: Name of the experiment.
+        root: Folder of the runs' files; None: a tracking server decides.
         lock: A file that holds off other processes of this machine.
     """
     from filelock import FileLock

@@ -13,7 +13,7 @@ _SETTING = re.compile(r"\w{1,60}")
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Turn nested mappings into dotted keys; a `_target_` becomes its node's own key (`optimizer: torch.optim.Adam`).
 
-    Lists stay whole: they read better as one value than as ten. So do mappings with keys that are no settings' names,
+    Lists stay whole: they read better as one value than as ten. So do mappings with keys that are not settings' names,
     such as names of columns: a dot in one would part it, and MLflow takes few other marks in a key.
     """
     flat: dict[str, Any] = {}

@@ -25,7 +25,7 @@ def locate(node: Mapping[str, Any], *kinds: Kind, where: str, stored: bool = Fal
 
     Args:
         node: A mapping with `_target_`.
-        *kinds: What may stand here, one at least.
+        *kinds: Kinds that are allowed here, at least one.
         where: The dotted key of the node, for messages.
         stored: Whether the node was read from a file of results (`model.json`, `preprocessor.json`), not settings. A
             program wrote it, and named the class by the module that defines it.
@@ -59,7 +59,7 @@ def locate(node: Mapping[str, Any], *kinds: Kind, where: str, stored: bool = Fal
         if not any(is_in(str(home), home_) for home_ in homes):
             # e.g. flywheel.model.network.Path: reached through, not part of, an allowed module.
             raise ConfigError(f"target '{target}' belongs to '{home}'", where=where, fix=fix)
-        what = f"'{target}' is no {' or '.join(kind.base for kind in kinds)}"
+        what = f"'{target}' is not {' or '.join(kind.base for kind in kinds)}"
         raise ConfigError(what, where=where, fix=fix)
     if stored and target not in (name_of(found), f"torch.nn.{found.__name__}"):
         raise ConfigError(
@@ -83,9 +83,9 @@ def build(
 
     Args:
         node: `_target_` and its keyword arguments.
-        kind: What may stand at this place.
+        kind: Kind that is allowed here.
         where: The dotted key of the node, for messages.
-        meta: What `meta.<key>` values are looked up in (`meta.json`).
+        meta: Contents of `meta.json`, for `meta.<key>` values.
         stored: Whether the node comes from a file of results; see `locate`.
         **given: Further keyword arguments, known only at run time; they win over the node's.
 

@@ -68,7 +68,7 @@ def load_params(path: Path | None = None) -> dict[str, Any]:
     """Read `params.yaml`.
 
     Raises:
-        ConfigError: It is missing, is no YAML, or has no tasks.
+        ConfigError: It is missing, is not YAML, or has no tasks.
     """
     file = path or project_root() / "params.yaml"
     try:

@@ -46,8 +46,8 @@ class Asker:
     Attributes:
         where: The setting that asks for Ray.
         address: The setting that holds its address.
-        instead: What to do without Ray.
-        modules: What is used of it.
+        instead: What to do without Ray, for messages.
+        modules: Modules of Ray to import.
     """
 
     where: str
@@ -68,10 +68,10 @@ def connect(address: str | None, asker: Asker, *, store_bytes: int, **options: A
     process.
 
     Args:
-        address: As `ray.init` takes it (`auto`, `host:6379`, `ray://host:10001`); None: start one.
-        asker: Who asks.
+        address: Address for `ray.init` (`auto`, `host:6379`, `ray://host:10001`); None: start a cluster.
+        asker: The caller's settings and advice, for messages.
         store_bytes: Shared memory of a cluster of our own, at most.
-        **options: Of `ray.init`.
+        **options: Options of `ray.init`.
 
     Raises:
         ConfigError: Ray is not installed, no cluster answers at the address, or none can be started.
@@ -166,13 +166,13 @@ def _must_listen(address: str) -> None:
 
     Raises:
         OSError: Nothing does.
-        ValueError: It is no address.
+        ValueError: It is not an address.
     """
     if address == "auto":
         return
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not host or "/" in host or not port.isdigit():
-        raise ValueError("is no address: write host:6379, or auto for the one on this machine")
+        raise ValueError("is not an address: write host:6379, or auto for the one on this machine")
     socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 

@@ -68,8 +68,8 @@ def settings_from(kind: type[T], raw: Any, where: str) -> T:
         where: The dotted key it stands at, for messages.
 
     Raises:
-        ConfigError: A key is unknown (the nearest is named) or missing; a value has the wrong type, is no known word,
-            or is out of bounds; or some values do not go together.
+        ConfigError: A key is unknown (the nearest is named) or missing; a value has the wrong type, is not known, or is
+            out of bounds; or some values do not go together.
     """
     made: T = _typed(kind, raw, where)
     return made

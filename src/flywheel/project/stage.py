@@ -24,7 +24,7 @@ def run_stage(verb: str, work: Callable[[TaskConfig], None], arguments: list[str
     """Run one stage as DVC calls it: `python -m flywheel.<verb> --task NAME`.
 
     Args:
-        verb: The stage's name.
+        verb: Name of the stage.
         work: Does it; the current folder is the project's root.
         arguments: The command line; None: `sys.argv`.
 
@@ -68,7 +68,7 @@ def explained(*, debug: bool = False) -> Iterator[Outcome]:
         _say(str(error))
         outcome.code = 2
     except KeyboardInterrupt:
-        _say("interrupted; the same command goes on where it can")
+        _say("interrupted; the same command resumes where it can")
         outcome.code = 130
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():

@@ -27,7 +27,7 @@ class TrackedRun:
 
     Args:
         client: The client of the store.
-        run_id: An existing run.
+        run_id: Id of an existing run.
     """
 
     def __init__(self, client: MlflowClient, run_id: str) -> None:

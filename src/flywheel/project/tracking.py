@@ -91,7 +91,7 @@ def store_must_work() -> Iterator[None]:
 
     Raises:
         StoreError: Instead of MLflow's own error.
-        ConfigError: The store answers, and refuses what it was told.
+        ConfigError: The store answers, and refuses what was sent.
     """
     try:
         yield
@@ -187,11 +187,11 @@ def start_run(task: str, *, name: str, resume_key: str, resume: bool, tags: Mapp
     """Start a training's run, or go on with the one that a killed process left.
 
     Args:
-        task: The experiment.
+        task: Name of the experiment.
         name: The run's name (given, or `seed_everything` would make the random ones equal).
         resume_key: Hash of settings, data and code: equal for a training and its continuation.
         resume: Whether there is a checkpoint to go on from.
-        tags: For a new run.
+        tags: Tags of a new run.
     """
     client = prepare()
     belongs_to = experiment_id(client, task)

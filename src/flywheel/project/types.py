@@ -24,7 +24,7 @@ class Split:
     """One part of a data set, read in chunks so that memory does not grow with its size.
 
     Attributes:
-        num_rows: How many rows the split has, bad ones included.
+        num_rows: Number of rows, including bad ones.
         chunks: Called with a number of rows, yields frames of at most so many rows, in the file's order, a new
             pass at each call. One row an example; the index is the row's number in the split's own files.
         file: The file to name when a row is bad.
@@ -64,10 +64,10 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Preview:
-    """How one example looks to a person: a picture, a text, or both.
+    """A preview of one example, for people: a picture, a text, or both.
 
     Attributes:
-        image: uint8, [H, W] or [H, W, 3]; None where the example is no picture.
+        image: uint8, [H, W] or [H, W, 3]; None where the example is not a picture.
         text: A short text; None where a picture says it all.
     """
 
@@ -76,13 +76,13 @@ class Preview:
 
 
 @dataclass(frozen=True)
-class Rot:
+class DamagedFile:
     """A stored file whose bytes are no longer those of its hash.
 
     Attributes:
-        file: Where it is stored.
-        belongs_to: What it is the content of, as far as `dvc.lock` knows.
-        fixed: What was done.
+        file: Path of the stored file.
+        belongs_to: The path or version that it belongs to, if known.
+        fixed: How it was fixed; empty: it was not.
     """
 
     file: Path
@@ -97,4 +97,4 @@ class Checked:
     store: str
     num_files: int
     num_bytes: int
-    rotten: list[Rot]
+    damaged: list[DamagedFile]

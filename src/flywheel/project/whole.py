@@ -77,7 +77,7 @@ def read_json(file: Path) -> Json:
     except FileNotFoundError:
         raise DataError(file, None, "missing", fix="run `dvc repro`") from None
     except ValueError as error:
-        raise DataError(file, None, f"is no JSON: {error}", fix="run `dvc checkout`, or make it again") from None
+        raise DataError(file, None, f"is not JSON: {error}", fix="run `dvc checkout`, or make it again") from None
     if not isinstance(found, dict):
         raise DataError(file, None, "holds no mapping", fix="run `dvc checkout`, or make it again")
     return found

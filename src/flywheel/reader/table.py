@@ -41,7 +41,7 @@ class TableReader(Reader):
         validation_path: The official validation split; it may be the same file as another, and then the same rows.
         split_column: A column that says where each row of `path` belongs: train, validation or test.
         time_column: When: numbers or dates. The latest rows are the test split, those before them validation, by
-            `time_shares`; rows of one moment stay together. It is no input.
+            `time_shares`; rows of one moment stay together. It is not an input.
         time_shares: Shares of validation and test.
         group_column: Rows with the same value never straddle parts that are drawn; it is named `group`.
         weight_column: How much each row counts in training, a number above 0; it is named `sample_weight`. It is no
@@ -95,7 +95,7 @@ class TableReader(Reader):
             raise ConfigError(what, where=WHERE)
         for name in self.columns or ():
             if name in self.special:
-                raise ConfigError(f"columns holds '{name}', which is no input", where=WHERE, fix="leave it out")
+                raise ConfigError(f"columns holds '{name}', which is not an input", where=WHERE, fix="leave it out")
 
     def read(self, raw_dir: Path) -> Splits:
         """Count the rows and check the columns; rows are read when a chunk is asked for.
@@ -126,7 +126,7 @@ class TableReader(Reader):
 
     @property
     def special(self) -> list[str]:
-        """The columns that are no inputs."""
+        """The columns that are not inputs."""
         named = (self.label_column, self.split_column, self.time_column, self.group_column, self.weight_column)
         return [name for name in named if name is not None]
 
@@ -232,7 +232,7 @@ class _Moments:
         validation, test = (float(share) for share in table.reader.time_shares)
         first, second = (round(len(times) * share) for share in (1 - validation - test, 1 - test))
         if not times[0] < times[first] < times[second]:
-            why = f"column '{column}' has too few different times to part train, validation and test"
+            why = f"column '{column}' has too few different times to separate train, validation and test"
             raise DataError(table.path, None, why, fix="leave out time_column")
         return cls(float(times[first]), float(times[second]))
 
@@ -285,6 +285,6 @@ def _split_names(values: pd.Series, path: Path, column: str) -> list[str]:
     names = [SPLIT_WORDS.get(str(value).strip().lower(), "") for value in values]
     if "" in names:
         row = names.index("")
-        why = f"{column} is '{values.iloc[row]}', which is no split"
+        why = f"{column} is '{values.iloc[row]}', which is not a split"
         raise DataError(path, int(values.index[row]), why, fix=f"write {', '.join(SPLITS)}")
     return names

@@ -70,7 +70,7 @@ def promote_by_hand(task: str, reference: str, why: str = "by hand") -> Event:
     Args:
         task: The registered model.
         reference: A version's number, or an alias.
-        why: For the log.
+        why: Reason, for the log.
 
     Raises:
         RegistryError: There is no such version, or it is the champion already.

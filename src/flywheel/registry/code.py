@@ -13,7 +13,7 @@ from flywheel.project.flatten import targets_in
 from flywheel.project.moved import with_present_names
 
 ENTRY = ("flywheel.registry.served_model", "flywheel.registry.predictor")
-"""Where prediction begins."""
+"""The module whose imports are followed."""
 
 
 def code_of(preprocessor: Path) -> tuple[list[Path], set[str]]:

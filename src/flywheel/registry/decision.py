@@ -20,10 +20,10 @@ class Decision:
 
     Attributes:
         promoted: Whether the candidate is, or becomes, the champion.
-        why: In words.
-        candidate: Its model_sha256.
+        why: The reason, for people.
+        candidate: The candidate's model_sha256.
         champion: The model_sha256 it was compared with; None: nothing.
-        metric: The metric compared.
+        metric: The compared metric.
         mode: Whether more (`max`) or less (`min`) of it is better.
         candidate_value: The metric of the candidate.
         champion_value: The metric of the champion.
@@ -32,18 +32,18 @@ class Decision:
         confidence: The confidence of the interval.
         margin: The largest loss that is still "not worse".
         num_rows: Test rows both were scored on.
-        test_sha256: Of the processed test set.
+        test_sha256: The sha256 of the processed test set.
         rescored: Whether a rival was scored anew, because the test set or its preprocessing has changed.
         num_bytes: The number of bytes of the candidate's ONNX file.
-        max_bytes: Its budget.
+        max_bytes: Limit of `num_bytes`.
         max_latency_ms: The budget of one request's median.
-        variant: Which form of the exported model was judged.
+        variant: Export variant that was judged.
         best: The model_sha256 of the best champion so far on these rows, where it is not the present champion.
-        best_value: Its metric.
-        best_difference: Candidate less best.
+        best_value: Metric of the best model.
+        best_difference: Candidate minus best.
         best_interval: The confidence interval of that difference.
-        num_judged: How many models this test set has judged, the candidate included: what is chosen by the same rows
-            again and again fits them better than it fits others.
+        num_judged: Number of models judged on this test set, including the candidate: what is chosen on the same rows
+            repeatedly fits them better than others.
         num_groups: Groups that the test rows come in, which are resampled whole; None: rows are independent.
         worse_than: The baseline that the candidate's own report calls better; None: none.
         baseline: What the rules do then, `refuse` or `warn`; None where no baseline is better.
@@ -104,14 +104,14 @@ class Candidate:
     """What the gate must know of a candidate.
 
     Attributes:
-        model_sha256: Of `model.safetensors`.
+        model_sha256: The sha256 of `model.safetensors`.
         target: The encoded target of the test rows.
-        scores: Its scores on them.
-        test_sha256: Of the processed test set.
+        scores: The candidate's scores on them.
+        test_sha256: The sha256 of the processed test set.
         num_bytes: The number of bytes of its ONNX file.
         latency_ms: Median of one request on this machine.
-        variant: Which form of the exported model these are of.
-        train_sha256: Of the processed training rows; empty where nobody knows.
+        variant: Export variant that the scores are of.
+        train_sha256: The sha256 of the processed train rows; empty if it is not known.
         groups: The groups of the test rows, int [N]; None: they are independent.
         num_judged: How many models this test set has judged, this one included.
         worse_than: The baseline that its report calls clearly better; None: none.
@@ -137,11 +137,11 @@ class Champion:
     """What it is compared with: a model's scores on the same rows.
 
     Attributes:
-        model_sha256: Of `model.safetensors`.
-        scores: In the order of the candidate's rows.
+        model_sha256: The sha256 of `model.safetensors`.
+        scores: Scores, in the order of the candidate's rows.
         rescored: Whether they had to be made anew.
-        variant: Which form of the exported model they are of.
-        train_sha256: Of the processed training rows; empty where nobody knows.
+        variant: Export variant that the scores are of.
+        train_sha256: The sha256 of the processed train rows; empty if it is not known.
     """
 
     model_sha256: str

@@ -29,7 +29,7 @@ class TestScores:
     """A model's answer to every test row.
 
     Attributes:
-        row: Each row's number in the raw file.
+        row: Number of each row in the raw file.
         scores: [N, ...], in the same order.
         meta: The `meta.json` of the data that it was trained with.
     """
@@ -94,7 +94,7 @@ def rescored(folder: Path, sums: Mapping[str, str], splits: Splits, like: TestSc
     Needed where the test set, or how it is preprocessed, has changed since the version was registered.
 
     Args:
-        folder: The version's files.
+        folder: Folder with the version's files.
         sums: Their sha256, as the registry's tags have them.
         splits: The raw data, read. The test rows are in the official test split; where there is none, they were
             drawn from train, and `like.row` are numbers of train rows.

@@ -37,9 +37,9 @@ class _Comparison:
     """The candidate beside one rival.
 
     Attributes:
-        rival: Which it is, in words.
-        value: The value of the rival.
-        gain: How much better the candidate is; negative where it is worse.
+        rival: Description of the rival.
+        value: The rival's metric.
+        gain: Gain of the candidate; negative where it is worse.
         low: Lower bound of the difference candidate - rival.
         high: Upper bound.
         worst: The bound of `gain` that speaks against the candidate.
@@ -142,10 +142,10 @@ def holds(rules: RegisterConfig, report: Report, candidate: Candidate, stored: J
     """The decision that was made about a candidate, if it was made by today's rules and test set.
 
     Args:
-        rules: Those of today.
+        rules: The present rules.
         report: Measures scores against the target.
-        candidate: Registered before.
-        stored: What `Decision.to_json` gave when it was judged; None where nobody knows.
+        candidate: A candidate that was registered before.
+        stored: Output of `Decision.to_json` when it was judged; None if it is not known.
     """
     now = _alone(rules, report, candidate).to_json()
     if stored is None or any(stored.get(key) != now.get(key) for key in _JUDGED):
@@ -157,10 +157,10 @@ def standing(rules: RegisterConfig, report: Report, candidate: Candidate, stored
     """The decision about a candidate that is the champion already: the one that made it so, while that still holds.
 
     Args:
-        rules: Those of today.
+        rules: The present rules.
         report: Measures scores against the target.
         candidate: The champion.
-        stored: What `Decision.to_json` gave when it was judged; None where nobody knows.
+        stored: Output of `Decision.to_json` when it was judged; None if it is not known.
     """
     found = holds(rules, report, candidate, stored)
     if found is not None and found.promoted:
@@ -176,7 +176,7 @@ def _alone(rules: RegisterConfig, report: Report, candidate: Candidate) -> Decis
 
 
 def _same(one: Metric, other: Metric) -> bool:
-    """Whether no resample tells two models apart by the metric."""
+    """Whether no resample distinguishes two models by the metric."""
     return one.value == other.value and np.array_equal(one.draws, other.draws, equal_nan=True)
 
 

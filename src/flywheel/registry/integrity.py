@@ -12,7 +12,7 @@ import flywheel
 from flywheel.project.digest import sha256_of
 from flywheel.project.errors import RegistryError
 from flywheel.project.params import home_root
-from flywheel.project.types import Checked, Rot
+from flywheel.project.types import Checked, DamagedFile
 from flywheel.project.whole import whole_file
 from flywheel.registry.package import CHECKSUMS, checksums, differing
 from flywheel.registry.versions import Version, folder_of, versions_of
@@ -25,7 +25,7 @@ STORE = "registry"
 def verify_registry(*, fix: bool) -> Checked:
     """Compare the files of all versions on this machine with what the registry's tags say of them.
 
-    What Python has compiled of a version's code is no part of it, and is removed.
+    What Python has compiled of a version's code is not part of it, and is removed.
 
     Args:
         fix: Put good copies back, from the project's folders, the package, or another version.
@@ -34,7 +34,7 @@ def verify_registry(*, fix: bool) -> Checked:
 
     client = prepare()
     num_files = num_bytes = 0
-    rotten: list[Rot] = []
+    damaged: list[DamagedFile] = []
     sound: dict[str, Path] = {}
     bad: list[tuple[Version, Path, str, str]] = []
     for version in versions_of(client):
@@ -46,7 +46,7 @@ def verify_registry(*, fix: bool) -> Checked:
                 )  # MLflow would run what is in it in place of the version's code
             differs = differing(folder, version.sums)
         except RegistryError as error:
-            rotten.append(Rot(Path(error.where or str(version)), f"{version}: {error.what}", ""))
+            damaged.append(DamagedFile(Path(error.where or str(version)), f"{version}: {error.what}", ""))
             continue
         listed: dict[str, str] = json.loads((folder / CHECKSUMS).read_text())
         num_files += len(listed)
@@ -63,8 +63,8 @@ def verify_registry(*, fix: bool) -> Checked:
         fixed = _put_back(source, folder / name)
         if fix and not fixed and name == CHECKSUMS:
             fixed = _list_again(folder, digest)
-        rotten.append(Rot(folder / name, str(version), fixed))
-    return Checked(STORE, num_files, num_bytes, rotten)
+        damaged.append(DamagedFile(folder / name, str(version), fixed))
+    return Checked(STORE, num_files, num_bytes, damaged)
 
 
 def _put_back(source: Path | None, target: Path) -> str:

@@ -36,11 +36,11 @@ class Judging:
 
     Attributes:
         client: The client of the registry.
-        rules: The task's.
-        report: Measures scores.
-        candidate: What is known of it.
-        version: That it is registered as.
-        places: Where its files lie.
+        rules: Rules of the task.
+        report: Report that measures scores.
+        candidate: Facts of the candidate.
+        version: Version that it is registered as.
+        places: Places of its files.
         splits: The raw data, read: earlier models may have to be scored anew.
     """
 

@@ -20,7 +20,7 @@ def measure_latency(file: Path, inputs: Json) -> Json:
 
     Args:
         file: The ONNX file.
-        inputs: `meta.json`'s `inputs`.
+        inputs: The `inputs` of `meta.json`.
 
     Returns:
         The file's sha256, and for each batch size the 50th and 95th percentile in milliseconds.

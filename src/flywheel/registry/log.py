@@ -27,13 +27,13 @@ class Event:
     """One line of the log.
 
     Attributes:
-        time: UTC, ISO 8601.
-        actor: Who, as user@machine.
-        action: What happened.
+        time: Time in UTC, ISO 8601.
+        actor: The actor, as user@machine.
+        action: Name of the event.
         before: The champion's version before; None: there was none.
         after: The champion's version afterwards; for a refusal, the version that was refused.
-        model_sha256: Of the version in `after`.
-        why: In words.
+        model_sha256: The sha256 of the weights of `after`.
+        why: The reason, for people.
         by_hand: Whether a person promoted it, whatever the gate says.
     """
 
@@ -143,7 +143,7 @@ def _stack(events: Iterable[Event]) -> list[tuple[int, bool]]:
 
 
 def was_rolled_back(events: Iterable[Event], version: int) -> bool:
-    """Whether a person took the version out of service, and nobody has promoted it since."""
+    """Whether a person rolled the version back, and it has not been promoted since."""
     found = False
     for entry in events:
         if entry.action == "rolled back" and entry.before == version:

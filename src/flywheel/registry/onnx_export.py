@@ -40,9 +40,9 @@ def export_onnx(loaded: LoadedNetwork, file: Path, *, opset: int) -> None:
     """Write the network and its link as one ONNX file, weights included; the same network gives the same bytes.
 
     Args:
-        loaded: In eval mode.
-        file: To write.
-        opset: ONNX operator set.
+        loaded: The loaded network, in eval mode.
+        file: File to write.
+        opset: The ONNX operator set.
 
     Raises:
         ModelError: The network does what ONNX, or this operator set, cannot express.
@@ -95,7 +95,7 @@ def _complete(model: Any, net: nn.Module) -> None:
 
 
 def _make_reproducible(model: Any) -> None:
-    """Take out what tells of this machine: stack traces with folders, and the graph that torch saw."""
+    """Remove what depends on this machine: stack traces with folders, and the graph that torch saw."""
     graph = model.graph
     for holder in (
         model,
@@ -122,7 +122,7 @@ def _check(model: Any, names: list[str], opset: int) -> None:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ModelError(f"export gave no valid ONNX: {error}".splitlines()[0]) from error
+        raise ModelError(f"the export is not valid ONNX: {error}".splitlines()[0]) from error
     got = [item.name for item in model.graph.input]
     if got != names or [item.name for item in model.graph.output] != [OUTPUT]:
         raise ModelError(f"export gave inputs {got}, not {names}", fix="the network must use every input")

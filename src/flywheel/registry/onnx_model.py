@@ -24,7 +24,7 @@ class OnnxModel:
 
     Args:
         file: The ONNX file.
-        threads: For one call; 0: as many as this process may use.
+        threads: Number of threads of one call; 0: as many as this process may use.
 
     Raises:
         ModelError: The file is missing, damaged, or no model that ONNX Runtime can run.
@@ -41,7 +41,7 @@ class OnnxModel:
             self._session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except runtime_errors() as error:
             why = str(error).splitlines()[0]
-            raise ModelError(f"no ONNX model that can run: {why}", where=file, fix="export it again") from None
+            raise ModelError(f"not an ONNX model that can run: {why}", where=file, fix="export it again") from None
         self.file = file
         self.input_names = [item.name for item in self._session.get_inputs()]
         self._alone = ROWS_ALONE in self._session.get_modelmeta().custom_metadata_map
@@ -53,7 +53,7 @@ class OnnxModel:
         order than the rows of a batch, so no row is ever run alone.
 
         Args:
-            inputs: One array [N, ...] an input name, N at least 1.
+            inputs: Arrays [N, ...] by input name, N at least 1.
             batch_rows: Rows of one call to ONNX Runtime.
 
         Raises:

@@ -28,7 +28,7 @@ class Parity:
         agreement: Share of rows that get the same answer.
         scores: The exported model's, of every row.
         target: The encoded target of every row.
-        row: Each row's number in the raw file.
+        row: Number of each row in the raw file.
     """
 
     max_difference: float
@@ -48,7 +48,7 @@ def compare(loaded: LoadedNetwork, exported: OnnxModel, split: Path, *, batch_ro
 
     Args:
         loaded: The network in PyTorch.
-        exported: The same in ONNX.
+        exported: The network in ONNX.
         split: `<split>.safetensors` of the processed data.
         batch_rows: Rows held in memory at a time.
 

@@ -13,7 +13,7 @@ class Places:
     """Where the stage's inputs and outputs lie; the stage runs in the project's root.
 
     Attributes:
-        task: The task's name.
+        task: Name of the task.
         variant: The form of the exported model that is registered.
     """
 

@@ -65,7 +65,7 @@ def compare(folder: Path) -> None:
     Where the store does not know the model (a copy on another machine), nothing can be compared, and a warning says so.
 
     Args:
-        folder: With the files.
+        folder: Folder with the files.
 
     Raises:
         MlflowException: A file is not the one that was registered.

@@ -1,4 +1,4 @@
-"""What MLflow is told of a version's inputs and outputs, made from the preprocessor's JSON Schema."""
+"""A version's inputs and outputs for MLflow, made from the preprocessor's JSON Schema."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def signature_of(schema: Json, answers: pd.DataFrame) -> ModelSignature:
 
     Args:
         schema: The columns of one request.
-        answers: What the version gives for an example.
+        answers: The version's answers to an example.
     """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import ColSpec, Schema, TensorSpec

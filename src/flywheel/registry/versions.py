@@ -37,7 +37,7 @@ class Version:
 
     Attributes:
         task: The registered model's name.
-        number: Counts from 1.
+        number: Number, from 1.
         run_id: The training's run; empty where there is none.
         aliases: `candidate`, `champion` or others.
         tags: Lineage: hashes, commit, source.
@@ -79,7 +79,7 @@ class Version:
 
 
 def decision_of(version: Version) -> Json | None:
-    """What the gate said of a version; None where it has not been judged."""
+    """The gate's decision on a version; None where it has not been judged."""
     stored = version.tags.get(DECISION_TAG)
     found: Json | None = None if stored is None else json.loads(stored)
     return found
@@ -90,8 +90,8 @@ def num_judged(known: Sequence[Version], test_sha256: str, model_sha256: str) ->
 
     Args:
         known: All versions of the task.
-        test_sha256: Of the processed test set.
-        model_sha256: Of the one that is judged now.
+        test_sha256: The sha256 of the processed test set.
+        model_sha256: The sha256 of the weights that are judged now.
     """
     decided = {one.model_sha256: (decision_of(one) or {}).get("test_sha256") for one in known}
     tagged = {one.model_sha256 for one in known if one.tags.get(TEST_TAG) == test_sha256}
@@ -118,7 +118,7 @@ def with_contents(client: MlflowClient, task: str, tags: Mapping[str, str]) -> V
     Args:
         client: The client of the store.
         task: The registered model's name.
-        tags: Those that the version would get.
+        tags: Tags that the version would get.
     """
     same = {key: tags[key] for key in (MODEL_TAG, PREPROCESSOR_TAG)}
     variant = tags[VARIANT_TAG]
@@ -185,8 +185,8 @@ def create(client: MlflowClient, task: str, run_id: str, contents: Contents, tag
         client: The client of the store.
         task: The registered model's name; it is made where it is missing.
         run_id: The training's run, which gets the model as an output.
-        contents: What the version holds.
-        tags: Its lineage, `model_sha256` and `preprocessor_sha256` among them.
+        contents: Contents of the version.
+        tags: Tags of the version, including its lineage, `model_sha256` and `preprocessor_sha256`.
     """
     from mlflow.entities import LoggedModelOutput
     from mlflow.models import Model
@@ -296,5 +296,5 @@ def _numbers(versions: list[Version]) -> str:
 
 def _quotable(text: str) -> str:
     if "'" in text or "\\" in text:
-        raise RegistryError("no name of a task or tag", where=text, fix="leave out quotes")
+        raise RegistryError("not the name of a task or tag", where=text, fix="leave out quotes")
     return text

@@ -27,9 +27,9 @@ class MetricKind:
     """How a metric is read.
 
     Attributes:
-        title: Its name for people.
-        meaning: One sentence that says what it is.
-        higher_is_better: Else lower is.
+        title: Name for people.
+        meaning: One sentence that explains it.
+        higher_is_better: Whether higher values are better.
         percent: Whether it is a share, shown as a percentage.
     """
 
@@ -77,9 +77,9 @@ class Contender:
 
     Attributes:
         name: A key of `metrics.json`.
-        title: Its name for people.
-        measured: Its metrics on the test set.
-        note: What a reader must know to judge it, in full sentences: rows it was fitted on, warnings.
+        title: Name for people.
+        measured: Metrics on the test set.
+        note: Facts that a reader needs to judge it, in full sentences: rows it was fitted on, warnings.
         difference: For a baseline: metric name -> paired difference model - baseline.
     """
 
@@ -97,12 +97,12 @@ class Evidence:
     Attributes:
         target: The encoded target of each test row.
         scores: The model's answer to each test row, as its link gives it.
-        rows: Each test row's number in the raw test split.
+        rows: Number of each test row in the raw test split.
         model: The model's metrics.
-        baselines: What it is compared with, the weakest last.
+        baselines: Baselines that it is compared with, the weakest last.
         previews: Called with indices into the test set, shows those examples.
-        num_mistakes: How many mistakes to show.
-        num_groups: How many groups the test rows come in, which are resampled whole; None: rows are independent.
+        num_mistakes: Number of mistakes to show.
+        num_groups: Number of groups of test rows, which are resampled whole; None: rows are independent.
     """
 
     target: Array
@@ -157,11 +157,11 @@ class Section:
     """One collapsible part of the page. All texts are plain: the page escapes them.
 
     Attributes:
-        title: What it answers.
+        title: The question that it answers.
         lead: One or two sentences to read before the pictures.
         points: Sentences for a list.
         pictures: Drawn side by side where there is room.
-        cards: Examples.
+        cards: Examples, as cards.
         table: Exact values, folded away.
         is_open: Whether it is unfolded at first.
     """
@@ -183,7 +183,7 @@ class Verdict:
         sentence: How good the model is, and whether it is worth more than the baseline.
         badge: The second of these in a few words.
         tone: Whether that is good news.
-        note: What must be known to judge the comparison fairly.
+        note: Facts needed to judge the comparison fairly.
     """
 
     sentence: str
@@ -198,7 +198,7 @@ class Report(ABC):
     Attributes:
         kinds: The metrics that `measure` gives, in the order in which they are shown.
         headline: The one a reader is told first.
-        tiles: Those on the page's first screen.
+        tiles: Tiles on the page's first screen.
     """
 
     kinds: ClassVar[dict[str, MetricKind]]
@@ -257,12 +257,12 @@ def verdict_against(
     """Finish a verdict: whether the model beats the best baseline by the headline metric, and by how much.
 
     Args:
-        start: How good the model is, without a full stop.
-        evidence: What was measured of the model and its baselines.
+        start: Sentence on the model's quality, without a full stop.
+        evidence: Measurements of the model and its baselines.
         headline: The metric that they are compared by.
-        kind: What kind of metric it is.
+        kind: Kind of the metric.
         apart: Writes a difference, without its sign.
-        rows: What the test rows are, in the plural.
+        rows: Name of the test rows, in the plural.
     """
     rival = best_baseline(evidence, headline, kind)
     if rival is None:

@@ -30,7 +30,7 @@ class BaselineData:
         train: Rows to fit on.
         validation: Rows to choose settings on; None where there are none.
         test: Rows to answer.
-        meta: `meta.json`.
+        meta: Contents of `meta.json`.
         preprocessor: The preprocessor of the inputs.
         max_rows: Train rows it may use; 0: all.
         seed: The seed of the subsample.

@@ -40,9 +40,10 @@ class Share:
     """What is known of a metric that is the share of rows of which something holds.
 
     Attributes:
-        trials: How many independent rows, or groups of rows, it is a share of.
+        trials: Number of independent rows, or groups of rows, that it is a share of.
         is_grouped: Whether these are groups.
-        holds: bool [N], for every row of the test set; None where the share is of some of them only, or of groups.
+        holds: Whether it holds, for every row of the test set, bool [N]; None where the share is of some rows only, or
+            of groups.
     """
 
     trials: int
@@ -55,12 +56,12 @@ class Metric:
     """A measured value with its 95% interval.
 
     Attributes:
-        value: None where the metric is not defined on this test set.
+        value: The value; None where the metric is not defined on this test set.
         low: Lower bound; None where no resample defines the metric, or all give the same value.
-        high: Upper bound, likewise.
-        reason: Why the value is None.
+        high: Upper bound of the interval.
+        reason: Reason why the value is None.
         draws: The metric on each resample, NaN where it is not defined; empty where there are none.
-        share: Of what it is a share; None where it is none.
+        share: Details of the share; None where the metric is not a share.
     """
 
     value: float | None
@@ -98,7 +99,7 @@ class Bootstrap:
 
     Attributes:
         num_rows: Rows of the test set.
-        num_draws: How many resamples; 0 turns intervals off.
+        num_draws: Number of resamples; 0 turns intervals off.
         seed: The same seed gives the same resamples.
         groups: int [num_rows], the group of each row, 0 and up; whole groups are drawn. None: rows are drawn.
     """
@@ -176,8 +177,8 @@ def paired_interval(one: Metric, other: Metric, confidence: float) -> Bounds:
     A difference that is the same on every row has an interval without length; that of shares is never known so well.
 
     Args:
-        one: Its value is known.
-        other: Likewise.
+        one: A metric whose value is known.
+        other: Another such metric.
         confidence: Share of such intervals that hold the true difference.
 
     Returns:
@@ -216,7 +217,7 @@ def newcombe(one: Array, other: Array, confidence: float) -> tuple[float, float]
 
     Args:
         one: bool [N], of which rows the first holds.
-        other: bool [N], likewise.
+        other: The same of the other model, bool [N].
         confidence: Share of such intervals that hold the true difference.
     """
     number = len(one)

@@ -35,8 +35,8 @@ def gather(
 
     Args:
         settings: The settings of the bootstrap and the baseline.
-        report: Measures.
-        meta: `meta.json`.
+        report: Report that measures.
+        meta: Contents of `meta.json`.
         splits: `train` and `test`, and `validation` where there is one.
         scores: The model's answers to the test rows.
         preprocessor: The preprocessor of the inputs; shows examples, and serves baselines.

@@ -25,7 +25,7 @@ class Examples:
 
     Args:
         file: A split's `.safetensors`.
-        inputs: `meta.json`'s `inputs`.
+        inputs: The `inputs` of `meta.json`.
 
     Raises:
         DataError: The file is missing, damaged, or lacks a tensor.

@@ -42,8 +42,8 @@ def headline_of(report: Report, metrics: Json) -> Json:
     Intervals, baselines and hashes differ with every training; among them nobody would see what has changed.
 
     Args:
-        report: Names the metrics.
-        metrics: As `metrics_of` gives them.
+        report: Report that names the metrics.
+        metrics: Output of `metrics_of`.
     """
     return {name: metrics[name] for name in (*report.kinds, "num_test")}
 
@@ -59,12 +59,12 @@ def write_folder(
     """Write tables, pictures, predictions and the page.
 
     Args:
-        task: Its settings.
+        task: The task's settings.
         report: Supplies tables and sections.
-        evidence: What they are made from.
+        evidence: Evidence to make them from.
         network: The model, for the facts about it.
-        history: `history.csv`.
-        folder: Exists, empty.
+        history: The file `history.csv`.
+        folder: An empty folder that exists.
     """
     best_epoch = int(network.description.get("best_epoch", 1))
     published = task.evaluate.published

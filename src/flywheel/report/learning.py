@@ -42,9 +42,9 @@ def learning_section(
     """Show the curves, and say when the best epoch was; epochs count from 1.
 
     Args:
-        history: `history.csv`.
-        best_epoch: The kept one.
-        kinds: What metrics are called.
+        history: The file `history.csv`.
+        best_epoch: The kept epoch.
+        kinds: Kinds of metrics, with their names.
         title: The title of the section.
     """
     titles = {name: kind.title for name, kind in kinds.items()}

@@ -20,7 +20,7 @@ class NumberMetrics:
 
     Args:
         target: float [N], in the target's own units.
-        predicted: float [N], likewise.
+        predicted: Predictions, float [N], likewise.
     """
 
     def __init__(self, target: Array, predicted: Array) -> None:
@@ -64,7 +64,7 @@ def measure_numbers(target: Array, predicted: Array, bootstrap: Bootstrap) -> Me
 
     Args:
         target: float [N], in the target's own units.
-        predicted: float [N], likewise.
+        predicted: Predictions, float [N], likewise.
         bootstrap: The bootstrap of N rows.
     """
     metrics = NumberMetrics(target, predicted)

@@ -18,11 +18,11 @@ class Heading:
     """What the page says about its subject.
 
     Attributes:
-        task: Its name.
+        task: Name of the task.
         title: The title of the data set.
         facts: Name -> text, for the foot of the page.
-        kind: What the page is, in a word.
-        about: What was looked at.
+        kind: Kind of page, in a word.
+        about: Subject of the page, such as `evaluation on the test set`.
     """
 
     task: str
@@ -37,7 +37,7 @@ class Against:
     """How far a figure is from what it is compared with.
 
     Attributes:
-        tone: Whether that is good.
+        tone: Whether the difference is good or bad.
         text: The difference, written for people, and from what.
         interval: The confidence interval of the difference; empty where it has none.
     """
@@ -52,12 +52,12 @@ class Tile:
     """A figure of the first screen.
 
     Attributes:
-        title: What it is.
+        title: Name of the figure.
         value: The figure, written for people.
-        interval: A line below it.
+        interval: Interval, a line below it.
         meaning: Shown when a reader points at it.
-        against: What it is compared with, beside it; None: nothing.
-        direction: What is better, where it is not more.
+        against: Comparison, beside it; None: none.
+        direction: Note where lower is better.
     """
 
     title: str

@@ -13,7 +13,7 @@ def published_section(published: PublishedConfig, report: Report, evidence: Evid
     """Show both figures, and say whether ours reaches the published one.
 
     Args:
-        published: Its metric is one of `report.kinds`.
+        published: The published figure, whose metric is one of `report.kinds`.
         report: The report of the task's kind of target.
         evidence: Our figures.
 

@@ -60,7 +60,7 @@ class RegressionReport(Report):
 
     Args:
         target_mean: Mean that was subtracted from the stored target.
-        target_std: What the stored target was divided by.
+        target_std: Divisor of the stored target.
         target_log1p: Whether the stored target is the logarithm of 1 + target.
     """
 

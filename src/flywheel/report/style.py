@@ -76,9 +76,9 @@ def to_svg(figure: Figure, name: str, alt: str) -> str:
     """Write a figure as SVG to stand inside a page, in the page's colours.
 
     Args:
-        figure: Its colours are those of this module.
+        figure: A figure in the colours of this module.
         name: Different for each figure of a page, so that their clip paths do not mix.
-        alt: What it shows, in words.
+        alt: Description of what it shows.
     """
     import html
 

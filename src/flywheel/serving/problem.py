@@ -19,7 +19,7 @@ class RequestError(FlywheelError):
         what: What is wrong, without a full stop.
         where: The part of the request concerned.
         fix: What to do about it.
-        headers: That the answer carries besides.
+        headers: Further headers of the answer.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ def body_of(error: FlywheelError, path: str) -> bytes:
     """The error as JSON: `what`, `where`, `fix`, and `message`, the line that the command line would print.
 
     Args:
-        error: To tell.
-        path: That was asked; under `/v2` the error is the line alone, as the Open Inference Protocol has it.
+        error: The error to answer with.
+        path: Path of the request; under `/v2` the error is the line alone, as in the Open Inference Protocol.
     """
     if path == PROTOCOL or path.startswith(f"{PROTOCOL}/"):
         return orjson.dumps({"error": _clean(str(error))})

@@ -29,12 +29,12 @@ class Parts:
     """What one input of a row consists of.
 
     Attributes:
-        kind: What the parts are: `grid` (of a picture), `words`, `spans` (of a recording), `columns`, `items`, ...
+        kind: Kind of the parts: `grid` (of a picture), `words`, `spans` (of a recording), `columns`, `items`, ...
         frame: Raw rows as `Predictor.scores` takes them, each with something hidden.
         hides: bool [rows of `frame`, parts]: what each row hides.
-        about: What is known of the parts, for drawing them: names, places, sizes.
-        input: Its name; filled in where there are several.
-        form: Which draws them; filled in by `parts_of`.
+        about: Facts for drawing the parts: names, places, sizes.
+        input: Name of the input; filled in where there are several.
+        form: Form that draws them; filled in by `parts_of`.
     """
 
     kind: str
@@ -50,7 +50,7 @@ class Field(NamedTuple):
 
     Attributes:
         form: The kind of data whose folder holds the form, or `PLAIN`.
-        about: What the form must know beyond the schema and the choices.
+        about: Facts for the form, beyond the schema and the choices.
         answers: Whether what is answered is one of the input's choices.
     """
 

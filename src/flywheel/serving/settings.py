@@ -96,11 +96,11 @@ def load_settings(root: Path, **given: Any) -> ServingSettings:
     """Read `conf/serving.yaml`, and put what is given (and is not None) over it.
 
     Args:
-        root: The project.
+        root: The project folder.
         **given: Options of the command line.
 
     Raises:
-        ConfigError: The file is no YAML, or holds what `settings_from` refuses.
+        ConfigError: The file is not YAML, or holds what `settings_from` refuses.
     """
     file = root / FILE
     try:

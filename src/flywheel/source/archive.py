@@ -34,12 +34,12 @@ def unpack(archive: Path, folder: Path, *, prefix: str = "", limits: Limits | No
 
     Args:
         archive: The file.
-        folder: Is made.
+        folder: Folder to create.
         prefix: Only this member, or what lies under this folder; empty: everything.
         limits: Against bombs; None: the default ones.
 
     Raises:
-        SourceError: It is no archive, is broken, or holds what is refused.
+        SourceError: It is not an archive, is broken, or holds what is refused.
     """
     unpacking = Unpacking(folder, Meter(archive, limits or Limits(), archive.stat().st_size), prefix)
     with explained(archive):
@@ -59,11 +59,11 @@ def gunzip(archive: Path, target: Path, *, num_bytes: int | None = None) -> None
 
     Args:
         archive: The file.
-        target: Is written.
-        num_bytes: What it must unpack to at most; None: the default limits.
+        target: File to write.
+        num_bytes: Largest unpacked size; None: the default limits.
 
     Raises:
-        SourceError: It is no gzip file, is cut, or unpacks to too much.
+        SourceError: It is not a gzip file, is cut, or unpacks to too much.
     """
     limits = Limits() if num_bytes is None else Limits(ratio=0, free_bytes=num_bytes)
     meter = Meter(archive, limits, archive.stat().st_size)
@@ -79,7 +79,7 @@ def decompressed(file: IO[bytes], name: str) -> Iterator[IO[bytes]]:
 
     Args:
         file: Open, at its start, seekable.
-        name: For messages.
+        name: Name for messages.
     """
     start = file.read(6)
     file.seek(0)
@@ -128,7 +128,7 @@ class _Blocks:
 
 
 class _Content:
-    """A tar member's bytes; reading them is no reading of headers."""
+    """A tar member's bytes; reading them is not a reading of headers."""
 
     def __init__(self, content: IO[bytes], blocks: _Blocks) -> None:
         self._content, self._blocks = content, blocks
@@ -194,7 +194,7 @@ def explained(archive: Path) -> Iterator[None]:
     try:
         yield
     except BROKEN as error:
-        raise SourceError(f"no archive, or a broken one ({error})", where=archive.name) from None
+        raise SourceError(f"not an archive, or a broken one ({error})", where=archive.name) from None
     except OSError as error:
         if error.errno is not None:  # the disk's, not the archive's
             raise

@@ -27,9 +27,9 @@ class Job:
 
     Attributes:
         scratch: An empty folder, on the store's file system, removed at the end.
-        partial: Where broken downloads are kept, to be resumed.
+        partial: Folder of broken downloads, to be resumed.
         unreachable: Hosts that did not answer, and why: they are asked once, not once a file.
-        asked_for: What progress bars are titled with.
+        asked_for: Title of progress bars.
     """
 
     scratch: Path

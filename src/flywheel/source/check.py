@@ -45,9 +45,9 @@ def _check_source(source: SourceConfig, *, has_files: bool, where: str) -> None:
     if scheme in ("pypi", "apt", "bundled", "espeak"):
         importlib.import_module(f"flywheel.source.{scheme}").parse(source.uri)
     if KINDS[scheme][0] == "http" and not re.match(r"https?://[^/\s]+/", source.uri):
-        raise ConfigError(f"'{source.uri}' is no web address", where=where)
+        raise ConfigError(f"'{source.uri}' is not a web address", where=where)
 
 
 def _check_sum(sha256: str | None, where: str) -> None:
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
-        raise ConfigError(f"'{sha256}' is no sha256", where=where, fix="64 hexadecimal digits, or null")
+        raise ConfigError(f"'{sha256}' is not a sha256", where=where, fix="64 hexadecimal digits, or null")

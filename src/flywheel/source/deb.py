@@ -48,12 +48,12 @@ def unpack_deb(package: Path, folder: Path, *, prefix: str = "") -> None:
 
     Args:
         package: The .deb file.
-        folder: Is made.
+        folder: Folder to create.
         prefix: Only this file, or what lies under this folder (without a leading slash); empty: everything.
 
     Raises:
         SkippedError: It is compressed with zstd, and dpkg-deb is not there to read that.
-        SourceError: It is no Debian package, is broken, or holds what is refused.
+        SourceError: It is not a Debian package, is damaged, or holds what is refused.
     """
     unpacking = Unpacking(folder, Meter(package, Limits(), package.stat().st_size), prefix)
     with explained(package), package.open("rb") as file:
@@ -69,7 +69,7 @@ def unpack_deb(package: Path, folder: Path, *, prefix: str = "") -> None:
 
 def _data_member(file: IO[bytes], name: str) -> _Window:
     if file.read(len(AR_MAGIC)) != AR_MAGIC:
-        raise SourceError("is no Debian package", where=name)
+        raise SourceError("is not a Debian package", where=name)
     while len(header := file.read(HEADER_BYTES)) == HEADER_BYTES:
         member, size = header[:16].rstrip(b" /"), header[48:58].strip()
         if not size.isdigit() or header[58:] != b"`\n":

@@ -116,12 +116,12 @@ def _in_wheel(plan: SpeechPlan) -> str:
 
 def _number(text: str, key: str, uri: str) -> int:
     if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise ConfigError(f"{key} '{text}' is no whole number", where=uri)
+        raise ConfigError(f"{key} '{text}' is not a whole number", where=uri)
     return int(text)
 
 
 def _range(text: str, key: str, uri: str) -> tuple[int, int]:
     found = re.fullmatch(r"([0-9]{1,3})-([0-9]{1,3})", text)
     if not found or int(found[1]) > int(found[2]):
-        raise ConfigError(f"{key} '{text}' is no range", where=uri, fix="write e.g. 120-200")
+        raise ConfigError(f"{key} '{text}' is not a range", where=uri, fix="write e.g. 120-200")
     return int(found[1]), int(found[2])

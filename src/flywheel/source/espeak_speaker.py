@@ -56,8 +56,8 @@ class Speaker:
     """The library, set up to give samples back instead of playing them.
 
     Args:
-        library: Opened by ctypes.
-        folder: Holds `espeak-ng-data`.
+        library: The library, opened by ctypes.
+        folder: Folder that holds `espeak-ng-data`.
 
     Raises:
         RuntimeError: The library does not start.

@@ -52,7 +52,7 @@ def fetch(data: DataConfig, target: Path) -> Json:
 
     Args:
         data: The data set.
-        target: Is made; what is half done when an error is raised stays there, so give a temporary folder.
+        target: Folder to create; an error leaves partial files in it, so give a temporary folder.
 
     Returns:
         The content of `source.json`.

@@ -15,7 +15,7 @@ def files_in(folder: Path) -> dict[str, Path]:
     lies in is passed over: everything there has been listed already.
 
     Raises:
-        SourceError: A folder cannot be read, a file's name is not UTF-8, or something in it is no file.
+        SourceError: A folder cannot be read, a file's name is not UTF-8, or something in it is not a file.
     """
     found: dict[str, Path] = {}
     real: dict[str, str] = {}
@@ -31,7 +31,7 @@ def files_in(folder: Path) -> dict[str, Path]:
             path = Path(place) / name
             found[utf8_name(path.relative_to(folder).as_posix())] = path
             if not path.is_file():
-                raise SourceError("is no file, or a link to nothing", where=path, fix="remove it from the folder")
+                raise SourceError("is not a file, or is a broken link", where=path, fix="remove it from the folder")
     return dict(sorted(found.items()))
 
 

@@ -115,7 +115,7 @@ class HttpSource(Source):
                 partial.begin(response.headers)
             elif not partial.continues(response.headers):
                 partial.discard()
-                raise _AgainError("the server sent another part than was asked for")
+                raise _AgainError("the server sent another range than was requested")
             self._receive(response, partial)
         if partial.total is not None and partial.size != partial.total:
             why = f"cut at {partial.size} of {partial.total} bytes"
@@ -143,7 +143,7 @@ class HttpSource(Source):
                 method, uri, headers=headers, stream=True, timeout=(CONNECT_S, READ_S), allow_redirects=True
             ) as response:
                 if uri.startswith("https:") and response.url.startswith("http:"):
-                    raise SourceError("redirects to a place without encryption", where=shown(uri))
+                    raise SourceError("redirects to an address without encryption", where=shown(uri))
                 yield response
         except requests.exceptions.SSLError as error:
             raise self._skipped(uri, f"no trusted connection ({_root(error)})") from None
@@ -172,7 +172,7 @@ class HttpSource(Source):
         return SkippedError(why, where=shown(uri))
 
     def _find_host(self, uri: str) -> None:
-        """Refuse at once a host that did not answer before, or whose name nobody knows."""
+        """Refuse at once a host that did not answer before, or whose name is unknown."""
         from requests.utils import get_environ_proxies, select_proxy
 
         parts = urlsplit(uri)

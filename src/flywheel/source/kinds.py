@@ -42,7 +42,7 @@ def scheme_of(uri: str) -> str:
 
 
 def open_source(config: SourceConfig, job: Job) -> Source:
-    """Make the source that a configuration describes; it is to be closed."""
+    """Make the source that a configuration describes; the caller closes it."""
     module, name = KINDS[scheme_of(config.uri)]
     kind = getattr(importlib.import_module(f"flywheel.source.{module}"), name)
     return cast(Source, kind(config, job))

@@ -23,10 +23,10 @@ def offer(
 
     Args:
         path: A file or a folder.
-        config: Says how to unpack.
+        config: Settings that say how to unpack.
         promised: The files that the data set names; empty: whatever there is.
-        wanted: Those of them to be picked; where the URI holds `{file}`, the one that it stands for.
-        job: Has the scratch folder.
+        wanted: Files to pick; where the URI holds `{file}`, the one that it stands for.
+        job: Job with the scratch folder.
 
     Returns:
         Files by the name they are to have.

@@ -17,7 +17,7 @@ class Partial:
 
     Args:
         folder: `partial/` of the store.
-        uri: What is downloaded; its hash names the files.
+        uri: URI of the download; its hash names the files.
     """
 
     def __init__(self, folder: Path, uri: str) -> None:

@@ -29,8 +29,8 @@ def pretrained_file(uri: str, sha256: str) -> Path:
     """Give the path of a file's bytes, fetching them if the store does not have them yet.
 
     Args:
-        uri: Where the file comes from; any kind of source (CONTRIBUTING.md lists them), naming one file.
-        sha256: Of the file (hex). It is compared at every call, so rotten bytes are fetched again.
+        uri: URI of one file, of any kind of source (CONTRIBUTING.md lists them).
+        sha256: The file's sha256 (hex). It is checked at every call, so that damaged bytes are fetched again.
 
     Returns:
         A read-only file in `.flywheel/store`; it has no ending.
@@ -53,7 +53,7 @@ def pretrained_file(uri: str, sha256: str) -> Path:
 def _as_data(uri: str, sha256: str) -> DataConfig:
     """Describe the file as a data set of one, so that checks and mirrors are those of data sets."""
     if not re.fullmatch(r"[0-9a-fA-F]{64}", str(sha256)):
-        raise ConfigError(f"'{sha256}' is no sha256", where=shown(uri), fix="give the file's, 64 hexadecimal digits")
+        raise ConfigError(f"'{sha256}' is not a sha256", where=shown(uri), fix="give the file's, 64 hexadecimal digits")
     name = re.split(r"[:/]", uri.partition("?")[0].rstrip("/"))[-1]
     files = {name: FileConfig(sha256=sha256.lower())}
     title = f"pretrained-{sha256[:8].lower()}"
@@ -71,7 +71,7 @@ def _whole(store: Store, sha256: str) -> Path | None:
             return path
     except FileNotFoundError:
         return None
-    log.warning("%s: its bytes have rotted; fetching them again", path)
+    log.warning("%s: its bytes are damaged; fetching them again", path)
     path.unlink(missing_ok=True)
     return None
 

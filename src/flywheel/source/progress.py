@@ -12,7 +12,7 @@ def progress(title: str, total: int | None, start: int) -> Iterator[Callable[[in
     """Give a function to call with each number of bytes that arrived.
 
     Args:
-        title: What is downloaded.
+        title: Name of the download.
         total: Its size in bytes, if it is known.
         start: Bytes that are there already.
     """

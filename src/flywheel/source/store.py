@@ -35,7 +35,7 @@ class Store:
     """Files by sha256.
 
     Args:
-        folder: Where it lies; None: `.flywheel/store`.
+        folder: Folder of the store; None: `.flywheel/store`.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -65,7 +65,7 @@ class Store:
         copy(source, target)
         if sha256_of(target) == sha256:
             return True
-        log.warning("%s: its bytes have rotted; fetching them again", source)
+        log.warning("%s: its bytes are damaged; fetching them again", source)
         target.unlink()
         source.unlink(missing_ok=True)
         return False
@@ -101,7 +101,7 @@ class Store:
                 shutil.rmtree(scratch, ignore_errors=True)
 
     def _forget(self) -> None:
-        """Remove broken downloads that nobody came back for."""
+        """Remove broken downloads that were never resumed."""
         limit = time.time() - FORGOTTEN_AFTER_DAYS * 86400
         for file in self.partial.glob("*"):
             with contextlib.suppress(FileNotFoundError):

@@ -18,7 +18,7 @@ class Limits:
     Attributes:
         ratio: Bytes unpacked for each byte packed.
         free_bytes: Unpacked bytes up to which any ratio is fine.
-        num_members: Files and folders.
+        num_members: Number of files and folders.
         header_bytes: The size of a tar's header between two members.
     """
 
@@ -61,8 +61,8 @@ class Unpacking:
     """The folder that an archive is unpacked into, and what may be put there.
 
     Args:
-        folder: Is made; must not be there, or be empty.
-        meter: Counts.
+        folder: Folder to create; it must not exist, or be empty.
+        meter: Counter of members and bytes.
         prefix: Only this member, or what lies under this folder, is unpacked; empty: everything.
     """
 
@@ -118,7 +118,7 @@ class Unpacking:
                 end = self._links[end]
             source = self.folder / end
             if not source.is_file():
-                raise self.refused(name, f"links to '{end}', which is no file of the archive")
+                raise self.refused(name, f"links to '{end}', which is not a file of the archive")
             with source.open("rb") as content:
                 self._pour(name, self.folder / name, content)
 

@@ -18,8 +18,8 @@ class RayLauncherConfig:
     """Where the trials of a sweep run.
 
     Attributes:
-        address: Of a running Ray cluster (`auto`, `host:6379`); null: one of this machine alone,
-            which ends with the sweep.
+        address: Address of a running Ray cluster (`auto`, `host:6379`); null: one of this machine alone, which ends
+            with the sweep.
     """
 
     _target_: str = "hydra_plugins.flywheel_ray_launcher.RayLauncher"

@@ -57,9 +57,9 @@ def test_a_process_of_its_own_has_no_place(environment: dict[str, str]) -> None:
     ("environment", "said"),
     [
         ({"RANK": "1", "WORLD_SIZE": "2"}, "MASTER_ADDR: is not set, though this is one of several ranks"),
-        ({**TORCHRUN, "MASTER_PORT": "http"}, "MASTER_PORT: 'http' is no whole number"),
-        ({**SLURM, "SLURM_STEP_TASKS_PER_NODE": "2("}, "is no list of counts"),
-        ({**SLURM, "SLURM_STEP_NODELIST": "[1]"}, "is no list of nodes; set MASTER_ADDR"),
+        ({**TORCHRUN, "MASTER_PORT": "http"}, "MASTER_PORT: 'http' is not a whole number"),
+        ({**SLURM, "SLURM_STEP_TASKS_PER_NODE": "2("}, "is not a list of counts"),
+        ({**SLURM, "SLURM_STEP_NODELIST": "[1]"}, "is not a list of nodes; set MASTER_ADDR"),
     ],
 )
 def test_half_a_place_is_one_line(environment: dict[str, str], said: str) -> None:

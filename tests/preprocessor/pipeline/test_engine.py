@@ -59,8 +59,8 @@ def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     ("address", "said"),
-    [("127.0.0.1:1", "no Ray cluster answers at 127.0.0.1:1"), ("head", "is no address: write host:6379"),
-     ("127.0.0.1/x:1", "is no address")],
+    [("127.0.0.1:1", "no Ray cluster answers at 127.0.0.1:1"), ("head", "is not an address: write host:6379"),
+     ("127.0.0.1/x:1", "is not an address")],
 )  # fmt: skip
 def test_a_cluster_that_is_not_there_is_one_line(root: Path, address: str, said: str) -> None:
     program = (

@@ -114,7 +114,7 @@ def test_hidden_files_and_endings_in_capitals(write: Callable[..., Path], ending
     ("change", "said"),
     [
         (lambda folder, one: shutil.copy(one, folder / f"a/caf\udce9{one.suffix}"), r"'a/caf\\udce9\..*' is not UTF-8"),
-        (lambda folder, one: (folder / f"a/gone{one.suffix}").symlink_to("nowhere"), "link to nothing"),
+        (lambda folder, one: (folder / f"a/gone{one.suffix}").symlink_to("nowhere"), "broken link"),
     ],
     ids=["not UTF-8", "broken link"],
 )

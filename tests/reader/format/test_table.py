@@ -31,15 +31,15 @@ def test_a_chunk_is_read_before_the_rest_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n' * 3 + "no JSON\n")
     frames = jsonl_chunks(tmp_path / "a.jsonl", 2)
     assert len(next(frames)) == 2
-    with pytest.raises(DataError, match="row 3: line 4 is no JSON"):
+    with pytest.raises(DataError, match="row 3: line 4 is not JSON"):
         list(itertools.islice(frames, 5))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"[1]\n", "row 0: line 1 is no JSON object but a list"),
-        (b'{"a": 1}\n3\n', "row 1: line 2 is no JSON object but a int"),
+        (b"[1]\n", "row 0: line 1 is not a JSON object but a list"),
+        (b'{"a": 1}\n3\n', "row 1: line 2 is not a JSON object but a int"),
         (b"\xff\n", "is not UTF-8"),
     ],
 )

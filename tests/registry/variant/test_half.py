@@ -36,7 +36,7 @@ def test_bfloat16_weights_are_the_nearest_and_this_machine_says_that_it_cannot_r
     bits = np.frombuffer(stored.raw_data, "<u2").astype(np.uint32) << 16
     wanted = onnx.numpy_helper.to_array(onnx.load(linear).graph.initializer[0]).reshape(-1)
     assert np.allclose(bits.view(np.float32), wanted, rtol=2**-8, atol=0)
-    with pytest.raises(ModelError, match="no ONNX model that can run"):
+    with pytest.raises(ModelError, match="not an ONNX model that can run"):
         OnnxModel(small)
 
 

@@ -65,7 +65,7 @@ def test_a_picture_of_another_format_is_refused_and_starts_no_program(
         client.post("/v1/tasks/digits/explain", json={"image": text}),
     ]
     assert [answer.status_code for answer in answers] == [422] * 4, [answer.text for answer in answers]
-    assert all("is no picture that can be read" in answer.text for answer in answers)
+    assert all("is not a readable picture" in answer.text for answer in answers)
     assert called_gs() == ""
 
 
@@ -73,29 +73,29 @@ def test_a_picture_of_another_format_is_refused_and_starts_no_program(
     ("body", "status", "words"),
     [
         (b"", 400, "is empty"),
-        (b"{", 400, "is no JSON"),
+        (b"{", 400, "is not JSON"),
         (b"[]", 400, "is a list"),
-        (b'{"image": NaN}', 400, "is no JSON"),
-        (b'{"image": [[1, Infinity]]}', 400, "is no JSON"),
+        (b'{"image": NaN}', 400, "is not JSON"),
+        (b'{"image": [[1, Infinity]]}', 400, "is not JSON"),
         (b'{"image": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400, "nested more than 32 deep"),
         (b"[" * 40 + b'"' + b'\\"' * 1_000_000, 400, "nested more than 32 deep"),  # no quote is tried twice
         (b'{"image": "]]]]", "a": ' + b'["]",' * 50 + b"1" + b"]" * 50 + b"}", 400, "nested more than 32 deep"),
-        (b'{"instances": []}', 400, "is no list of rows"),
+        (b'{"instances": []}', 400, "is not a list of rows"),
         (b'{"instances": [{"image": 1}], "k": 1}', 400, "has 'k' beside 'instances'"),
-        (b'{"imag": [[1]]}', 422, "has 'imag', which is no input; did you mean 'image'?"),
+        (b'{"imag": [[1]]}', 422, "has 'imag', which is not an input; did you mean 'image'?"),
         (b'{"image": null}', 422, "has no picture"),
-        (b'{"image": "no base64!"}', 422, "a text is no picture unless it is one in base64"),
+        (b'{"image": "no base64!"}', 422, "a text is not a picture unless it is base64"),
         (b'{"image": [[1, 2], [3]]}', 422, "has rows of different lengths"),
         (b'{"image": [[1, 2], [3, 4]]}', 422, "is 2x2, not 8x8"),
         (b'{"image": [[256]]}', 422, "outside 0..255"),
-        (b'{"image": [[1e400]]}', 400, "is no JSON"),
-        (b'{"image": {"a": 1}}', 422, "a dict is no picture"),
+        (b'{"image": [[1e400]]}', 400, "is not JSON"),
+        (b'{"image": {"a": 1}}', 422, "a dict is not a picture"),
         (b'{"instances": [[[1]], 7]}', 422, "row 0"),
-        (b'{"image": "\xff"}', 400, "is no JSON"),
+        (b'{"image": "\xff"}', 400, "is not JSON"),
         (b'{"image": [[1]], "image": [[2]]}', 400, "the key 'image' is there twice (keys 1 and 2 of an object)"),
         (b'{"instances": [{"image": [[1]], "\\u0069mage": [[2]]}]}', 400, "the key 'image' is there twice"),
         (b'{"instances": [], "instances": [{"image": [[1]]}]}', 400, "the key 'instances' is there twice"),
-        (b'{"image": "a\\":b:{"}', 422, "a text is no picture unless it is one in base64"),
+        (b'{"image": "a\\":b:{"}', 422, "a text is not a picture unless it is base64"),
     ],
 )
 def test_bad_input_is_explained_in_json(client: TestClient, body: bytes, status: int, words: str) -> None:

@@ -191,7 +191,7 @@ def test_a_person_whose_key_could_not_be_found_again_is_refused(
 
 
 def test_a_key_in_latin_1_is_refused_and_not_stored_with_a_replacement() -> None:
-    with pytest.raises(FeedbackError, match=r"X-Subject: is no UTF-8; encode it so"):
+    with pytest.raises(FeedbackError, match=r"X-Subject: is not UTF-8; encode it so"):
         key_of_bytes(b"Jos\xe9", "X-Subject")  # as requests and browsers send it; TestClient would send UTF-8
     assert key_of_bytes(b" ", "X-Subject") is None
 

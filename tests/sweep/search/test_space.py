@@ -56,10 +56,10 @@ def test_the_command_line_replaces_what_the_configuration_sweeps() -> None:
         (["a=interval(2,1)"], {}, "tpe", "not below"),
         (["a=tag(log,interval(0,1))"], {}, "tpe", "no logarithm"),
         (["a=[1,2"], {}, "tpe", "quote it"),
-        ([], {"a": "3"}, "tpe", "one value"),
+        ([], {"a": "3"}, "tpe", "single value"),
         ([], {"a": {"vals": "choice(1,2)"}}, "tpe", "neither values"),
         ([], {"a": {"when": "b=1", "values": "choice(1,2)"}, "b": "choice(1,2)"}, "tpe", "names no key before it"),
-        ([], {"b": "choice(1,2)", "a": {"when": "b=3", "values": "choice(1,2)"}}, "tpe", "none of 1, 2"),
+        ([], {"b": "choice(1,2)", "a": {"when": "b=3", "values": "choice(1,2)"}}, "tpe", "not one of 1, 2"),
     ],
 )
 def test_what_is_no_space_is_one_clear_line(words: list[str], params: Any, method: str, said: str) -> None:

@@ -36,7 +36,7 @@ class SharedBatchNorm(nn.Module):
     """What `torch.nn.BatchNorm1d` to `3d` do, with mean and variance over the rows of all ranks.
 
     Args:
-        norm: Its parameters, buffers and settings are taken over; names in the state stay.
+        norm: The layer to replace; its parameters, buffers, settings and state names are kept.
         ranks: A rank that is idle (has no row of its own) does not count.
     """
 

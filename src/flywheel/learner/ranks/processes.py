@@ -100,8 +100,8 @@ class RankProcesses:
     """The processes of the other ranks.
 
     Args:
-        meeting: Where they are met.
-        children: Those that were started here, by rank.
+        meeting: Connections to the other ranks.
+        children: Processes that were started here, by rank.
         logs: Folder of their logs, `rank-<rank>.log`.
     """
 
@@ -127,7 +127,7 @@ class RankProcesses:
                 raise self._failure()
             if time.monotonic() > until:
                 named = ", ".join(map(str, missing))
-                raise RankError(f"rank {named} did not come in {_COMING_SECONDS:.0f} s", fix="see what it says")
+                raise RankError(f"rank {named} did not connect within {_COMING_SECONDS:.0f} s", fix="see its output")
             time.sleep(_POLL_SECONDS)
         return Ranks(self.place, machine, self._meeting.group_store())
 
@@ -178,8 +178,10 @@ class RankProcesses:
 
     def _failure(self) -> RankError:
         if self._failed is None:
-            what = "the connection to another rank broke" if not self._children else "a rank does not answer any more"
-            return RankError(what, fix="see what the other ranks said; the same command goes on from the last epoch")
+            what = "the connection to another rank broke" if not self._children else "a rank no longer answers"
+            return RankError(
+                what, fix="see the output of the other ranks; the same command goes on from the last epoch"
+            )
         rank, code = self._failed
         log = _log_of(self._logs, rank)
         if code < 0:
@@ -244,7 +246,7 @@ def _led(place: Place) -> Meeting:
 
 
 def _started(size: int, logs: Path) -> RankProcesses:
-    """Start the other ranks on this machine; nobody outside it can reach the port they meet at."""
+    """Start the other ranks on this machine; their port cannot be reached from outside it."""
     listener = socket.create_server(("127.0.0.1", 0))
     place = Place(0, size, 0, size, "127.0.0.1", listener.getsockname()[1])
     meeting = Meeting(place, listener)

@@ -61,9 +61,9 @@ def work(job: Json, place: Place, meeting: Meeting) -> None:
     """Take part in one training.
 
     Args:
-        job: What `flywheel.learner.fit` tells: settings, data, machine, checkpoint.
+        job: The job from `flywheel.learner.fit`: settings, data, machine, checkpoint.
         place: The rank of this process, and how many ranks there are.
-        meeting: Where it was told.
+        meeting: The connection that it came through.
 
     Raises:
         RankError: This node does not see the files of rank 0's.

@@ -36,8 +36,8 @@ class Ranks:
 
     Args:
         place: The rank of this process, and how many ranks there are.
-        machine: Its strategy, backend, accelerator and precision are used.
-        store: Where the ranks find each other.
+        machine: The machine, of which strategy, backend, accelerator and precision are used.
+        store: Store through which the ranks find each other.
 
     Raises:
         ConfigError: A node has another number of devices than rank 0's.
@@ -104,8 +104,8 @@ class Ranks:
         """Weigh the mean loss over this rank's rows so that the sum over the ranks is the mean over the whole batch.
 
         Args:
-            loss: What the criterion gave for this rank's rows; counts for nothing where the rank has none.
-            criterion: Where it weighs classes, the share is one of weights.
+            loss: The loss of this rank's rows; ignored where the rank has none.
+            criterion: The criterion; if it weighs classes, the share is one of weights.
             target: The target of this rank's rows.
             share: This rank's rows of the batch.
         """
@@ -182,8 +182,8 @@ def must_be_a_mean(criterion: nn.Module, of: str = "devices", fix: str = "traine
     """Refuse a criterion whose parts do not add up to that of the whole batch.
 
     Args:
-        criterion: Whatever it is.
-        of: What has the parts.
+        criterion: Any criterion.
+        of: What shares the rows, in the plural, for messages.
         fix: The setting without which there are none.
 
     Raises:

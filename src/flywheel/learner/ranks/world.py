@@ -24,14 +24,14 @@ class Place:
     """A process's place among the ranks.
 
     Attributes:
-        rank: From 0, over all nodes.
-        size: Ranks in all.
-        local_rank: From 0, on this node.
-        local_size: Ranks on this node.
+        rank: Rank over all nodes, from 0.
+        size: Number of all ranks.
+        local_rank: Rank on this node, from 0.
+        local_size: Number of ranks on this node.
         address: The address of rank 0's node.
-        port: Where the ranks meet.
+        port: Port at which the ranks connect.
         hosted: Whether somebody else listens there (torchrun's agent); else rank 0 does.
-        attempt: How often torchrun has started these ranks again.
+        attempt: Number of times that torchrun has restarted these ranks.
     """
 
     rank: int
@@ -62,7 +62,7 @@ def place_from(environment: Mapping[str, str] = os.environ) -> Place | None:
         None where this is a process of its own; then it may start ranks itself.
 
     Raises:
-        ConfigError: A variable is missing or is no number.
+        ConfigError: A variable is missing or is not a number.
     """
     if "RANK" in environment and "WORLD_SIZE" in environment:
         size = _number(environment, "WORLD_SIZE")
@@ -75,7 +75,7 @@ def place_from(environment: Mapping[str, str] = os.environ) -> Place | None:
 
 
 def without_place(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables without those that say a place: for a program that starts from here and is no rank."""
+    """The variables without those that say a place: for a program that starts from here and is not a rank."""
     ours = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", PARENT)
     return {
         name: value
@@ -114,7 +114,7 @@ def first_host(nodes: str) -> str:
     """The first name of a Slurm list of nodes, e.g. `gpu[07-09,12],login` -> `gpu07`."""
     found = re.match(r"([^,\[]+)(?:\[([^\],-]+)[^\]]*\]([^,]*))?", nodes)
     if found is None:
-        raise ConfigError(f"'{nodes}' is no list of nodes", where="SLURM_STEP_NODELIST", fix="set MASTER_ADDR")
+        raise ConfigError(f"'{nodes}' is not a list of nodes", where="SLURM_STEP_NODELIST", fix="set MASTER_ADDR")
     return "".join(part or "" for part in found.groups())
 
 
@@ -124,7 +124,7 @@ def _tasks_here(counts: str, node: int) -> int:
     for word in counts.split(","):
         found = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", word)
         if found is None:
-            raise ConfigError(f"'{counts}' is no list of counts", where="SLURM_STEP_TASKS_PER_NODE")
+            raise ConfigError(f"'{counts}' is not a list of counts", where="SLURM_STEP_TASKS_PER_NODE")
         each += [int(found[1])] * int(found[2] or 1)
     return each[min(node, len(each) - 1)]
 
@@ -142,5 +142,5 @@ def _number(environment: Mapping[str, str], name: str, otherwise: int | None = N
         return otherwise
     value = _given(environment, name)
     if not value.isdigit():
-        raise ConfigError(f"'{value}' is no whole number", where=name)
+        raise ConfigError(f"'{value}' is not a whole number", where=name)
     return int(value)

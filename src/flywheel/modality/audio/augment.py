@@ -14,7 +14,7 @@ class AudioAugmentation(nn.Module):
     generator of the device, so a training's seed fixes it.
 
     Args:
-        padding_value: What frames of padding hold, in every band (`meta.padding_value`).
+        padding_value: Value of padding frames, in every band (`meta.padding_value`).
         time_masks: Stretches of time that are blanked out.
         time_mask_share: Longest of them, as a share of the clip's length.
         band_masks: Groups of neighbouring bands that are blanked out.
@@ -39,7 +39,7 @@ class AudioAugmentation(nn.Module):
     ) -> None:
         super().__init__()
         if min(time_masks, band_masks, band_mask_size, max_shift) < 0 or noise < 0 or not 0 <= time_mask_share <= 1:
-            raise ValueError("numbers, sizes and noise >= 0, time_mask_share in [0, 1] are wanted")
+            raise ValueError("numbers, sizes and noise >= 0, time_mask_share in [0, 1] are required")
         self.padding_value = padding_value
         self.time_masks, self.time_mask_share = time_masks, time_mask_share
         self.band_masks, self.band_mask_size = band_masks, band_mask_size

@@ -25,7 +25,7 @@ class ImageAugmentation(nn.Module):
     def __init__(self, max_shift: int = 2, flip: float = 0.0, erase: float = 0.0, erase_size: float = 0.25) -> None:
         super().__init__()
         if max_shift < 0 or not 0 <= flip <= 1 or not 0 <= erase <= 1 or not 0 < erase_size <= 1:
-            raise ValueError("max_shift >= 0, flip and erase in [0, 1], erase_size in (0, 1] are wanted")
+            raise ValueError("max_shift >= 0, flip and erase in [0, 1], erase_size in (0, 1] are required")
         self.max_shift = max_shift
         self.flip = flip
         self.erase = erase

@@ -19,11 +19,11 @@ class NegativeSampling(nn.Module):
     not know them.
 
     Args:
-        num_items: Items of the catalogue.
+        num_items: Number of items in the catalogue.
         num_negatives: Negatives drawn for each row.
         by: `uniform`, or `popularity` (by the counts in train to the power 0.75, Mikolov et al. 2013, arXiv:1310.4546).
-        item_counts: How often each item is in train; needed for `popularity`.
-        num_tries: Draws of each negative.
+        item_counts: Number of occurrences of each item in train; needed for `popularity`.
+        num_tries: Number of draws of each negative.
 
     Raises:
         ValueError: A value is out of its range, or the counts are missing.
@@ -43,7 +43,7 @@ class NegativeSampling(nn.Module):
         if by not in KINDS:
             raise ValueError(f"by must be one of {', '.join(KINDS)}, not '{by}'")
         if num_items < 2 or num_negatives < 1 or num_tries < 1:
-            raise ValueError("num_items >= 2, num_negatives >= 1 and num_tries >= 1 are wanted")
+            raise ValueError("num_items >= 2, num_negatives >= 1 and num_tries >= 1 are required")
         if by == "popularity" and (item_counts is None or len(item_counts) != num_items):
             raise ValueError(f"by: popularity needs item_counts of all {num_items} items")
         self.num_items, self.num_negatives, self.by, self.num_tries = num_items, num_negatives, by, num_tries

@@ -1,4 +1,4 @@
-"""Item-kNN beside a recommender: items that the same users take are alike, and the like of what one had is shown."""
+"""Item-kNN beside a recommender: shows a user the items that are most like those taken before."""
 
 from __future__ import annotations
 
@@ -103,10 +103,10 @@ def interaction_matrix(train: Examples, num_users: int, num_items: int, max_rows
     """Who had what in train: 0 or 1, [num_users, num_items]; users that are not known are left out.
 
     Args:
-        train: Its last `max_rows` rows are used; 0: all.
-        num_users: Rows.
-        num_items: Columns.
-        max_rows: Most interactions.
+        train: Train rows, of which the last `max_rows` are used; 0: all.
+        num_users: Number of users, the matrix's rows.
+        num_items: Number of items, the matrix's columns.
+        max_rows: Maximum number of interactions.
     """
     from scipy.sparse import csr_array
 

@@ -24,8 +24,8 @@ def guess_interactions(sample: TableSample, columns: Sequence[ColumnGuess], foun
 
     Args:
         sample: The table's rows, or some of them.
-        columns: What each column holds.
-        found: Which columns are users, items, times and ratings.
+        columns: The guessed columns.
+        found: Columns of users, items, times and ratings.
 
     Raises:
         DataError: There are too few users or items.
@@ -35,7 +35,7 @@ def guess_interactions(sample: TableSample, columns: Sequence[ColumnGuess], foun
     for number, noun, least in ((num_users, "user", MIN_USERS), (num_items, "item", MIN_ITEMS)):
         if number < least:
             why = f"has {counted(number, noun)}; at least {least} are needed to recommend"
-            raise DataError(sample.path, None, why, fix="add interactions, or say --modality tabular")
+            raise DataError(sample.path, None, why, fix="add interactions, or give --modality tabular")
     users = given(sample.frame[found.user]).value_counts()
     if (able := int((users >= MIN_INTERACTIONS).sum())) < MIN_USERS and sample.is_whole:
         why = (

@@ -61,7 +61,7 @@ def measure_ranking(target: Array, scores: Array, bootstrap: Bootstrap, item_cou
         target: int [N].
         scores: [N, num_items].
         bootstrap: The bootstrap of N rows.
-        item_counts: How often each item is in train.
+        item_counts: Number of occurrences of each item in train.
     """
     ranks = ranks_of(target, scores)
     gains = {"ndcg_10": discounted_gain(ranks), "hit_rate_10": ranks < K, "mrr": reciprocals(ranks)}

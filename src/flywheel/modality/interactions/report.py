@@ -62,7 +62,7 @@ class RankingReport(Report):
 
     Args:
         items: Identifiers, by column of the scores.
-        item_counts: How often each item is in train.
+        item_counts: Number of occurrences of each item in train.
         item_titles: Titles of the items; the identifier where the title is not known.
     """
 

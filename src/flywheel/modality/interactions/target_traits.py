@@ -33,7 +33,7 @@ def answer_traits(target: Target, answers: pd.DataFrame) -> Traits:
 
 
 def judge(answers: Sequence[Json], said: Sequence[Feedback]) -> Array:
-    """1 where the item is among the first ten of the answer, else 0; NaN where nobody said which item it was."""
+    """1 where the item is among the first ten of the answer, else 0; NaN where the right item is not known."""
     found = [
         np.nan
         if feedback.label is None

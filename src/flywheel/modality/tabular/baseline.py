@@ -29,7 +29,7 @@ def gradient_boosting(
         patience: Trees without a gain on validation after which it stops.
     """
     if max_iterations < 1 or not learning_rate > 0 or max_leaf_nodes < 2 or patience < 1:
-        raise ValueError("max_iterations and patience >= 1, learning_rate > 0 and max_leaf_nodes >= 2 are wanted")
+        raise ValueError("max_iterations and patience >= 1, learning_rate > 0 and max_leaf_nodes >= 2 are required")
     return GradientBoosting(max_iterations, learning_rate, max_leaf_nodes, patience)
 
 

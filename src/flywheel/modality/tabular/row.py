@@ -53,7 +53,7 @@ def usual_of(column: Column, date_formats: Sequence[str]) -> Any:
 
     Args:
         column: The name of a column of the table.
-        date_formats: Those that the table reads; it is the first of them that counts.
+        date_formats: Date formats of the table; the first one is used.
     """
     if isinstance(column, NumericColumn):
         if column.kind == "date":

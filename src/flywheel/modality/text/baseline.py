@@ -117,7 +117,7 @@ class Tfidf:
 
     Args:
         min_count: Rows of train that a pair must occur in; tokens have been chosen by the tokeniser.
-        max_features: Most tokens and pairs.
+        max_features: Maximum number of tokens and pairs.
     """
 
     def __init__(self, min_count: int, max_features: int) -> None:

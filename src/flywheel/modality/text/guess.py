@@ -12,7 +12,7 @@ RECIPES = {CLASS: Recipe("text", "ngram_linear", "text", optimizer={"lr": 5e-3})
 
 
 def look_at_texts(guess: Guess, files: list[Path]) -> set[Path]:
-    """Read texts, choose how many tokens of each are kept, and give those that are no UTF-8 text, or empty.
+    """Read texts, choose how many tokens of each are kept, and give those that are not UTF-8 text, or empty.
 
     Raises:
         DataError: None of the files is UTF-8 text.

@@ -24,7 +24,7 @@ _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 def row_traits(inputs: Preprocessor, frame: pd.DataFrame) -> Traits:
     """Give the traits of cleaned texts.
 
-    The words are told by a hashed bag (Weinberger et al. 2009, "Feature hashing for large scale multitask learning"):
+    Words become a hashed bag (Weinberger et al. 2009, "Feature hashing for large scale multitask learning"):
     each word is a fixed direction of 16 signs, and a text the sum of its words' directions, scaled by their number.
     """
     texts = cast(TextPreprocessor, inputs)

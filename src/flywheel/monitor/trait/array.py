@@ -30,7 +30,7 @@ def projections(name: str, flat: Array, number: int = NUM_PROJECTIONS) -> Traits
     Args:
         name: The name of the input.
         flat: [N, D].
-        number: How many.
+        number: Number of traits.
     """
     directions = np.random.default_rng(SEED).standard_normal((flat.shape[1], number)) / np.sqrt(flat.shape[1])
     found = flat @ directions

@@ -24,7 +24,7 @@ def answer_traits(target: Target, answers: pd.DataFrame) -> Traits:
 
 
 def judge(answers: Sequence[Json], said: Sequence[Feedback]) -> Array:
-    """The absolute error; NaN where nobody said what the number is."""
+    """The absolute error; NaN where the right number is not known."""
     return numbers([_error(answer, feedback.label) for answer, feedback in zip(answers, said, strict=True)])
 
 

@@ -23,7 +23,7 @@ def answer_traits(target: Target, answers: pd.DataFrame) -> Traits:
 
 
 def judge(answers: Sequence[Json], said: Sequence[Feedback]) -> Array:
-    """1 where the class is the one that was said to be right, or where the answer was said to be right; else 0."""
+    """1 where the class is the right one, or where the answer was reported as right; else 0."""
     found = [
         float(bool(feedback.correct)) if feedback.label is None else float(same_label(answer["label"], feedback.label))
         for answer, feedback in zip(answers, said, strict=True)

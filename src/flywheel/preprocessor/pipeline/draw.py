@@ -42,8 +42,8 @@ def grouped(codes: Array, units: Array, share: float, generator: np.random.Gener
 
     Args:
         codes: The class of each row.
-        units: What each row belongs to.
-        share: In [0, 1).
+        units: Group of each row.
+        share: Share of the rows to draw, in [0, 1).
         generator: Draws the order of the units.
 
     Returns:
@@ -67,8 +67,8 @@ def fold_rows(rows: Array, train: Survey, fold: int, num_folds: int, generator: 
     Args:
         rows: Row numbers that folds are made of.
         train: Knows their classes and units.
-        fold: From 0.
-        num_folds: How many; 0: one for each of the reader's groups, in the order of their names.
+        fold: Number of the fold, from 0.
+        num_folds: Number of folds; 0: one for each of the reader's groups, in the order of their names.
         generator: Deals the rows; the folds of one seed fit together.
 
     Raises:

@@ -21,10 +21,10 @@ class Matches:
 
     Attributes:
         rows: Their numbers, ascending.
-        equals: For each, the number of the first row it equals.
-        same_label: For each, whether one of the rows it equals has its label too: then it may be a copy.
+        equals: For each such row, the number of the first row it equals.
+        same_label: For each such row, whether a row it equals also has its label: then it may be a copy.
         num_others: Rows of the other split that are equal to one of `rows`; None within one split.
-        num_dropped: How many of `rows` were dropped for it.
+        num_dropped: Number of `rows` that were dropped for it.
     """
 
     rows: Array
@@ -65,7 +65,7 @@ def within(rows: Array, digests: Array, labels: Array) -> Matches:
     Args:
         rows: Row numbers, ascending.
         digests: The digests of all rows' inputs, uint64 [N, 2].
-        labels: What tells the labels of all rows apart, uint64 [N].
+        labels: Hashes of the labels of all rows, uint64 [N].
     """
     equals = rows[first_equal(digests[rows])]
     repeated = equals != rows
@@ -92,7 +92,7 @@ def num_copies(rows: Array, digests: Array, labels: Array) -> Array:
     Args:
         rows: Row numbers.
         digests: The digests of all rows' inputs, uint64 [N, 2].
-        labels: What tells the labels of all rows apart, uint64 [N].
+        labels: Hashes of the labels of all rows, uint64 [N].
     """
     first = first_equal(_labelled(rows, digests, labels))
     return np.bincount(first, minlength=len(rows))[first]
@@ -103,7 +103,7 @@ def contradictory(digests: Array, labels: Array) -> Array:
 
     Args:
         digests: The digests of the rows' inputs, uint64 [N, 2].
-        labels: What tells their labels apart, uint64 [N].
+        labels: Hashes of their labels, uint64 [N].
     """
     first = first_equal(digests)
     differs = labels != labels[first]

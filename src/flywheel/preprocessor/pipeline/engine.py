@@ -29,11 +29,11 @@ Work = Callable[[pd.DataFrame, Any], T]
 
 @dataclass(frozen=True)
 class RawData:
-    """Where the rows come from: what opens them here, or in another process that sees the same folders.
+    """The raw data: opens the rows here, or in another process that sees the same folders.
 
     Attributes:
-        reader: Reads the raw folder.
-        raw_dir: What the download stage wrote.
+        reader: Reader of the raw folder.
+        raw_dir: Folder from the download stage.
         feedback_dir: Parquet files with corrected rows; it need not exist.
     """
 
@@ -53,17 +53,17 @@ class RawData:
         return found
 
     def with_feedback(self, own: dict[str, Split]) -> dict[str, Split]:
-        """The splits with what users said appended to train."""
+        """The splits with users' corrections appended to train."""
         return {**own, "train": appended(own["train"], read_feedback(self.feedback_dir))}
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One going through a split.
+    """One pass over a split.
 
     Attributes:
-        source: The split's name.
-        what: What is done, for the progress bar.
+        source: Name of the split.
+        what: Description of the work, for the progress bar.
         chunk_rows: Rows held at a time.
         parts: int8 [N], the part each row goes to; rows below 0 are left out. None: all rows, good and bad.
     """
@@ -78,7 +78,7 @@ class Engine(ABC):
     """Does the work of a pass.
 
     Args:
-        splits: What was read.
+        splits: Splits from the reader.
     """
 
     in_order = True
@@ -138,8 +138,8 @@ def used(frame: pd.DataFrame, parts: Array | None, start: int = 0) -> tuple[pd.D
     """Give the rows of a frame that are used and the part of each; None where there are none.
 
     Args:
-        frame: As it was read.
-        parts: For each row from `start` on, the part it belongs to; None: all rows are used.
+        frame: A frame from the reader.
+        parts: Part of each row from `start` on; None: all rows are used.
         start: The number of the row whose part comes first.
     """
     if not len(frame):
@@ -156,7 +156,7 @@ def used(frame: pd.DataFrame, parts: Array | None, start: int = 0) -> tuple[pd.D
 def checked(
     frames: Iterator[pd.DataFrame], split: Split, first: int = 0, end: int | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Check that the rows which are read are those of a split that were promised, from `first` to before `end`.
+    """Check that the rows read are the announced ones of a split, from `first` to before `end`.
 
     Raises:
         DataError: A frame has no labels, or rows are missing, or too many.

@@ -58,7 +58,7 @@ def ray_engine(address: str | None, raw: RawData, splits: dict[str, Split]) -> I
     Args:
         address: The address of the cluster.
         raw: Opens the raw data on the cluster's nodes, which must see the same folders.
-        splits: What was read here.
+        splits: Splits from the reader in this process.
     """
     with connected(address):
         yield RayEngine(raw, splits)
@@ -69,7 +69,7 @@ class RayEngine(Engine):
 
     Args:
         raw: Opens the raw data anywhere.
-        splits: What was read here.
+        splits: Splits from the reader in this process.
     """
 
     in_order = False

@@ -36,7 +36,7 @@ def predictions_of(file: Path) -> list[str]:
     """The prediction that each row of a file comes from; empty texts where the file does not say.
 
     Raises:
-        DataError: It is no Parquet file.
+        DataError: It is not a Parquet file.
     """
     metadata, num_rows = parquet_metadata(file)
     told = json.loads(metadata.get(FEEDBACK_KEY, b"{}"))
@@ -72,7 +72,7 @@ def feedback_record(folder: Path, used: Sequence[bool]) -> Json:
 
     Args:
         folder: The Parquet files.
-        used: For each of their rows, whether it is in train.
+        used: Whether each of their rows is in train.
     """
     files = feedback_files(folder)
     ids = [one for path in files for one in predictions_of(path)]
@@ -88,7 +88,7 @@ def read_feedback(folder: Path) -> Split | None:
     """Give the rows of all Parquet files of a folder, in the order of the files' names; None if there are none.
 
     Raises:
-        DataError: A file is no Parquet, or has no column `label`.
+        DataError: A file is not Parquet, or has no column `label`.
     """
     files = feedback_files(folder)
     num_rows = 0

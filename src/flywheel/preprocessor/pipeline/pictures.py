@@ -25,8 +25,8 @@ def draw_samples(path: Path, samples: dict[str, list[Preview]], title: str) -> N
 
     Args:
         path: The PNG to write.
-        samples: By group (class name; an empty name where there are no classes).
-        title: Above all.
+        samples: Samples by group (class name; an empty name where there are no classes).
+        title: Title of the picture.
     """
     groups = dict(list(samples.items())[:MAX_CLASSES])
     if len(samples) > len(groups):
@@ -57,8 +57,8 @@ def draw_classes(path: Path, counts: dict[str, dict[str, int]], title: str) -> N
 
     Args:
         path: The PNG to write.
-        counts: By split, then by class.
-        title: Above all.
+        counts: Counts by split, then by class.
+        title: Title of the picture.
     """
     splits = {name: classes for name, classes in counts.items() if sum(classes.values())}
     names = list(next(iter(splits.values())))

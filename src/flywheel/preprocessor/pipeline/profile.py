@@ -96,13 +96,13 @@ def make_profile(
     Args:
         task: The task's name.
         surveys: The first pass's findings, by split of the raw data.
-        plan: Where the rows went.
+        plan: Plan of the split.
         meta: The processed data's `meta.json`.
         counts: Rows of each class, by split.
         ranges: The ranges of the inputs, by split.
         num_feedback: Rows of train that came from feedback.
-        statistics: What the preprocessor counted, by split.
-        facts: What the preprocessor has learnt and is worth reading.
+        statistics: Statistics from the preprocessor, by split.
+        facts: Facts that the preprocessor learnt from train.
     """
     splits = {
         name: {

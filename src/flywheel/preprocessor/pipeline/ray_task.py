@@ -36,7 +36,7 @@ class Opening:
     Attributes:
         key: The key of the preprocessing.
         folder: The one that it was started in: paths are relative to it, also in messages.
-        raw: What is opened.
+        raw: The raw data to open.
     """
 
     key: str
@@ -70,10 +70,10 @@ class Task:
     """A pass, as workers see it.
 
     Attributes:
-        opening: How the raw data are opened.
+        opening: How to open the raw data.
         one: The pass; `parts` are left out where they come with the rows.
-        num_rows: That the split must have.
-        work: For each chunk.
+        num_rows: Number of rows that the split must have.
+        work: Function to call for each chunk.
     """
 
     opening: Opening

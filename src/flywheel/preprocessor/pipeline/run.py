@@ -45,8 +45,8 @@ def preprocess(task: TaskConfig, raw_dir: Path, feedback_dir: Path, target: Path
     """Make the processed data set of a task.
 
     Args:
-        task: Its settings; `data.reader`, `preprocess` and `name` are used.
-        raw_dir: What the download stage wrote.
+        task: The task's settings, of which `data.reader`, `preprocess` and `name` are used.
+        raw_dir: Folder from the download stage.
         feedback_dir: Parquet files with corrected rows; it need not exist.
         target: The folder to make; what it held before is replaced when everything has succeeded.
 
@@ -157,7 +157,7 @@ class _Run:
         return meta
 
     def describe(self, folder: Path, task: str, meta: Json, feedback_dir: Path, num_feedback: int) -> None:
-        """Write the profile, the pictures and, where there is any, which feedback is in train; say the gist."""
+        """Write the profile, the pictures and, where there is any, the feedback in train; log a summary."""
         counts = self._counts()
         counted = {
             part: self.inputs.describe({key: _plain(value) for key, value in held.items()})

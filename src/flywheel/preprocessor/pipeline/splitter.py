@@ -26,8 +26,9 @@ class SplitPlan:
     """Where each row of each surveyed split goes.
 
     Attributes:
-        parts: By the surveyed split's name: int8 [N], a value of `PARTS`, or `UNUSABLE` for rows that go nowhere.
-        duplicates: What was found equal, by kind; the keys are those of `profile.json`.
+        parts: Parts of the rows, by the surveyed split's name: int8 [N], a value of `PARTS`, or `UNUSABLE` for unused
+            rows.
+        duplicates: Duplicates by kind; the keys are those of `profile.json`.
         num_contradictory: Usable rows with the inputs of another row and another label, before any row is dropped.
     """
 
@@ -46,7 +47,7 @@ def make_plan(surveys: dict[str, Survey], num_own: int, names: list[str], settin
     Args:
         surveys: The survey of `train`, and those of official `validation` and `test` splits.
         num_own: Rows of train that are the data set's own.
-        names: Names of the label codes, for messages; empty where the target is no class.
+        names: Names of the label codes, for messages; empty where the target is not a class.
         settings: Seed, shares, and what becomes of duplicates.
 
     Raises:

@@ -2,7 +2,7 @@
 
 Of every row 21 bytes are kept: a fingerprint (16), its label's code (4) and the part it is given to (1); 4 more where
 the reader gives groups, 8 more where it gives weights, where the preprocessor knows near-duplicates, and where the
-target is no class.
+target is not a class.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class Vocabulary:
         """Give the codes here of labels that have codes in a list of their own, and new labels a new one.
 
         Args:
-            codes: int32 [N].
-            names: By code, in the order in which they were first seen.
+            codes: Codes of the labels, int32 [N].
+            names: Names by code, in the order in which they were first seen.
         """
         known = [self.codes.setdefault(name, len(self.codes)) for name in names]
         return np.array(known, dtype=np.int32)[codes]
@@ -88,13 +88,13 @@ class Survey:
 
     Attributes:
         name: train, validation or test.
-        split: What was read.
+        split: The split from the reader.
         digests: uint64 [N, 2], of every usable row's inputs.
         codes: int32 [N], the label's code in the vocabulary; `UNUSABLE` where the row is dropped.
         dropped: The rows that cannot be used.
         groups: int32 [N], the code of each row's group in `group_names`; None where the reader gives no groups.
         near: uint64 [N], the fingerprint of each usable row's gist; None where the preprocessor has none.
-        group_names: By code.
+        group_names: Names of groups, by code.
         answers: uint64 [N], a fingerprint of each usable row's label; None where the target is a class, which `codes`
             tells apart.
         weights: float64 [N], what each usable row counts, 0 where its file does not say; None where the reader gives no
@@ -114,12 +114,12 @@ class Survey:
 
     @property
     def labels(self) -> Array:
-        """What tells the rows' labels apart, uint64 [N]: equal where, and only where, the labels are."""
+        """Hashes of the rows' labels, uint64 [N]: equal where, and only where, the labels are."""
         return self.codes.astype(np.uint64) if self.answers is None else self.answers
 
     @property
     def units(self) -> Array | None:
-        """What must not be torn apart, by row: groups, or else near-duplicates; None: rows are drawn one by one."""
+        """Rows that must stay together, by row: groups, or else near-duplicates; None: rows are drawn one by one."""
         return self.near if self.groups is None else self.groups
 
     @property
@@ -130,14 +130,14 @@ class Survey:
 
 @dataclass
 class Cleaned:
-    """What cleaning one chunk gives, on its way from wherever that was done.
+    """Result of cleaning one chunk, in any process.
 
     Attributes:
         columns: The columns of the raw frame.
         rows: int64 [n], the numbers of its usable rows.
         lost: Each other row in order, and the file it is in, where rows have one.
         digests: uint64 [n, 2].
-        labels: Codes, int32 [n], in these names; None where the target is no class.
+        labels: Codes, int32 [n], in these names; None where the target is not a class.
         groups: Likewise; None where the reader gives no groups.
         near: uint64 [n]; None where the preprocessor has no such fingerprints.
         answers: uint64 [n], fingerprints of labels; None where the target is a class.
@@ -157,7 +157,7 @@ class Cleaned:
 
 @dataclass(frozen=True)
 class Cleaning:
-    """The first pass's work on a chunk: it needs nothing of other chunks once `inputs` is settled."""
+    """The first pass's work on a chunk, independent of other chunks once `inputs` is settled."""
 
     inputs: Preprocessor
     target: Target
@@ -191,12 +191,12 @@ def survey(name: str, engine: Engine, inputs: Preprocessor, target: Target, word
     """Read a split once, clean it, and keep what later decisions need.
 
     Args:
-        name: The split's.
-        engine: Cleans the chunks.
-        inputs: Cleans examples.
-        target: Cleans labels.
+        name: Name of the split.
+        engine: Engine that cleans the chunks.
+        inputs: Preprocessor that cleans examples.
+        target: Target that cleans labels.
         words: The labels' codes; new ones are added.
-        rows: Held at a time.
+        rows: Maximum number of rows in memory.
 
     Raises:
         DataError: The split is empty, has no labels, or gives another number of rows than it said.
@@ -241,7 +241,7 @@ def _settle(inputs: Preprocessor, split: Split, rows: int) -> None:
 
 
 def read_weights(values: pd.Series) -> tuple[Array, pd.Series]:
-    """Read what rows count: float64 [n], and why a row has no weight (None where it has one), with the rows' index."""
+    """Read rows' weights: float64 [n], and why a row has no weight (None where it has one), with the rows' index."""
     weights = numbers_of(np.array(names_of(values), dtype=object), ValueRules())
     good = (weights >= WEIGHTS[0]) & (weights <= WEIGHTS[1])
     faults = pd.Series(None, index=values.index, dtype=object)

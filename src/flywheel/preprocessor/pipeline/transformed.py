@@ -1,4 +1,4 @@
-"""What the third pass makes of a chunk, on its way from wherever that was done to the files."""
+"""What the third pass makes of a chunk, in any process, before it is written."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from flywheel.preprocessor.task import TaskPreprocessor
 
 @dataclass
 class Transformed:
-    """What the third pass makes of one chunk.
+    """Result of the third pass for one chunk.
 
     Attributes:
-        inputs: What is stored of its rows, by name.
+        inputs: Stored arrays of its rows, by name.
         target: Encoded labels.
         rows: int64, the rows' numbers.
-        parts: Where each goes.
-        statistics: What the preprocessor counts, by split.
+        parts: Part of each row.
+        statistics: Statistics from the preprocessor, by split.
         ranges: The ranges of the inputs, by split.
     """
 
@@ -40,7 +40,7 @@ class Transformed:
 
 
 def transformed(preprocessor: TaskPreprocessor, frame: pd.DataFrame, parts: Any) -> Transformed:
-    """Transform a chunk, and count what the profile is to say of it."""
+    """Transform a chunk, and collect its statistics for the profile."""
     inputs = preprocessor.transform(frame)
     rows = frame.index.to_numpy(np.int64)
     made = Transformed(inputs, preprocessor.encode(frame), rows, parts, {}, Ranges())

@@ -26,7 +26,7 @@ class SafetensorsWriter:
     """Several arrays with the same number of rows, which arrive in chunks.
 
     Args:
-        path: The file to make.
+        path: File to write.
         num_rows: Rows of every array, all chunks together.
         like: An array of each name, for its data type and the shape of one row.
     """

@@ -17,7 +17,7 @@ def list_files(folder: Path, extensions: Sequence[str] = ("",)) -> list[str]:
     """List a folder's files by their path in it (`/` between folders), sorted; links are followed.
 
     Args:
-        folder: It is searched with all the folders in it; hidden files and folders are left out.
+        folder: Folder to search recursively; hidden files and folders are left out.
         extensions: Endings that count, in any case.
 
     Raises:
@@ -36,7 +36,7 @@ def request_files(path: Path, noun: str, extensions: Sequence[str], tables: Sequ
 
     Args:
         path: A file or folder.
-        noun: What the examples are called, in the plural.
+        noun: Name of the examples, in the plural.
         extensions: Endings of files that are an example.
         tables: Endings of files that hold several.
 
@@ -52,7 +52,7 @@ def request_files(path: Path, noun: str, extensions: Sequence[str], tables: Sequ
         raise DataError(path, None, "no such file", fix="check the path")
     if path.suffix.lower() not in (*extensions, *tables):
         kinds = ", ".join((*extensions, *tables))
-        raise DataError(path, None, f"files of kind '{path.suffix}' are not read", fix=f"give {kinds} or a folder")
+        raise DataError(path, None, f"files of type '{path.suffix}' are not supported", fix=f"give {kinds} or a folder")
     return [path]
 
 

@@ -27,7 +27,7 @@ def csv_chunks(path: Path, rows: int, **options: Any) -> Iterator[pd.DataFrame]:
 
     Args:
         path: The file; `.gz` is unpacked on the way.
-        rows: Most rows in a frame.
+        rows: Maximum number of rows in a frame.
         **options: Further arguments of `pandas.read_csv`.
 
     Raises:
@@ -95,7 +95,7 @@ def _records(path: Path, options: dict[str, Any]) -> Iterator[list[str]]:
         try:
             yield from csv.reader(lines, delimiter=" " if is_spaced else separator, quoting=quoting)
         except csv.Error as error:
-            raise DataError(path, None, f"is no CSV: {error}") from None
+            raise DataError(path, None, f"is not CSV: {error}") from None
         finally:
             csv.field_size_limit(limit)
 
@@ -104,7 +104,7 @@ def _parser_error(path: Path, message: str, header: Any) -> DataError:
     """Turn pandas' 1-based line number into a row number."""
     found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message)
     if found is None:
-        return DataError(path, None, f"is no CSV: {message}".replace("\n", " ").strip())
+        return DataError(path, None, f"is not CSV: {message}".replace("\n", " ").strip())
     expected, line, saw = map(int, found.groups())
     return DataError(path, line - 1 - (header == 0), f"has {saw} values, others have {expected}")
 
@@ -114,17 +114,17 @@ def jsonl_chunks(
 ) -> Iterator[pd.DataFrame]:
     """Read a file with one JSON object a line in frames of at most `rows` rows, indexed by row number.
 
-    Lines of white space only are no rows. Values stay as JSON has them (a list is a list), in columns of objects; what
+    Lines of white space only are not rows. Values stay as JSON has them (a list is a list), in columns of objects; what
     an object lacks is None.
 
     Args:
         path: The file, plain or gzipped.
-        rows: Most rows in a frame.
-        columns: Those that every frame has; None: those that occur in the frame's own rows.
+        rows: Maximum number of rows in a frame.
+        columns: Columns of every frame; None: those that occur in the frame's own rows.
         encoding: The encoding of the text.
 
     Raises:
-        DataError: A line is no JSON object, the text is not in the encoding, or the gzip is broken.
+        DataError: A line is not a JSON object, the text is not in the encoding, or the gzip is broken.
     """
     held: list[dict[str, Any]] = []
     first = 0
@@ -164,10 +164,10 @@ def _json_objects(path: Path, encoding: str) -> Iterator[dict[str, Any]]:
             except RepeatedKeyError as error:
                 raise DataError(path, row, f"line {number}: {error}", fix="rename one of them") from None
             except (ValueError, RecursionError) as error:
-                raise DataError(path, row, f"line {number} is no JSON: {error}") from None
+                raise DataError(path, row, f"line {number} is not JSON: {error}") from None
             if not isinstance(record, dict):
                 kind = type(record).__name__
-                raise DataError(path, row, f"line {number} is no JSON object but a {kind}", fix="write {...}")
+                raise DataError(path, row, f"line {number} is not a JSON object but a {kind}", fix="write {...}")
             yield record
             row += 1
 
@@ -188,7 +188,7 @@ def parquet_shape(path: Path) -> tuple[Sequence[str], int]:
     """Give a Parquet file's columns and its number of rows.
 
     Raises:
-        DataError: It is no Parquet file, or has two columns of one name.
+        DataError: It is not a Parquet file, or has two columns of one name.
     """
     with _open_parquet(path) as file:
         return file.schema_arrow.names, file.metadata.num_rows
@@ -198,7 +198,7 @@ def parquet_metadata(path: Path) -> tuple[dict[bytes, bytes], int]:
     """Give what a Parquet file's writer noted in it besides the columns, and its number of rows.
 
     Raises:
-        DataError: It is no Parquet file.
+        DataError: It is not a Parquet file.
     """
     with _open_parquet(path) as file:
         return dict(file.schema_arrow.metadata or {}), file.metadata.num_rows
@@ -208,7 +208,7 @@ def parquet_chunks(path: Path, rows: int) -> Iterator[pd.DataFrame]:
     """Read a Parquet file in frames of at most `rows` rows, indexed by row number.
 
     Raises:
-        DataError: It is no Parquet file.
+        DataError: It is not a Parquet file.
     """
     first = 0
     with _open_parquet(path) as file:
@@ -228,6 +228,6 @@ def _open_parquet(path: Path) -> Any:
     try:
         file = parquet.ParquetFile(path)
     except pyarrow.ArrowException as error:
-        raise DataError(path, None, f"is no Parquet file: {error}".replace("\n", " ")) from None
+        raise DataError(path, None, f"is not a Parquet file: {error}".replace("\n", " ")) from None
     check_columns(path, file.schema_arrow.names)
     return file

@@ -94,7 +94,7 @@ class TableFile:
 
     Attributes:
         path: The file.
-        format: How it is written.
+        format: Format of the file.
     """
 
     path: Path
@@ -122,8 +122,8 @@ class TableFile:
         """Read frames of at most `rows` rows, indexed by row number.
 
         Args:
-            rows: Most rows in a frame.
-            columns: As `shape` gives them: JSONL objects that lack one have None there.
+            rows: Maximum number of rows in a frame.
+            columns: Columns from `shape`: JSONL objects that lack one have None there.
 
         Raises:
             DataError: As `shape`.

@@ -25,8 +25,8 @@ class JoinSettings:
     Attributes:
         path: The side table, under the raw folder.
         by: The column that both tables have; None: the rows of both follow each other in the same order.
-        columns: Those to take over; None: all but `by`.
-        format: How the side table is written.
+        columns: Columns to take over; None: all but `by`.
+        format: Format of the side table.
     """
 
     path: str
@@ -56,7 +56,7 @@ class Join:
     """A side table in memory, ready to be joined to chunks of rows.
 
     Args:
-        settings: What to join.
+        settings: Settings of the join.
         raw_dir: Folder of the file.
 
     Raises:

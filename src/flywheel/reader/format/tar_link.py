@@ -1,4 +1,4 @@
-"""Refuses links in tar archives, which hold no bytes and could lead anywhere, and names that are no text."""
+"""Refuses links in tar archives, which hold no bytes and could lead anywhere, and names that are not text."""
 
 from __future__ import annotations
 

@@ -45,8 +45,8 @@ def in_seconds(path: Path, times: Array, is_date: Array, unit: str | None) -> Ar
 
     Args:
         path: The file, for messages.
-        times: As `read_times` gives them, float64 [N]; those that are not finite stay so.
-        is_date: Which of them are dates, bool [N].
+        times: Output of `read_times`, float64 [N]; values that are not finite stay so.
+        is_date: Whether each is a date, bool [N].
         unit: The unit of the numbers: a key of `UNITS`; None: what their size says.
 
     Raises:

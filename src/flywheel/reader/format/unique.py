@@ -1,6 +1,6 @@
 """One name, one column: names that a table's header, a Parquet schema or a JSON object gives twice are refused.
 
-What reads them would keep one of the two, or give one another name, and nobody could tell which was meant.
+What reads them would keep one of the two, or give one another name, and which one was meant would be unknown.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def parse_json(text: str | bytes) -> Any:
 
     Raises:
         RepeatedKeyError: It has.
-        ValueError: It is no JSON.
+        ValueError: It is not JSON.
         RecursionError: It is nested too deeply.
     """
     return json.loads(text, object_pairs_hook=_object)
@@ -49,8 +49,8 @@ def num_keys(value: Any, num_objects: int) -> int:
     """Count the keys of all objects in parsed JSON.
 
     Args:
-        value: As parsed.
-        num_objects: How many objects it has at most; no list is looked through for more of them.
+        value: The parsed value.
+        num_objects: Maximum number of objects in it; lists are not searched for more.
     """
     found, level = 0, [value]
     while level and num_objects > 0:

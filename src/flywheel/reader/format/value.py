@@ -37,7 +37,7 @@ def plain_text(text: str, decimal: str = ".") -> str:
     Letters and accents are composed (NFC).
 
     Args:
-        text: As it stands in a file or a request.
+        text: Text from a file or a request.
         decimal: Character before the fraction.
     """
     text = one_line_end(text).strip()

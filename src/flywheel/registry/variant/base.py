@@ -24,7 +24,7 @@ class Material:
 
     Attributes:
         source: The ONNX file to start with.
-        inputs: `meta.json`'s `inputs`.
+        inputs: The `inputs` of `meta.json`.
         train: `train.safetensors` of the processed data; calibration rows come from there and nowhere else.
         row: The number of each test row in the raw file, in the order in which variants are scored.
     """
@@ -63,8 +63,8 @@ class Maker(ABC):
         """Write the variant's ONNX file; equal material gives equal bytes.
 
         Args:
-            material: What it is made from.
-            target: The file to write.
+            material: Sources of the variant.
+            target: File to write.
 
         Returns:
             What else `parity.json` is to say of it; mostly nothing.
@@ -88,7 +88,7 @@ def write_graph(model: Any, file: Path) -> None:
     depend on the other rows. Such a file says so, and `OnnxModel` runs each row by itself.
 
     Raises:
-        ModelError: It is no valid ONNX.
+        ModelError: It is not valid ONNX.
     """
     import onnx
 
@@ -103,5 +103,5 @@ def write_graph(model: Any, file: Path) -> None:
     try:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"gave no valid ONNX: {error}".splitlines()[0], where=file.name) from None
+        raise ModelError(f"gave invalid ONNX: {error}".splitlines()[0], where=file.name) from None
     file.write_bytes(model.SerializeToString(deterministic=True))

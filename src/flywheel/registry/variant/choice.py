@@ -67,7 +67,7 @@ def judged(parity: Json, serve: str, sign: int) -> str:
 
     Args:
         parity: The content of `parity.json`.
-        serve: `export.serve`.
+        serve: The setting `export.serve`.
         sign: 1 where more of the metric is better, else -1.
     """
     if serve != FASTEST or "metric" not in parity:

@@ -36,9 +36,9 @@ class Exam:
 
     Attributes:
         report: Measures scores; its headline metric decides.
-        split: `test.safetensors`.
+        split: The file `test.safetensors`.
         target: The encoded target of its rows.
-        scores: fp32's scores on them.
+        scores: Scores of fp32 on the test rows.
         num_bytes: The number of bytes of fp32's file.
         groups: The groups of the test rows, int [N]; None: they are independent.
     """
@@ -68,8 +68,8 @@ def make_variants(
 
     Args:
         settings: Checked by `flywheel.registry.variant.choice.check`.
-        material: Its source is fp32's file.
-        exam: What they are measured on.
+        material: Sources of the variants, with fp32's file.
+        exam: Test rows and fp32's scores.
         folder: Gets `<variant>.onnx` of each that could be made.
 
     Returns:
@@ -184,5 +184,5 @@ def _rounded(value: float | None) -> float | None:
 
 def _short(text: str) -> str:
     """ONNX Runtime's reason without folders and numbers of its own: outputs hold no path."""
-    words = text.removeprefix("no ONNX model that can run: ").split(" : ")[-1]
+    words = text.removeprefix("not an ONNX model that can run: ").split(" : ")[-1]
     return words.split(" node with name")[0].split(" failed:")[-1].rstrip(".")

@@ -69,8 +69,8 @@ def draw(parity: Json, latency: Json, task: str, file: Path) -> None:
     Args:
         parity: The content of `parity.json`, variants included.
         latency: The content of `latency.json`.
-        task: For the title.
-        file: The PNG.
+        task: Name of the task, for the title.
+        file: PNG to write.
     """
     from flywheel.report.style import new_figure, save_png, styled
 

@@ -22,7 +22,7 @@ class Student(Maker):
 
     Args:
         folder: `artifacts/<that task>/export`; the same as `export.student`, which DVC watches.
-        variant: Which of its files.
+        variant: Which of the student's files to use.
     """
 
     def __init__(self, folder: str, variant: str = FP32) -> None:

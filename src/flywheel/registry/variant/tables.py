@@ -25,7 +25,7 @@ def quantise_tables(model: Any) -> int:
     table gets it dequantised: ONNX Runtime computes that once, when it opens the file.
 
     Args:
-        model: `onnx.ModelProto`.
+        model: The model, an `onnx.ModelProto`.
 
     Returns:
         How many tables there were.

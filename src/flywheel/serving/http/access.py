@@ -87,8 +87,8 @@ def check_headers(given: Sequence[tuple[bytes, bytes]], headers: Mapping[bytes, 
     """Refuse headers that come twice where only one can be meant: a proxy before the server may have read the other.
 
     Args:
-        given: All of them.
-        headers: By name.
+        given: All headers, as sent.
+        headers: Headers by name.
 
     Raises:
         RequestError: One of `SINGLE` comes twice (400).
@@ -105,8 +105,8 @@ class Buckets:
     """A bucket a client, which fills up with time.
 
     Args:
-        rate: A second.
-        burst: That fits into it.
+        rate: Tokens that are added each second.
+        burst: Tokens that fit into a bucket.
     """
 
     def __init__(self, rate: float, burst: float) -> None:
@@ -117,9 +117,9 @@ class Buckets:
         """Take something out of a client's bucket if there is 1 in it.
 
         Args:
-            client: Whose.
+            client: The client.
             now: Seconds on a clock that never goes back.
-            number: 1, or 0 to see only.
+            number: Tokens to take: 1, or 0 to only look.
 
         Returns:
             Seconds until there is 1; 0: there was.
@@ -147,13 +147,13 @@ class AccessControl:
         self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     def name_of(self, authorization: bytes, address: str = "", now: float | None = None) -> str:
-        """Name who asks; empty where there is no authentication.
+        """The client's name; empty where there is no authentication.
 
         An address that has sent many wrong tokens must wait before another one is looked at. Clients that have come in
         from it before are not kept waiting: behind a proxy, all have one address.
 
         Args:
-            authorization: Header.
+            authorization: The header `Authorization`.
             address: The address of the client.
             now: Seconds on a clock that never goes back.
 

@@ -22,7 +22,7 @@ class BodyMemory:
     """Bytes of all requests' bodies that a worker holds at a time.
 
     Args:
-        most: That it may hold.
+        most: Maximum number of bytes.
     """
 
     def __init__(self, most: int) -> None:
@@ -70,7 +70,7 @@ async def read_body(
     Args:
         receive: ASGI's `receive`.
         headers: The headers of the request, names in lower case.
-        max_bytes: As sent, and as unpacked.
+        max_bytes: Largest size, both as sent and unpacked.
         seconds: Within which all of it must have arrived.
         held: Told how many bytes there are.
 

@@ -24,7 +24,7 @@ def add_explain(app: FastAPI, models: ModelRepository, settings: ServingSettings
     """Add the routes.
 
     Args:
-        app: To add them to.
+        app: The app to add them to.
         models: The versions in service.
         settings: The settings of the server.
     """

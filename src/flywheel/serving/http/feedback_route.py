@@ -1,4 +1,4 @@
-"""`POST /v1/feedback`: what people say about predictions, acknowledged when it is on the disk."""
+"""`POST /v1/feedback`: feedback on predictions, acknowledged when it is on the disk."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def add_feedback(app: FastAPI, recording: RecordingQueue | None, metrics: Metric
     """Add the route.
 
     Args:
-        app: To add it to.
+        app: The app to add it to.
         recording: Keeps feedback; None: the route says that none is kept.
-        metrics: Count it.
+        metrics: Metrics that count it.
     """
     complaint = Complaint("feedback could not be kept")
 

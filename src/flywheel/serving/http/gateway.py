@@ -34,8 +34,8 @@ class Gateway:
 
     Args:
         app: Answers what is no prediction.
-        answering: Answers predictions.
-        access: Who may come in.
+        answering: Answers requests for predictions.
+        access: Checks who may send requests.
         settings: The settings of the server.
         metrics: The metrics of the worker.
 

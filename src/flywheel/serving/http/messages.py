@@ -130,7 +130,7 @@ class Live(TaskLine):
 
 
 class FeedbackBody(BaseModel):
-    """What somebody says about a prediction: the right answer, or only whether it was right."""
+    """Feedback on a prediction: the right answer, or only whether it was right."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"prediction_id": "PREDICTION_ID", "label": "positive"}]}

@@ -18,7 +18,7 @@ class BoundedProtocol(HttpToolsProtocol):
     Attributes:
         max_header_bytes: The largest size of a request's first line and headers.
         header_seconds: Within which they must have arrived.
-        max_connections: That there may be.
+        max_connections: Maximum number of connections.
     """
 
     max_header_bytes = 16_384

@@ -28,10 +28,10 @@ class Route:
     """One route.
 
     Attributes:
-        path: Its pattern; a part in braces stands for any one part.
-        about: What it does.
-        tag: Its group in the OpenAPI document; empty: it is none of that document.
-        answer: Type of its answer.
+        path: Pattern of the path; a part in braces matches any one part.
+        about: Description of the route.
+        tag: Group in the OpenAPI document; empty: the document leaves it out.
+        answer: Type of the answer.
         access: Who may ask: `token`, who has one, where the server wants any; `anybody`; `always`, anybody from any
             site, also when there is too much to do. What needs no token takes no body, which could fill the memory.
         method: GET or POST; what answers GET answers HEAD as well.

@@ -37,7 +37,7 @@ def add_web(app: FastAPI, models: ModelRepository, look: Look | None) -> None:
     """Add the pages, and what `/live` asks for.
 
     Args:
-        app: To add them to.
+        app: The app to add them to.
         models: The versions in service.
         look: Says how a version does; None: nobody does here.
     """

@@ -12,21 +12,21 @@ from flywheel.project.types import Json
 from flywheel.serving.version.served import ChampionVersion
 
 Look = Callable[[ChampionVersion], Json]
-"""Says how a version does: the fields of `messages.Live` from `days` on. Called in any thread, it may take long."""
+"""Describes a version in service: the fields of `messages.Live` from `days` on. Runs in any thread, maybe for long."""
 
 KEPT_SECONDS = 20.0
-"""How long a look serves all who ask: it reads a thousand rows, and the page asks every half minute."""
+"""How long a result is served: making one reads a thousand rows, and the page asks every half minute."""
 KEPT_TIMES = 9
-"""How many times as long as it took it serves at least: looks at a large store take a tenth of the time."""
+"""A result is served for this multiple of its computing time: a large store is read a tenth of the time at most."""
 
 
 class LiveCache:
-    """LiveCache of one worker.
+    """Keeps the latest judgement of each version, for one worker.
 
-    All who ask wait here for one thread: those that the server has must not all wait for a look at a large store.
+    All callers wait for one thread: a slow query of a large store must not occupy all threads of the server.
 
     Args:
-        look: LiveCache.
+        look: Function that judges a version in service.
     """
 
     def __init__(self, look: Look) -> None:
@@ -35,10 +35,10 @@ class LiveCache:
         self._seen: dict[str, tuple[ChampionVersion, float, float, Json]] = {}
 
     async def of(self, champion: ChampionVersion) -> Json:
-        """Give the latest look at a version, or a new one.
+        """Give the latest result for a version, or a new one.
 
         Raises:
-            FlywheelError: It cannot be seen how it does.
+            FlywheelError: The version cannot be judged.
         """
         async with self._turn:
             known, ended, took, found = self._seen.get(champion.task, (None, -math.inf, 0.0, {}))
@@ -51,12 +51,12 @@ class LiveCache:
 
 
 async def _aside(look: Look, champion: ChampionVersion) -> Json:
-    """Look in a thread that a worker which stops does not wait for."""
+    """Run `look` in a thread that a stopping worker does not wait for."""
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[Json] = loop.create_future()
 
     def settle(found: Json | None, error: Exception | None) -> None:
-        if outcome.done():  # whoever asked has gone
+        if outcome.done():  # the caller has gone
             return
         if error is not None:
             outcome.set_exception(error)
@@ -67,7 +67,7 @@ async def _aside(look: Look, champion: ChampionVersion) -> Json:
         found, error = None, None
         try:
             found = look(champion)
-        except Exception as raised:  # noqa: BLE001 - whatever it is, it belongs to who asked
+        except Exception as raised:  # noqa: BLE001 - any error is raised for the caller
             error = raised
         try:
             loop.call_soon_threadsafe(settle, found, error)

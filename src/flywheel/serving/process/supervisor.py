@@ -51,7 +51,7 @@ class Supervisor:
 
     Args:
         settings: The settings of the server.
-        champions: What is served.
+        champions: Champions to serve.
         command: Starts a worker, which calls `run_worker`.
         tokens: sha256 of each token by its client's name.
         say: Told, in a line, what a person wants to know.
@@ -213,7 +213,7 @@ class _Worker:
             os.set_blocking(process.stdout.fileno(), False)
 
     def tell(self, line: str) -> None:
-        """Write to it; one that has just died is replaced soon, and told then."""
+        """Write to the worker; one that has just died is replaced soon, and gets the line then."""
         if self.process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.write(line)

@@ -53,7 +53,7 @@ class Start:
         settings: The settings of the server.
         socket_fd: The listening socket's number in the worker.
         tokens: sha256 of each token by its client's name.
-        champions: To serve.
+        champions: Champions to serve.
     """
 
     settings: ServingSettings
@@ -74,7 +74,7 @@ class Start:
 
 
 def champions_line(champions: list[ChampionVersion]) -> str:
-    """What tells a worker its champions anew."""
+    """The line that gives a worker its new champions."""
     return json.dumps({"champions": [asdict(champion) for champion in champions]}) + "\n"
 
 
@@ -115,7 +115,7 @@ def run_worker(recorder: Callable[[], Recorder | None], look_with: Callable[[boo
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, told what to do by the supervisor."""
+    """uvicorn's server, controlled by the supervisor."""
 
     def __init__(self, gateway: Gateway, models: ModelRepository, settings: ServingSettings) -> None:
         super().__init__(

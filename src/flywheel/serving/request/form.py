@@ -29,10 +29,10 @@ def parts_of(content_type: str, body: bytes, max_parts: int) -> list[FormPart]:
     Args:
         content_type: Header, with the boundary.
         body: The body of the request.
-        max_parts: That it may have.
+        max_parts: Maximum number of parts.
 
     Raises:
-        RequestError: It is no form, has too many parts, or ends before its end.
+        RequestError: It is not a form, has too many parts, or ends before its end.
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
@@ -54,7 +54,7 @@ def parts_of(content_type: str, body: bytes, max_parts: int) -> list[FormPart]:
         parser.write(body)
         parser.finalize()
     except (FormParserError, ValueError, UnicodeError):
-        raise RequestError(400, "is no multipart form", where=WHERE, fix=FIX) from None
+        raise RequestError(400, "is not a multipart form", where=WHERE, fix=FIX) from None
     if not reading.finished:
         raise RequestError(400, "ends before its last boundary", where=WHERE, fix="send all of it")
     return reading.parts

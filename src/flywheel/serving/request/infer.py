@@ -62,7 +62,7 @@ async def infer(
     request, binary = _parted(headers, body, settings.max_json_depth)
     identity = request.get("id", "")
     if not isinstance(identity, str) or len(identity) > MAX_ID:
-        raise RequestError(400, f"id is no text of up to {MAX_ID} characters", where="body", fix="fix it")
+        raise RequestError(400, f"id is not text of up to {MAX_ID} characters", where="body", fix="fix it")
     rows = _rows(served, request, binary)
     wanted = _wanted(request)
     answers, ids = await answer(rows)
@@ -91,7 +91,7 @@ def _parted(headers: Mapping[bytes, bytes], body: bytes, max_depth: int) -> tupl
     end = int(length) if length else len(body)
     request = parse_json(body[:end], max_depth)
     if not isinstance(request, dict):
-        raise RequestError(400, "is no mapping", where="body", fix="give `inputs`")
+        raise RequestError(400, "is not a mapping", where="body", fix="give `inputs`")
     return request, body[end:]
 
 
@@ -106,7 +106,7 @@ def _rows(served: Served, request: Json, binary: bytes) -> list[Json]:
         name = tensor.get("name")
         name = reader.aliases.get(name, name) if isinstance(name, str) else name
         if not isinstance(name, str) or name not in reader.names or name in columns:
-            what = f"'{str(name)[:80]}' is no input of its own"
+            what = f"'{str(name)[:80]}' is not an input, or comes twice"
             raise RequestError(400, what, where="inputs", fix=nearest(str(name)[:80], reader.names))
         size = _parameter(tensor, "binary_data_size")
         content = None
@@ -137,7 +137,7 @@ def _plain(value: Any, where: str) -> Any:
         try:
             return value.decode()
         except UnicodeDecodeError:
-            raise RequestError(400, "holds bytes that are no UTF-8", where=where, fix="send text in UTF-8") from None
+            raise RequestError(400, "holds bytes that are not UTF-8", where=where, fix="send text in UTF-8") from None
     return value.tolist() if isinstance(value, np.ndarray) else value
 
 
@@ -146,7 +146,7 @@ def _wanted(request: Json) -> list[Json] | None:
     if not outputs:
         return None
     if not isinstance(outputs, list) or not all(isinstance(one, dict) for one in outputs):
-        raise RequestError(400, "is no list of tensors", where="outputs", fix="name each, or leave it out")
+        raise RequestError(400, "is not a list of tensors", where="outputs", fix="name each, or leave it out")
     return outputs
 
 
@@ -158,7 +158,7 @@ def _outputs(
     for one in wanted if wanted is not None else [{"name": name} for name in columns]:
         name = one.get("name")
         if not isinstance(name, str) or name not in columns:
-            what = f"'{str(name)[:80]}' is no output"
+            what = f"'{str(name)[:80]}' is not an output"
             raise RequestError(400, what, where="outputs", fix=nearest(str(name)[:80], columns))
         own = _parameter(one, "binary_data")
         tensor, content = tensor_of(name, columns[name], binary=bool(all_binary if own is None else own))

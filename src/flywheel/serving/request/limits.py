@@ -32,7 +32,7 @@ class RequestLimits:
         """Give what each row costs, in ordinary rows, of which `max_batch_rows` make a batch; None: 1 each.
 
         Args:
-            loads: The load of each row.
+            loads: Load of each row.
 
         Raises:
             RequestError: Together they are more than is allowed (413).

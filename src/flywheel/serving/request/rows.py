@@ -34,9 +34,9 @@ class RowReader:
 
     Attributes:
         names: The inputs of a row, in order.
-        required: Those that each row must have.
-        media: Those that may be an encoded file.
-        texts: Those that must be a text.
+        required: Inputs that each row must have.
+        media: Inputs that may be an encoded file.
+        texts: Inputs that must be a text.
     """
 
     def __init__(self, schema: Json, max_rows: int, aliases: Mapping[str, str] | None = None) -> None:
@@ -66,7 +66,7 @@ class RowReader:
             other = next(key for key in body if key != INSTANCES)
             raise RequestError(400, f"has '{other}' beside '{INSTANCES}'", where="body", fix="leave it out")
         if not isinstance(instances, list) or not instances:
-            raise RequestError(400, f"'{INSTANCES}' is no list of rows", where="body", fix="give at least one row")
+            raise RequestError(400, f"'{INSTANCES}' is not a list of rows", where="body", fix="give at least one row")
         self.check_number(len(instances))
         return [self.row(instance, place) for place, instance in enumerate(instances)]
 
@@ -87,7 +87,9 @@ class RowReader:
             row = dict(zip(names, instance.values(), strict=True))
         if not row.keys() <= self._known:
             name = next(name for name in row if name not in self._known)
-            raise DataError(WHERE, place, f"has '{name[:80]}', which is no input", fix=nearest(name[:80], self.names))
+            raise DataError(
+                WHERE, place, f"has '{name[:80]}', which is not an input", fix=nearest(name[:80], self.names)
+            )
         if not self._must <= row.keys():
             name = next(name for name in self.required if name not in row)
             fix = "give it; null where it is not known" if name in self._nullable else "give it"
@@ -147,7 +149,7 @@ def parse_json(body: bytes, max_depth: int) -> Any:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         why = str(error) if body else "is empty"
-        raise RequestError(400, f"is no JSON: {why}", where="body", fix="give JSON in UTF-8, without NaN") from None
+        raise RequestError(400, f"is not JSON: {why}", where="body", fix="give JSON in UTF-8, without NaN") from None
     _check_keys(body, value)
     return value
 

@@ -32,9 +32,9 @@ def values_of(tensor: Json, content: bytes | None, where: str) -> list[Any]:
     """Give a tensor's value for each row: a number or text where its shape is [N], else an array or a list.
 
     Args:
-        tensor: As in the request: `shape`, `datatype` and, unless `content` is given, `data`.
-        content: Its binary data.
-        where: For messages.
+        tensor: A tensor of the request: `shape`, `datatype` and, unless `content` is given, `data`.
+        content: The tensor's binary data.
+        where: Place to name in messages.
 
     Raises:
         RequestError: The parts do not fit each other.
@@ -96,7 +96,9 @@ def _check_size(size: int, shape: Sequence[int], where: str) -> None:
 
 def _unpacked(content: bytes, dtype: np.dtype[Any], where: str) -> Array:
     if len(content) % dtype.itemsize:
-        raise RequestError(400, f"holds {len(content)} bytes, no whole numbers", where=where, fix="fix its datatype")
+        raise RequestError(
+            400, f"holds {len(content)} bytes, not a whole number of values", where=where, fix="fix its datatype"
+        )
     return np.frombuffer(content, dtype)
 
 
@@ -113,7 +115,7 @@ def _numbers(data: Any, dtype: np.dtype[Any], where: str) -> Array:
                 return found
     except (ValueError, OverflowError):
         pass
-    raise RequestError(400, f"has data that are no {dtype.name}", where=where, fix="fix its datatype, or the data")
+    raise RequestError(400, f"has data that are not {dtype.name}", where=where, fix="fix its datatype, or the data")
 
 
 def _texts(data: Any, where: str) -> list[str]:

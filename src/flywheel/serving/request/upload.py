@@ -80,7 +80,7 @@ def npy_rows(encoded: bytes) -> list[np.ndarray[Any, Any]]:
     except TypeError:
         dtype = None
     if found is None or dtype is None or dtype.kind not in "uif":
-        what = "is no .npy file of numbers"
+        what = "is not a .npy file of numbers"
         raise RequestError(422, what, where=FILE, fix="write an array of uint8 with numpy.save")
     shape = tuple(int(size) for size in found[4].split(b",") if size.strip())
     content = encoded[found.end() :]
@@ -103,7 +103,7 @@ def _input_of(reader: RowReader, name: str) -> str:
         return name
     if name == FILE and len(reader.media) == 1:
         return str(reader.media[0])
-    what = f"part '{name[:80]}' is no input"
+    what = f"part '{name[:80]}' is not an input"
     raise RequestError(422, what, where=WHERE, fix=nearest(name[:80], reader.names))
 
 
@@ -117,4 +117,4 @@ def _values(reader: RowReader, name: str, content: bytes, *, is_file: bool) -> l
     try:
         return [content.decode("utf-8-sig")]
     except UnicodeDecodeError:
-        raise RequestError(422, "is no text in UTF-8", where=f"{WHERE}: {name}", fix="save it as UTF-8") from None
+        raise RequestError(422, "is not text in UTF-8", where=f"{WHERE}: {name}", fix="save it as UTF-8") from None

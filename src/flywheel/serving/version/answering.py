@@ -33,10 +33,10 @@ class Request:
 
     Attributes:
         method: GET, POST, ...
-        path: Its parts; the first is empty.
-        headers: By name in lower case; of several with one name the last.
-        body: Unpacked.
-        client: Name of its token.
+        path: Parts of the path; the first is empty.
+        headers: Headers by name in lower case; of several with one name the last.
+        body: The unpacked body.
+        client: Name of the client's token.
     """
 
     method: str
@@ -134,7 +134,7 @@ def _subject(request: Request) -> str | None:
     """Whom a request is about.
 
     Raises:
-        RequestError: The header is no UTF-8, or no key.
+        RequestError: The header is not UTF-8, or no key.
     """
     try:
         return key_of_bytes(request.headers.get(SUBJECT, b""), "X-Subject")
@@ -148,7 +148,7 @@ def rows_of(served: Served, headers: Mapping[bytes, bytes], body: bytes, max_dep
     Args:
         served: The version that is asked.
         headers: The headers of the request, names in lower case.
-        body: Unpacked.
+        body: The unpacked body.
         max_depth: The largest depth of the JSON.
 
     Raises:
@@ -163,7 +163,7 @@ def rows_of(served: Served, headers: Mapping[bytes, bytes], body: bytes, max_dep
         return form_rows(served.reader, content_type, body)
     if kind.startswith(("image/", "audio/")) or kind == "application/octet-stream":
         return file_rows(served.reader, body)
-    what = f"content-type '{kind[:80]}' is not read"
+    what = f"content-type '{kind[:80]}' is not supported"
     raise RequestError(415, what, where="headers", fix="send JSON, a multipart form, or a picture or recording")
 
 

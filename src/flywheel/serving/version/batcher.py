@@ -70,9 +70,9 @@ class Batcher(Generic[Answer]):
     Args:
         work: Answers slices of several requests; called in the executor, one call at a time.
         join: Makes one answer of those to a request's slices, in order.
-        executor: Threads that run it.
+        executor: Threads that run the model.
         max_rows: The largest number of rows of a batch.
-        max_wait: Seconds.
+        max_wait: Longest wait for more rows, in seconds.
         max_queue: Rows of small requests that may wait, and as many of longer ones; a request is let in while
             fewer do.
         observe: Told of each batch: rows, requests, and seconds that the first one waited.

@@ -1,4 +1,4 @@
-"""Which versions are to be served: asks the registry, once at the start and then for what has changed."""
+"""Finds the versions to serve: asks the registry at the start, and then for what has changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Champions:
 
     Args:
         client: The client of the registry.
-        tasks: Those to serve; none: all that have a champion, later ones included.
+        tasks: Tasks to serve; none: all that have a champion, including later ones.
     """
 
     def __init__(self, client: MlflowClient, tasks: Sequence[str] = ()) -> None:
@@ -72,7 +72,7 @@ class Champions:
                 if task not in self._known or self._known[task].number != number
             }
         except errors as error:
-            self._say(f"the registry cannot be asked: {str(error).splitlines()[0][:300]}")
+            self._say(f"the registry cannot be read: {str(error).splitlines()[0][:300]}")
             return None
         self._said = ""
         self._known |= fresh
@@ -84,7 +84,7 @@ class Champions:
         return {model.name: int(model.aliases[CHAMPION]) for model in found if CHAMPION in model.aliases}
 
     def _numbers(self, known: dict[str, int]) -> dict[str, int]:
-        """Those of the tasks that are to be served."""
+        """Version numbers of the tasks to serve."""
         return {task: known[task] for task in self._tasks or sorted(known) if task in known}
 
     def _champion(self, task: str, number: int) -> ChampionVersion:

@@ -21,7 +21,7 @@ class Complaint:
     written, which is people's data.
 
     Args:
-        what: Has failed.
+        what: Description of what has failed.
         clock: Seconds, never going back.
     """
 
@@ -36,7 +36,7 @@ class Complaint:
 
         Args:
             error: Why it failed.
-            number: How many things failed together.
+            number: Number of things that failed together.
         """
         with self._lock:
             self._number += number

@@ -30,8 +30,8 @@ class Explained:
 
     Attributes:
         label: The answer that is explained.
-        value: Its probability, score or number, in the whole row.
-        measure: Which of these it is: `probability`, `score` or `number`.
+        value: Probability, score or number of the answer to the whole row.
+        measure: Kind of the value: `probability`, `score` or `number`.
         groups: A mapping an input: `kind`, `form` (what draws it), `about`, and a list entry a part: `weights` (what
             the answer loses without it: log-odds of a probability, else units of the value; below 0 it speaks against
             the answer), and `without` (the value when the part is hidden).

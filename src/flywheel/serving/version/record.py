@@ -1,4 +1,4 @@
-"""What a server keeps of its work: each prediction, and what people say about it. A store implements `Recorder`."""
+"""What a server stores: each prediction, and the feedback on it. A store implements `Recorder`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def key_of(text: str, where: str) -> str:
     """Bring a person's or a client's key to the one form that is stored and looked for: composed (NFC), stripped.
 
     Args:
-        text: As it was given.
-        where: By what, for messages.
+        text: The given key.
+        where: Header or option that gave it, for messages.
 
     Raises:
         FeedbackError: It is empty or too long, or holds what cannot be seen (and so not be typed again).
@@ -39,7 +39,7 @@ def key_of_bytes(raw: bytes, where: str) -> str | None:
     """Read a key out of a header, which must be UTF-8; None where there is none.
 
     Raises:
-        FeedbackError: It is no UTF-8, or no key.
+        FeedbackError: It is not UTF-8, or no key.
     """
     if not raw.strip():
         return None
@@ -47,7 +47,7 @@ def key_of_bytes(raw: bytes, where: str) -> str | None:
         return key_of(raw.decode("utf-8"), where)
     except UnicodeDecodeError:
         fix = "encode it so (in Python's requests: key.encode()); browsers and requests send Latin-1 by themselves"
-        raise FeedbackError("is no UTF-8", where=where, fix=fix) from None
+        raise FeedbackError("is not UTF-8", where=where, fix=fix) from None
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ class Prediction:
         prediction_id: Unique; a row recorded twice under one id is kept once.
         task: The registered model's name.
         version: The version of the registered model, from 1.
-        model_sha256: Of its weights.
-        time: When it was answered, with a time zone.
+        model_sha256: The sha256 of its weights.
+        time: Time of the answer, with a time zone.
         input: The raw row as the preprocessor's `schema()` describes it, in JSON; None where only its hash is kept.
-        input_sha256: Of the row's canonical JSON.
+        input_sha256: The sha256 of the row's canonical JSON.
         answer: The columns that `Predictor.predict` gives for the row.
-        client: Who asked, as far as the server knows; no address of a person.
-        subject: Key of the person whom the row is about, so that it can be deleted; None: nobody's.
+        client: Name of the client, if the server knows it; never a person's address.
+        subject: Key of the person whom the row is about, so that it can be deleted; None: no person.
     """
 
     prediction_id: str
@@ -81,16 +81,16 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Feedback:
-    """What somebody says about a prediction, at once or much later.
+    """Feedback on a prediction, at once or much later.
 
     Attributes:
         feedback_id: Unique among its client's; recorded twice, it is kept once. Empty: none was given, and it is
             compared with the client's latest word about the prediction.
-        prediction_id: What it is about.
+        prediction_id: Id of the prediction that it is about.
         label: The right answer, as the task's target writes it; None where only `correct` is known.
         correct: Whether the prediction was right; None where nobody said.
-        time: When it was said, with a time zone.
-        client: Who said it.
+        time: Time of the feedback, with a time zone.
+        client: Name of the client that sent it.
         source: `person` (a correction) or `outcome` (what came to pass).
     """
 
@@ -109,7 +109,7 @@ class Recorded(NamedTuple):
     Attributes:
         outcome: `stored`; `known` (the same feedback was there already), `conflict` (its client has said something else
             under this id), or `unknown_prediction`.
-        feedback_id: Under which it is kept.
+        feedback_id: Id under which it is kept.
     """
 
     outcome: str

@@ -31,12 +31,12 @@ class AnsweredRequest:
     """Rows that were answered, as the server has them.
 
     Attributes:
-        champion: Which version answered.
-        rows: As they came in.
-        records: The answers.
+        champion: Champion that answered.
+        rows: Rows of the request.
+        records: Answers to the rows.
         ids: The ids of the predictions.
-        time: When.
-        client: Who asked.
+        time: Time of the answer.
+        client: Name of the client.
         subject: Whom the rows are about.
     """
 
@@ -53,7 +53,7 @@ class RecordingQueue:
     """A recorder with a queue and a thread before it.
 
     Args:
-        recorder: Keeps what it is given.
+        recorder: Recorder that stores predictions.
         kind: `hash`: of inputs only their sha256; `full`: inputs too.
         max_rows: Predictions that may wait.
         dropped: Told how many predictions were left out, because too many waited or the recorder failed.

@@ -36,8 +36,8 @@ class ChampionVersion:
     Attributes:
         task: The registered model.
         number: The number of the version.
-        model_sha256: Of its weights.
-        folder: With its files.
+        model_sha256: The sha256 of its weights.
+        folder: Folder with its files.
         sums: The sha256 of its files, as the registry has them; the files are compared whenever they are opened.
         worse_than: The baseline that its own report calls better; None: none.
     """
@@ -70,18 +70,18 @@ class Served:
     """A version that answers.
 
     Args:
-        champion: What it is.
+        champion: The champion's identity.
         predictor: The version's predictor.
-        described: Its evidence: `meta` and `metrics`.
+        described: Evidence of the version: `meta` and `metrics`.
         settings: The settings of the server.
         executor: Threads that its batches run in.
-        observe: Told of each batch: rows, requests, seconds of waiting.
+        observe: Called after each batch with its rows, requests and seconds of waiting.
 
     Attributes:
         schema: JSON Schema of one row.
         outputs: Columns of its answers with their datatypes, once it is warm.
         example: A row that the version brings; None where it brings none.
-        answer_example: The answer to it.
+        answer_example: Answer to the example.
     """
 
     def __init__(

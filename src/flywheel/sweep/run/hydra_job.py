@@ -29,7 +29,7 @@ class HydraJob:
         config: The sweep's settings as composed without a trial's overrides.
         task_function: Trains with one trial's settings.
         singletons: State of Hydra's singletons; the plugins and the resolvers of configuration are among them.
-        root: The project's folder, which becomes the worker's.
+        root: The project's folder, which becomes the worker's working folder.
         environment: Variables that the worker is to have.
     """
 
@@ -58,7 +58,7 @@ class HydraJob:
         """Run a trial as Hydra does; what came of it is in its folder, also where its settings cannot be composed.
 
         Args:
-            overrides: The trial's, with the sweep's folder and the trial's folder in it.
+            overrides: Overrides of the trial, with the sweep's folder and the trial's folder in it.
         """
         try:
             self._run(list(overrides))
@@ -106,5 +106,5 @@ def trial_number(overrides: Sequence[str]) -> int:
 
 
 def threads_environment(num_threads: int) -> dict[str, str]:
-    """Variables that hold a process, started with them, to so many CPU threads."""
+    """Environment variables that limit a new process to a number of CPU threads."""
     return dict.fromkeys(_THREADS, str(num_threads))

@@ -31,10 +31,10 @@ _OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "can't allocate mem
 
 
 class TrialJob:
-    """What a training tells of itself while it runs.
+    """Records the progress of a trial's training.
 
     Args:
-        place: The trial's folder.
+        place: Folder of the trial.
     """
 
     def __init__(self, place: Path) -> None:
@@ -91,7 +91,7 @@ def run(place: Path, work: Callable[[TrialJob], Json], *, gpus: int = 1) -> floa
     Args:
         place: The trial's folder, with its `trial.json`.
         work: Trains; gives the result.
-        gpus: How many it takes, where there are any.
+        gpus: Number of GPUs that it takes, where there are any.
 
     Returns:
         The score; NaN where it failed, or was not started or not ended, because the sweep has been stopped.

@@ -22,7 +22,7 @@ class ClusterShare:
 
     Attributes:
         cpus: The CPUs of one node for one trial; below 1 where more trials are wanted than there are CPUs.
-        gpus: Part of a GPU, or 0.
+        gpus: Share of a GPU, or 0.
     """
 
     cpus: float
@@ -38,7 +38,7 @@ def connect(address: str | None) -> None:
     """Join a cluster, or start one of this machine alone; does nothing where this process is in one.
 
     Args:
-        address: As `ray.init` takes it (`auto`, `host:6379`, `ray://host:10001`); None: start one.
+        address: Address for `ray.init` (`auto`, `host:6379`, `ray://host:10001`); None: start a cluster.
 
     Raises:
         ConfigError: Ray is not installed, no cluster answers at the address, or none can be started.
@@ -58,7 +58,7 @@ def nodes() -> list[tuple[int, int]]:
 
 
 def num_places(there: Sequence[tuple[int, int]], jobs_per_gpu: int) -> int:
-    """Trials at a time where nobody says how many: one for each place on a GPU, or else one a CPU.
+    """Default number of trials at a time: one for each place on a GPU, or else one a CPU.
 
     Args:
         there: CPUs and GPUs of each node.
@@ -73,7 +73,7 @@ def share(there: Sequence[tuple[int, int]], slots: int, jobs_per_gpu: int) -> Cl
 
     Args:
         there: CPUs and GPUs of each node.
-        slots: Trials at a time.
+        slots: Number of trials at a time.
         jobs_per_gpu: Trials that may share a GPU.
 
     Raises:
@@ -93,6 +93,6 @@ def share(there: Sequence[tuple[int, int]], slots: int, jobs_per_gpu: int) -> Cl
 
 
 def _fits(there: Sequence[tuple[int, int]], cpus: float, jobs_per_gpu: int) -> int:
-    """Trials of so many CPUs that fit at a time."""
+    """Number of trials with this many CPUs that fit at a time."""
     rooms = [(int(node_cpus / cpus + 1e-9), node_gpus * jobs_per_gpu) for node_cpus, node_gpus in there]
     return sum(min(room, places) if jobs_per_gpu else room for room, places in rooms)

@@ -36,9 +36,9 @@ class TrialWorker:
         """Get ready for trials.
 
         Args:
-            job: What runs a trial.
+            job: Job that runs a trial.
             mark: A file in the sweep's folder.
-            token: What it holds, where the folder is the same one.
+            token: Contents of that file, if it is the same folder.
 
         Returns:
             The machine's name, and what is wrong (empty: nothing).
@@ -62,9 +62,9 @@ class RayPool:
     """The workers of one sweep, kept from batch to batch.
 
     Args:
-        job: What runs a trial; sent to each worker once.
-        folder: The sweep's, which all nodes must see.
-        slots: Trials at a time.
+        job: Job that runs a trial; sent to each worker once.
+        folder: The sweep's folder, which all nodes must see.
+        slots: Number of trials at a time.
         jobs_per_gpu: Trials that may share a GPU.
     """
 
@@ -84,7 +84,7 @@ class RayPool:
         """Run trials till each has ended, or its worker has died; a death stops no other.
 
         Args:
-            jobs: The overrides of each.
+            jobs: Overrides of each job.
 
         Raises:
             FlywheelError: A node does not see the sweep's folder, or no worker starts.
@@ -170,6 +170,6 @@ def _last_line(error: Exception) -> str:
 
 
 def _interpreter() -> dict[str, str]:
-    """What Ray must be told of this interpreter: it hands its path to a shell, where a space would end it."""
+    """Ray's option for this interpreter: it hands its path to a shell, where a space would end it."""
     quoted = shlex.quote(sys.executable)
     return {} if quoted == sys.executable else {"py_executable": quoted}

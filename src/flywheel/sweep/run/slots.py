@@ -79,7 +79,7 @@ def claim_gpu(jobs_per_gpu: int, count: int = 1) -> Iterator[str | None]:
     with it, because CUDA reads what is visible only once.
 
     Args:
-        jobs_per_gpu: Places on each.
+        jobs_per_gpu: Number of jobs on each GPU.
         count: GPUs that the job wants.
 
     Returns:

@@ -39,9 +39,9 @@ class SubmititPool:
 
     Args:
         kind: `slurm`, or `local`: processes of this machine, for trying out.
-        settings: The launcher's, as the packaged plugin has them.
-        job: Runs a trial.
-        folder: The sweep's, which all nodes must see.
+        settings: Settings of the launcher, as in the packaged plugin.
+        job: Job that runs a trial.
+        folder: The sweep's folder, which all nodes must see.
         slots: Trials, and so jobs, at a time.
         max_attempts: Starts without a finished epoch, after which a job leaves a trial to the sweep.
 
@@ -76,7 +76,7 @@ class SubmititPool:
         """Run trials till each has ended, or its job has died; a death stops no other.
 
         Args:
-            jobs: The overrides of each.
+            jobs: Overrides of each job.
 
         Raises:
             FlywheelError: No job comes to take a trial.
@@ -192,7 +192,7 @@ def check_launcher(launcher: Mapping[str, Any]) -> None:
     """Refuse a launcher of Slurm jobs where there is no Slurm, before a sweep begins.
 
     Args:
-        launcher: Hydra's settings of it.
+        launcher: Hydra's settings of the launcher.
 
     Raises:
         ConfigError: Its commands are not there.

@@ -30,7 +30,7 @@ class Worker:
     """Takes trials till there is nothing more to come; submitit sends it to the job.
 
     Attributes:
-        job: Runs a trial.
+        job: Job that runs a trial.
         session: The folder that trials are taken from.
         threads: CPU threads of a trial; None: as many as Slurm gives the job.
         max_attempts: Starts without a finished epoch, after which a trial is left to the sweep.

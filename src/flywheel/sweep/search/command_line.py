@@ -21,7 +21,7 @@ class CommandLine:
 
     Attributes:
         sweep: The settings of a sweep.
-        space: What is searched; empty: nothing.
+        space: Search space; empty: nothing is searched.
         launcher: Hydra's, which runs the trials.
         tasks: The task's settings, once for each value that is tried.
     """

@@ -1,4 +1,4 @@
-"""Runs a sweep: draws trials, hands them to Hydra's launcher, tells the study how they ended, outlives their deaths."""
+"""Runs a sweep: draws trials, gives them to Hydra's launcher, reports results to the study, survives failed ones."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Setup:
     """What a sweep starts from.
 
     Attributes:
-        config: Its settings.
+        config: The sweep's settings.
         task: The task's settings, composed without what is swept.
         base: Overrides that all trials share, as typed; those of `sweep` and `hydra` included.
-        space: What is searched.
-        folder: Where a new sweep would lie.
-        slots: Trials at a time.
+        space: The search space.
+        folder: Folder for a new sweep.
+        slots: Number of trials at a time.
         launcher: Overrides that say where the trials run; not part of what a sweep is.
     """
 
@@ -97,7 +97,7 @@ def run(setup: Setup, words: Sequence[str], make_launch: Callable[[Path], Launch
     """Run a sweep, or go on with it, till all its trials have ended.
 
     Args:
-        setup: What it starts from.
+        setup: Setup of the sweep.
         words: The command line's overrides, as typed.
         make_launch: Makes Hydra's launcher for the sweep's folder.
 

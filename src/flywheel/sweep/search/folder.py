@@ -32,10 +32,10 @@ class SweepPlan:
 
     Attributes:
         identity: Hash of all that decides what is trained, and how it is searched.
-        study: Name of its study.
-        command: That started it, without `sweep.resume`.
-        num_planned: Trials that are to end.
-        space: What is searched.
+        study: Name of the study.
+        command: Command that started it, without `sweep.resume`.
+        num_planned: Number of planned trials.
+        space: The search space.
         objectives: The figures, the score first.
         finished: Whether all planned trials have ended.
     """
@@ -65,7 +65,7 @@ def read_plan(folder: Path) -> SweepPlan | None:
 
 
 def unfinished(folders: Path, identity: str) -> Path | None:
-    """The newest folder of a sweep of this identity that has not come to its end; None where there is none."""
+    """The newest folder of an unfinished sweep of this identity; None where there is none."""
     for folder in sorted((p for p in folders.glob("*") if p.is_dir()), reverse=True):
         plan = read_plan(folder)
         if plan is not None and plan.identity == identity and not plan.finished:
@@ -137,7 +137,7 @@ def curve_of(place: Path) -> list[float]:
 
 
 def result_of(folder: Path, number: int) -> Json | None:
-    """What a trial's job came to; None where it has not ended."""
+    """Result of a trial's job; None where it has not ended."""
     return read_if_there(folder / str(number) / RESULT)
 
 

@@ -23,8 +23,8 @@ def measure(names: Sequence[str], score: float, model: Path, data: Path) -> list
     Args:
         names: `score`, `latency_ms` (median of one row's forward pass, on one CPU thread), `num_bytes` (of
             `model.safetensors`), `num_parameters`.
-        score: The monitored metric.
-        model: The model's folder.
+        score: Value of the monitored metric.
+        model: Folder of the model.
         data: Folder with the processed data; its first validation row is the one that is timed.
     """
     found = {"score": lambda: score, "num_bytes": lambda: float(_size(model)), "num_parameters": lambda: _count(model)}

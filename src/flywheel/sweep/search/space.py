@@ -23,8 +23,8 @@ class Dimension:
     """One swept key.
 
     Attributes:
-        key: Dotted, or a group.
-        kind: choice, int or float.
+        key: A dotted key, or a group.
+        kind: Kind: choice, int or float.
         choices: The values of a choice, as an override writes them.
         low: Least value of a number.
         high: Greatest value, included.
@@ -120,7 +120,7 @@ def dimensions(params: Mapping[str, Any], swept: Sequence[Override], method: str
         method: The method of the search: `grid` takes only what can be counted, and ranges as their values.
 
     Raises:
-        ConfigError: A key's values are no sweep, cannot be counted in a grid, or depend on a key that comes later.
+        ConfigError: A key's values are not a sweep, cannot be counted in a grid, or depend on a key that comes later.
     """
     found: dict[str, Dimension] = {}
     for key, given in params.items():
@@ -130,7 +130,7 @@ def dimensions(params: Mapping[str, Any], swept: Sequence[Override], method: str
             raise ConfigError(what, where=f"sweep.params.{key}", fix="for one: interval(0, 0.5)")
         (override,) = parse([f"{key}={values}"])
         if not override.is_sweep_override():
-            raise ConfigError(f"'{values}' is one value", where=f"sweep.params.{key}", fix="for one: choice(a, b)")
+            raise ConfigError(f"'{values}' is a single value", where=f"sweep.params.{key}", fix="for one: choice(a, b)")
         found[key] = replace(_dimension(override, method), when=str(when))
     for override in swept:
         made = _dimension(override, method)
@@ -168,7 +168,7 @@ def overrides_of(params: Mapping[str, str]) -> list[str]:
 
 
 def _dimension(override: Override, method: str) -> Dimension:
-    key, where = override.get_key_element(), f"the space of {override.get_key_element()}"
+    key, where = override.get_key_element(), f"the search space of {override.get_key_element()}"
     value: Any = override.value()
     log = "log" in value.tags
     if override.is_interval_sweep():
@@ -207,4 +207,4 @@ def _check_when(one: Dimension, found: Mapping[str, Dimension]) -> None:
     if not equals or parent is None or list(found).index(key) > list(found).index(one.key):
         raise ConfigError(f"'{one.when}' names no key before it", where=where, fix="write other.key=value")
     if parent.kind == "choice" and value not in parent.choices:
-        raise ConfigError(f"'{value}' is none of {', '.join(parent.choices)}", where=where, fix="name one of them")
+        raise ConfigError(f"'{value}' is not one of {', '.join(parent.choices)}", where=where, fix="name one of them")

@@ -1,4 +1,4 @@
-"""The database of a sweep's studies: where it is, how it is opened, and what becomes of its password.
+"""Opens the database of a sweep's studies, and protects its password.
 
 Samplers and pruners read it from every worker. A password goes through the environment only (`FLYWHEEL_SWEEP_STORAGE`,
 or libpq's `PGPASSFILE`): Hydra writes what it is told on the command line into files.
@@ -77,7 +77,7 @@ def open_storage(url: str | None) -> BaseStorage:
 
     optuna, whole = quiet_optuna(), storage_url(url)
     state_dir().mkdir(parents=True, exist_ok=True)
-    # A waiting writer is no error.
+    # A waiting writer is not an error.
     options = {"connect_args": {"timeout": 60}} if whole.startswith("sqlite") else {}
     try:
         with one_at_a_time(whole, "studies", not_beside="experiments"):
@@ -96,7 +96,7 @@ def studies_must_work(url: str | None) -> Iterator[None]:
     """Turn a database that fails in the middle of a sweep into one line.
 
     Args:
-        url: As for `open_storage`.
+        url: URL as for `open_storage`.
 
     Raises:
         StoreError: Instead of Optuna's own error.

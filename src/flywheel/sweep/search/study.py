@@ -1,4 +1,4 @@
-"""A sweep's study in Optuna: what is asked of it, what it is told, and what it remembers after a kill."""
+"""A sweep's study in Optuna: draws trials, takes results, and recovers after a kill."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Study:
     leaves is therefore either waiting, or running with its params known, or ended.
 
     Args:
-        name: Unique in the storage.
+        name: Name, unique in the storage.
         config: The sweep's settings.
-        space: What is searched.
+        space: The search space.
         objectives: The figures, the score first.
         slots: Trials that run at one time.
         max_epochs: The largest number of epochs of one training; the most that `hyperband` reckons with.

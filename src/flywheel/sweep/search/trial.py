@@ -22,16 +22,16 @@ class Trial:
     """One configuration of a sweep, and what has become of it.
 
     Attributes:
-        number: From 0.
-        params: What the sweep varies: key -> value, as an override writes it.
+        number: Number, from 0.
+        params: Varied settings: key -> value in override syntax.
         state: waiting, running, complete, pruned or failed.
         score: The validation metric of the kept epoch; NaN where there is none.
-        values: All objectives, the score first, where there are several; else empty.
+        values: Values of all objectives, the score first, if there are several; else empty.
         curve: The metric after each epoch.
         epoch: The epoch of the kept weights, from 1.
-        seconds: How long the training took.
+        seconds: Duration of the training.
         error: Why it failed, in one line.
-        model_sha256: Of its weights.
+        model_sha256: The sha256 of its weights.
     """
 
     number: int

@@ -29,15 +29,15 @@ FORMS = "give a run's id (6 characters of it will do) or name, a sweep's name or
 
 @dataclass(frozen=True)
 class Winner:
-    """What is to be adopted.
+    """The settings to adopt.
 
     Attributes:
-        name: What it was asked for as.
+        name: The reference that it was found by.
         task: The option of `conf/task/`.
-        overrides: Those that it stands for.
+        overrides: Overrides that it stands for.
         run_id: A run that was trained with them.
-        trained_with: That run's own overrides: a sweep's over folds or seeds has more of them.
-        model_sha256: Of its weights; empty where the winner is a mean over folds or seeds.
+        trained_with: Overrides of that run: in a sweep over folds or seeds there are more of them.
+        model_sha256: The sha256 of its weights; empty where the winner is a mean over folds or seeds.
     """
 
     name: str

@@ -37,9 +37,9 @@ def advice(trials: Sequence[Trial], dimensions: Sequence[Dimension], objective: 
     * A dimension makes no difference: see `flat_dimensions`.
 
     Args:
-        trials: All of them.
-        dimensions: What was swept.
-        objective: What the score is.
+        trials: All trials.
+        dimensions: Dimensions of the search space.
+        objective: Objective that the score belongs to.
 
     Returns:
         Five sentences at most, the most useful first; none for fewer than five complete trials.
@@ -72,7 +72,7 @@ def flat_dimensions(dimensions: Sequence[Dimension], good: Sequence[Trial]) -> l
     others depend on (`when`) is never flat: its effect shows in theirs.
 
     Args:
-        dimensions: What was swept; folds and seeds are not meant to make a difference, and are not named.
+        dimensions: Dimensions of the search space; folds and seeds are left out, as they should make no difference.
         good: The complete trials, best first.
     """
     if len(good) < MIN_TRIALS_FLAT or good[0].score == good[-1].score:
@@ -157,7 +157,7 @@ def _is_at(trial: Trial, dimension: Dimension, bound: float) -> bool:
 
 
 def _at_least(num: int, of: int, share: float) -> float:
-    """How likely so many of so many evenly drawn values, or more, lie in this share of a range."""
+    """Probability that at least `num` of `of` uniformly drawn values are in this share of a range."""
     return sum(math.comb(of, k) * share**k * (1 - share) ** (of - k) for k in range(num, of + 1))
 
 

@@ -34,16 +34,16 @@ class Repeated:
     """One configuration and its trainings.
 
     Attributes:
-        overrides: Those that all its jobs share.
-        over: Which of `VARIED` differ between its jobs.
-        monitor: The metric.
+        overrides: Overrides that all its jobs share.
+        over: Keys of `VARIED` that differ between its jobs.
+        monitor: Name of the monitored metric.
         mode: `max` or `min`.
         scores: Job number -> score, of the jobs that ended well.
         failed: Job number -> which it is and why it failed.
         mean: The mean of the folds (of each the mean of its seeds), or of the seeds; NaN where every job failed.
         std: Sample deviation of the same; NaN for fewer than two.
         interval: 95% t-interval of the mean; NaN bounds for fewer than two.
-        corrected: For folds, the corrected resampled t-interval; None for seeds.
+        corrected: The corrected resampled t-interval, for folds; None for seeds.
     """
 
     overrides: list[str]
@@ -131,7 +131,7 @@ def as_frame(found: Sequence[Repeated]) -> pd.DataFrame:
 
 
 def metrics_of(found: Sequence[Repeated]) -> dict[str, float]:
-    """What the parent run is told: of the best configuration, and where there are several, of each under its name."""
+    """Metrics of the parent run: of the best configuration, and if there are several, of each under its name."""
     values: dict[str, float] = {}
     for one, label in zip(found, labels(found), strict=True):
         named = {"mean": one.mean, "std": one.std, "low": one.interval[0], "high": one.interval[1]}

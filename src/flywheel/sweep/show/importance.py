@@ -32,7 +32,7 @@ def importances(study: optuna.Study) -> dict[str, float]:
     that only some trials have. With several objectives it is about the first one.
 
     Args:
-        study: Its complete trials with a finite value are looked at.
+        study: Study, of which complete trials with a finite value are used.
 
     Returns:
         A share for each setting that varies; empty for fewer than four trials, for fewer than two such settings, and

@@ -116,10 +116,10 @@ def draw_pareto(trials: Sequence[Trial], objectives: Sequence[Objective], front:
     what makes a trial belong to the front, and there is no such border.
 
     Args:
-        trials: All of them.
-        objectives: Two or three.
+        trials: All trials.
+        objectives: Two or three objectives.
         front: Numbers of the trials that no other trial beats in everything.
-        file: The picture.
+        file: Picture to write.
 
     Returns:
         Whether there was anything to draw: two objectives, and a complete trial that has them all.
@@ -164,8 +164,8 @@ def draw_trials(axes: Axes, places: Mapping[int, float], trials: Sequence[Trial]
     Args:
         axes: Their y axis is set to fit.
         places: x of each trial to draw, by its number.
-        trials: One at least is complete. Those that have no place are not drawn, but count for the y axis.
-        objective: What the score is.
+        trials: Trials, at least one of them complete. Those without a position are not drawn, but count for the y axis.
+        objective: Objective that the score belongs to.
     """
     from flywheel.report import style
 

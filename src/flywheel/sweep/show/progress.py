@@ -34,9 +34,9 @@ def time_left(trials: Sequence[Trial], num_planned: int, num_at_once: int = 1) -
     """Estimate how many seconds a sweep still takes, if each trial takes the median of those that have ended.
 
     Args:
-        trials: All of them; `seconds` of a running one is what it has taken so far.
-        num_planned: How many there will be.
-        num_at_once: How many can run side by side; at least those that run now.
+        trials: All trials; `seconds` of a running one is its time so far.
+        num_planned: Number of planned trials.
+        num_at_once: Number of trials that can run at the same time; at least those that run now.
 
     Returns:
         0 where all have ended, NaN where none has that says how long it took.
@@ -73,10 +73,10 @@ class SweepProgress:
         """Show nothing yet.
 
         Args:
-            num_planned: Trials in all.
-            dimensions: What is swept.
-            objective: What the score is.
-            stream: Where the table goes if that is a terminal; None: standard error.
+            num_planned: Number of planned trials.
+            dimensions: Dimensions of the search space.
+            objective: Objective that the score belongs to.
+            stream: Stream for the table, if it is a terminal; None: standard error.
         """
         self._num_planned, self._dimensions, self._objective = num_planned, dimensions, objective
         self._stream = sys.stderr if stream is None else stream
@@ -89,7 +89,7 @@ class SweepProgress:
         self._is_closed = False
 
     def know(self, trials: Sequence[Trial]) -> None:
-        """Take those that had ended before for told: a sweep that goes on has a line for what is new only."""
+        """Mark trials that ended before as shown: a resumed sweep prints lines for new ones only."""
         self._told.update(trial.number for trial in trials if trial.ended)
 
     def update(self, trials: Sequence[Trial]) -> None:

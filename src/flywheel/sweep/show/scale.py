@@ -23,10 +23,10 @@ class Scale:
     """A dimension from 0 to 1: numbers by size (or order of magnitude), choices side by side.
 
     Attributes:
-        position: Where a trial lies; NaN where it lacks the dimension.
+        position: Position of a trial; NaN where it lacks the dimension.
         ticks: Places that have a name.
-        labels: The names.
-        step: From one choice to the next; 0 for numbers.
+        labels: Labels of the choices.
+        step: Distance between two choices; 0 for numbers.
     """
 
     position: Callable[[Trial], float]
@@ -103,7 +103,7 @@ def number_ticks(low: float, high: float, *, is_log: bool = False, is_int: bool 
 
     Args:
         low: The least value, or its logarithm.
-        high: The greatest.
+        high: The largest value.
         is_log: Whether the ends are logarithms.
         is_int: Whether only whole numbers make sense.
     """

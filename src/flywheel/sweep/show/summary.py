@@ -38,7 +38,7 @@ _failed: list[int] = []
 
 @dataclass
 class Closing:
-    """What the end of a sweep is told by its middle.
+    """Results of a sweep that its end needs.
 
     Attributes:
         study: Optuna's, once it is open.
@@ -58,10 +58,10 @@ def open_parent(folder: Path, task: str, overrides: list[str], plan: SweepPlan) 
     """Make the parent run and leave its id in the sweep's folder; a sweep that goes on has its run already.
 
     Args:
-        folder: The sweep's; made if it is missing.
-        task: The experiment.
+        folder: The sweep's folder; created if it is missing.
+        task: Name of the experiment.
         overrides: The whole sweep's, as typed.
-        plan: What is searched, and the command line that does.
+        plan: The search space, and the command line.
     """
     from flywheel.project.lineage import git_commit
     from flywheel.project.tracked_run import TrackedRun
@@ -129,10 +129,10 @@ def close_parent(folder: Path, plan: SweepPlan, closing: Closing, status: str | 
     """Print the table of jobs, put it and the pictures into the parent run, and end it.
 
     Args:
-        folder: The sweep's.
-        plan: What it is.
-        closing: What the sweep's middle has left.
-        status: The run's; None: FINISHED, or FAILED where every job failed.
+        folder: The sweep's folder.
+        plan: Plan of the sweep.
+        closing: Results for the end of the run.
+        status: Status of the run; None: FINISHED, or FAILED where every job failed.
     """
     from flywheel.project.tracked_run import TrackedRun
     from flywheel.project.tracking import prepare
@@ -212,7 +212,7 @@ def read_jobs(folder: Path) -> list[dict[str, Any]]:
 
 
 def best_job(jobs: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The job with the best score; None where none came to a good end. One that was stopped early is no candidate."""
+    """The job with the best score; None where none came to a good end. Jobs that were stopped early do not count."""
     good = [job for job in jobs if not math.isnan(job["score"]) and not job.get("pruned")]
     if not good:
         return None

@@ -1,4 +1,4 @@
-"""Looks at a running sweep's folder, wherever its jobs run, and shows how it goes."""
+"""Watches a running sweep's folder, wherever its jobs run, and shows the progress."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _POLL_SECONDS = 1.0
 
 @contextmanager
 def watched(folder: Path, plan: SweepPlan) -> Iterator[None]:
-    """Show how a sweep goes while the block runs; trials that had ended before are told no more.
+    """Show a sweep's progress while the block runs, without trials that had ended before.
 
     Args:
-        folder: The sweep's.
-        plan: What it is.
+        folder: The sweep's folder.
+        plan: Plan of the sweep.
     """
     progress = SweepProgress(plan.num_planned, plan.space, plan.objectives[0])
     progress.know(trials_in(folder))

@@ -78,11 +78,11 @@ def test_what_is_no_archive_or_a_broken_one_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file or folder; run the download stage"):
         read(tmp_path / "none")
     (tmp_path / "text").write_text("hello")
-    with pytest.raises(DataError, match="text: is no zip or tar archive, or a broken one"):
+    with pytest.raises(DataError, match="text: is not a zip or tar archive, or is damaged"):
         read(tmp_path / "text")
     whole = tar(tmp_path / "x.tar.gz", "w:gz")
     whole.write_bytes(whole.read_bytes()[:-30])
-    with pytest.raises(DataError, match=r"x\.tar\.gz: is no zip or tar archive, or a broken one"):
+    with pytest.raises(DataError, match=r"x\.tar\.gz: is not a zip or tar archive, or is damaged"):
         read(whole)
 
 

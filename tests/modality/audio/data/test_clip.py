@@ -40,8 +40,8 @@ def test_every_form_of_a_recording_is_one_and_the_same(tmp_path: Path) -> None:
     [
         (None, "has no recording"),
         (float("nan"), "has no recording"),
-        (3, "a int is no recording"),
-        ("hello!", "a text is no recording unless it is one in base64"),
+        (3, "a int is not a recording"),
+        ("hello!", "a text is not a recording unless it is base64"),
         (Path("/nowhere.wav"), "cannot be read: No such file or directory"),
         (b"", "is empty"),
     ],

@@ -122,5 +122,5 @@ def test_silence_is_cut_off_at_both_ends_and_kept_within() -> None:
     [{"hop_ms": 30.0}, {"hop_ms": 0.0}, {"hop_ms": 0.01}, {"num_mels": 0}, {"low_hz": 5000.0}, {"high_hz": 5000.0}],
 )
 def test_frames_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="are wanted"):
+    with pytest.raises(ValueError, match="are required"):
         FrameSettings(RATE, **wrong)  # type: ignore[arg-type]

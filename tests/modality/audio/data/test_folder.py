@@ -105,9 +105,9 @@ def test_a_folder_without_recordings_for_train_is_refused(tones: Path, tmp_path:
 
 
 def test_patterns_that_are_none_are_refused() -> None:
-    with pytest.raises(ConfigError, match="pattern is no regular expression"):
+    with pytest.raises(ConfigError, match="pattern is not a regular expression"):
         AudioFolderReader(pattern="(")
-    with pytest.raises(ConfigError, match="test_pattern is no regular expression"):
+    with pytest.raises(ConfigError, match="test_pattern is not a regular expression"):
         AudioFolderReader(test_pattern="[")
     with pytest.raises(ConfigError, match="pattern has no group `label`"):
         AudioFolderReader(pattern=".*")
@@ -141,8 +141,8 @@ def test_recordings_beside_the_class_folders_of_a_split_are_bad_rows(tones: Path
     assert {name: split.num_rows for name, split in splits.items()} == {"train": 18, "test": 8}
     bad = frame[frame["error"].notna()]
     assert dict(zip(bad["file"], bad["error"], strict=True)) == {
-        "test/y.wav": "lies in the folder 'test' of a split, in no class folder",
-        "train/x.wav": "lies in the folder 'train' of a split, in no class folder",
+        "test/y.wav": "lies in the folder 'test' of a split, not in a class folder",
+        "train/x.wav": "lies in the folder 'train' of a split, not in a class folder",
     }
     assert bad["label"].isna().all()
 

@@ -123,8 +123,8 @@ def test_clean_parts_good_rows_from_bad_ones(rows: pd.DataFrame) -> None:
     assert "error" not in kept
     assert [(drop.row, drop.why) for drop in dropped] == [
         (41, "has no recording"),
-        (42, "is no WAV, FLAC or OGG file"),
-        (43, "is cut short: 456 of 1440 bytes of sound are there"),
+        (42, "is not a WAV, FLAC or OGG file"),
+        (43, "is cut short: 456 of 1440 bytes of sound are present"),
         (44, "cannot be read"),
         (45, "is empty"),
     ]
@@ -169,7 +169,7 @@ def test_requests_that_cannot_be_read_are_named(tmp_path: Path, rows: pd.DataFra
     pd.DataFrame({"audio": []}).to_parquet(tmp_path / "none.parquet")
     for path, why in (
         (tmp_path / "none.wav", "no such file"),
-        (tmp_path / "a.txt", r"files of kind '\.txt' are not read; give \.wav"),
+        (tmp_path / "a.txt", r"files of type '\.txt' are not supported; give \.wav"),
         (tmp_path / "a.parquet", "has no column 'audio'"),
         (tmp_path / "none.parquet", "has no rows"),
         (tmp_path, "holds no recordings"),
@@ -179,7 +179,7 @@ def test_requests_that_cannot_be_read_are_named(tmp_path: Path, rows: pd.DataFra
     with pytest.raises(DataError, match="no files given"):
         made.read_requests([])
     (tmp_path / "b.wav").write_bytes(b"hello")
-    with pytest.raises(DataError, match=r"b\.wav, row 0: is no WAV, FLAC or OGG file"):
+    with pytest.raises(DataError, match=r"b\.wav, row 0: is not a WAV, FLAC or OGG file"):
         made.transform(made.read_requests([tmp_path / "b.wav"]))
 
 
@@ -211,5 +211,5 @@ def test_unfitted_and_broken_states_are_refused(rows: pd.DataFrame) -> None:
     broken = [{k: v for k, v in state.items() if k != "fitted"}, {**state, "features": "?"}, {**state, "odd": 1},
               {**state, "num_coefficients": 3}, {**state, "fitted": {**state["fitted"], "codebook": {}}}]  # fmt: skip
     for one in broken:
-        with pytest.raises(DataError, match=r"preprocessor\.json: its inputs are no AudioPreprocessor's"):
+        with pytest.raises(DataError, match=r"preprocessor\.json: its inputs are not an AudioPreprocessor's"):
             AudioPreprocessor.from_json(one)

@@ -34,7 +34,7 @@ def test_colour_stays_colour(kind: str) -> None:
 
 
 def test_other_formats_than_the_five_reach_no_decoder(unpromised: bytes, called_gs: Callable[[], str]) -> None:
-    with pytest.raises(ImageError, match=r"is no picture that can be read \(PNG, JPEG, BMP, GIF or WebP\)"):
+    with pytest.raises(ImageError, match=r"is not a readable picture \(PNG, JPEG, BMP, GIF or WebP\)"):
         decode_image(unpromised)
     assert called_gs() == ""
 

@@ -40,7 +40,7 @@ def test_hidden_and_other_files_are_left_out_and_the_latter_said(
     shutil.copy(cat / "0.png", tmp_path / "train/0.png")
     with caplog.at_level("INFO", "flywheel"):
         assert ImageFolderReader(test=None).read(tmp_path)["train"].num_rows == 10
-    assert "1 files are no pictures" in caplog.text
+    assert "1 files are not pictures" in caplog.text
 
 
 def test_corrupt_pictures_are_bad_rows_not_crashes(fixtures: Path, tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_corrupt_pictures_are_bad_rows_not_crashes(fixtures: Path, tmp_path: Pat
     bad = frame[frame["error"].notna()]
     assert bad["file"].tolist() == ["cat/1.jpg", "cat/2.png", "dog/0.png"]
     assert "corrupt picture" in bad["error"].iloc[0]
-    assert bad["error"].tolist()[1:] == ["is empty", "is no picture that can be read (PNG, JPEG, BMP, GIF or WebP)"]
+    assert bad["error"].tolist()[1:] == ["is empty", "is not a readable picture (PNG, JPEG, BMP, GIF or WebP)"]
     assert bad["image"].isna().all()
     assert len(frame) == 10
 

@@ -101,7 +101,7 @@ def test_missing_file_says_how_to_get_it(tmp_path: Path) -> None:
         (b"", "does not start with two zero bytes"),
         (b"\0\0\x0d\x01\0\0\0\1", "IDX type 0x0d"),
         (b"\0\0\x08\x03\0\0\0\1", "header is truncated"),
-        (b"\0\0\x08\x01\0\0\0\1a", "holds 1 values, which are no pictures"),
+        (b"\0\0\x08\x01\0\0\0\1a", "holds 1 values, which are not pictures"),
     ],
 )
 def test_file_that_is_no_idx_of_pictures_is_refused(

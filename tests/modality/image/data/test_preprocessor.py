@@ -153,7 +153,7 @@ def test_unfitted_and_broken_states_are_refused() -> None:
         ImagePreprocessor().fit([])
     state = fitted(GREY).to_json()
     for key in ("fitted", "normalise"):
-        with pytest.raises(DataError, match=r"preprocessor\.json: its inputs are no ImagePreprocessor's"):
+        with pytest.raises(DataError, match=r"preprocessor\.json: its inputs are not an ImagePreprocessor's"):
             ImagePreprocessor.from_json({k: v for k, v in state.items() if k != key})
 
 
@@ -195,16 +195,16 @@ def test_colour_requests(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"x", r"files of kind '.txt' are not read; give \.png"),
-        ("a.npy", b"x", r"is no \.npy file"),
+        ("a.txt", b"x", r"files of type '.txt' are not supported; give \.png"),
+        ("a.npy", b"x", r"is not a \.npy file"),
         ("a.csv", b"1,2,3\n", "has 3 columns, not the 20 pixels of 5x4x1"),
         ("a.csv", b"", "is empty|has no rows"),
         (
             "a.csv",
             b"a" + b",".join(b"%d" % n for n in range(20)) + b"\n" + b",".join([b"y"] * 20),
-            "pixels that are no numbers",
+            "pixels that are not numbers",
         ),
-        ("a.parquet", b"x", "is no Parquet file"),
+        ("a.parquet", b"x", "is not a Parquet file"),
     ],
 )
 def test_request_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -226,5 +226,5 @@ def test_request_that_is_not_there(tmp_path: Path) -> None:
 def test_corrupt_request_is_named_with_its_file(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"hello")
     made = fitted(GREY)
-    with pytest.raises(DataError, match=r"a\.png, row 0: is no picture that can be read"):
+    with pytest.raises(DataError, match=r"a\.png, row 0: is not a readable picture"):
         made.transform(made.read_requests([tmp_path / "a.png"]))

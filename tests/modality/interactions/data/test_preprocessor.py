@@ -74,7 +74,7 @@ def test_a_request_names_a_user_or_gives_a_history_or_both(fitted: InteractionsP
 def test_a_request_with_neither_or_with_nonsense_is_refused(fitted: InteractionsPreprocessor) -> None:
     with pytest.raises(DataError, match="neither user nor history"):
         fitted.transform(pd.DataFrame({"user": ["7", None]}))
-    with pytest.raises(DataError, match="no list of items"):
+    with pytest.raises(DataError, match="not a list of items"):
         fitted.transform(pd.DataFrame({"history": [5]}))
     with pytest.raises(DataError, match="neither a text nor a number"):
         fitted.transform(pd.DataFrame({"history": [[["a"]]]}))

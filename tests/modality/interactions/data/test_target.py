@@ -38,7 +38,7 @@ def test_each_request_says_how_many_items_it_wants(target: ItemTarget) -> None:
     answers = target.decode(scores, pd.DataFrame({"k": [1, "3", None, 9]}))
     assert answers["items"].map(len).tolist() == [1, 3, 2, 4]
     for bad in (0, 1.5, "many", True):
-        with pytest.raises(DataError, match="no whole number above 0"):
+        with pytest.raises(DataError, match="not a whole number above 0"):
             target.decode(scores[:1], pd.DataFrame({"k": [bad]}, dtype=object))
 
 

@@ -138,12 +138,12 @@ def test_it_is_rebuilt_from_json_with_what_it_learnt(
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"parts": {"a": {"_target_": "flywheel.preprocessor.target.ClassTarget"}}}, "is no .*Preprocessor;"),
+        ({"parts": {"a": {"_target_": "flywheel.preprocessor.target.ClassTarget"}}}, "is not .*Preprocessor;"),
         ({"parts": {}}, "parts are empty"),
-        ({"parts": None}, "no JointPreprocessor's"),
+        ({"parts": None}, "not a JointPreprocessor's"),
         (
             {"parts": {"a": {"_target_": "flywheel.modality.image.data.preprocessor.ImagePreprocessor"}}},
-            "no ImagePreprocessor's",
+            "not an ImagePreprocessor's",
         ),
     ],
 )
@@ -209,10 +209,10 @@ def test_columns_keep_parts_apart(frame: pd.DataFrame) -> None:
     ("given", "why"),
     [
         ({"parts": {}}, "parts are empty"),
-        ({"parts": {"a b": IMAGE}}, "'a b' is no plain word"),
+        ({"parts": {"a b": IMAGE}}, "'a b' is not a plain word"),
         ({"parts": {"a": IMAGE, "a_b": IMAGE}}, "'a' and 'a_b' cannot be told apart"),
-        ({"parts": {"a": 3}}, "part 'a' is no Preprocessor but a int"),
-        ({"columns": {"sound": ["x"]}}, "'sound', which is none of the parts photo, caption"),
+        ({"parts": {"a": 3}}, "part 'a' is not a Preprocessor but a int"),
+        ({"columns": {"sound": ["x"]}}, "'sound', which is not one of the parts photo, caption"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(given: dict[str, Any], why: str) -> None:

@@ -102,7 +102,7 @@ def test_json_gives_an_equal_preprocessor(fitted: TabularPreprocessor) -> None:
     for name, array in fitted.transform(table(seed=1)).items():
         assert (again.transform(table(seed=1))[name] == array).all()
     for broken in ({}, {**state, "fitted": {}}, {**state, "fitted": {**state["fitted"], "columns": [{"kind": "q"}]}}):
-        with pytest.raises(DataError, match="its inputs are no TabularPreprocessor's"):
+        with pytest.raises(DataError, match="its inputs are not a TabularPreprocessor's"):
             TabularPreprocessor.from_json(broken)
 
 
@@ -128,8 +128,8 @@ def test_stated_types_drop_the_rows_they_cannot_read() -> None:
     kept, dropped = made.clean(frame)
     assert [(drop.row, drop.why) for drop in dropped] == [
         (1, "unreadable"),
-        (2, "age: 'abc' is no finite number"),
-        (4, "age: 'inf' is no finite number"),
+        (2, "age: 'abc' is not a finite number"),
+        (4, "age: 'inf' is not a finite number"),
         (6, "member: 'perhaps' is neither true nor false"),
         (8, "town: is a list or mapping, not one value"),
     ]
@@ -142,9 +142,9 @@ def test_stated_types_drop_the_rows_they_cannot_read() -> None:
 def test_inferred_types_ask_a_person_what_a_strange_value_is(fitted: TabularPreprocessor) -> None:
     frame = table()
     frame.loc[2, "age"] = "abc"
-    with pytest.raises(DataError, match=r"row 2: age: 'abc' is no finite number; .*types: {age: number} drops"):
+    with pytest.raises(DataError, match=r"row 2: age: 'abc' is not a finite number; .*types: {age: number} drops"):
         fitted.transform(frame)
-    with pytest.raises(DataError, match=r"row 2: column 'age': 1 of 39 values are no numbers"):
+    with pytest.raises(DataError, match=r"row 2: column 'age': 1 of 39 values are not numbers"):
         TabularPreprocessor().fit([frame])
     assert [drop.row for drop in fitted.clean(frame)[1]] == [2]
 
@@ -152,10 +152,10 @@ def test_inferred_types_ask_a_person_what_a_strange_value_is(fitted: TabularPrep
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("age", "abc", "age: 'abc' is no finite number"),
-        ("age", float("inf"), "age: 'inf' is no finite number"),
+        ("age", "abc", "age: 'abc' is not a finite number"),
+        ("age", float("inf"), "age: 'inf' is not a finite number"),
         ("member", "perhaps", "member: 'perhaps' is neither true nor false"),
-        ("joined", "31/12/2024", "joined: '31/12/2024' is no date of a known format"),
+        ("joined", "31/12/2024", "joined: '31/12/2024' is not a date of a known format"),
         ("town", ["Ulm"], "town: is a list or mapping"),
     ],
 )
@@ -203,7 +203,7 @@ def test_whole_numbers_are_one_category_with_and_without_a_fraction(unseen: str)
     ]  # fmt: skip
     assert made.transform(pd.DataFrame({"c": [3, 10]}))["categories"].tolist() == [[2], [3]]
     if unseen == "refuse":
-        with pytest.raises(DataError, match="c: '5' is none of the values that train has"):
+        with pytest.raises(DataError, match="c: '5' is not one of the values in train"):
             made.transform(pd.DataFrame({"c": [5]}))
     else:
         assert made.transform(pd.DataFrame({"c": ["1", "4.01"]}))["categories"].tolist() == [[0], [0]]
@@ -240,7 +240,7 @@ def test_unseen_categories_can_be_refused() -> None:
     made = TabularPreprocessor(unseen="refuse")
     made.fit([pd.DataFrame({"c": ["a", "b", "a", "c"], "label": "x"})])
     assert made.schema()["properties"]["c"] == {"enum": ["a", "b", "c", None]}
-    with pytest.raises(DataError, match="row 1: c: 'd' is none of the values that train has"):
+    with pytest.raises(DataError, match="row 1: c: 'd' is not one of the values in train"):
         made.transform(pd.DataFrame({"c": ["a", "d"]}))
 
 

@@ -89,7 +89,7 @@ def test_what_is_missing_is_named(reviews: Path) -> None:
     whole = (folder / "all.tar").read_bytes()
     for broken in (b"", b"no archive at all", whole[: len(whole) // 2]):
         (folder / "all.tar").write_bytes(broken)
-        with pytest.raises(DataError, match=r"all\.tar: is no tar archive, or a broken one"):
+        with pytest.raises(DataError, match=r"all\.tar: is not a tar archive, or is damaged"):
             TextFolderReader("top/train", "top/test", archive="all.tar").read(folder)
 
 

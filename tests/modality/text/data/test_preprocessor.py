@@ -63,7 +63,7 @@ def test_unusable_texts_are_dropped_with_a_reason() -> None:
     assert kept["label"].tolist() == ["a", "f"]
     assert {one.row: one.why for one in dropped} == {
         11: "text is missing", 12: "text is empty", 13: "text is missing", 14: "text is empty",
-        16: "is no text but a list", 17: "is not utf-8 text (byte 3)",
+        16: "is not text but a list", 17: "is not utf-8 text (byte 3)",
     }  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def test_digests_and_nearness() -> None:
     assert near[0] == near[1] == near[2]
     assert len(np.unique(near)) == 4, "texts of signs alone are near only where they are equal"
     more = made.digest(kept.assign(confidence=range(6)))
-    np.testing.assert_array_equal(same, more), "other columns are no inputs"
+    np.testing.assert_array_equal(same, more), "other columns are not inputs"
 
 
 def test_statistics_add_up_to_the_whole() -> None:
@@ -152,12 +152,12 @@ def test_settings_that_cannot_be_are_refused() -> None:
     for options in ({"column": "label"}, {"max_length": 0}, {"truncate": "middle"}):
         with pytest.raises(ValueError, match=next(iter(options))):
             TextPreprocessor(WordTokeniser(), **options)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="is no Tokeniser"):
+    with pytest.raises(ValueError, match="is not a Tokeniser"):
         TextPreprocessor("word")  # type: ignore[arg-type]
-    with pytest.raises(DataError, match="no TextPreprocessor's"):
+    with pytest.raises(DataError, match="not a TextPreprocessor's"):
         TextPreprocessor.from_json({})
     other = {"_target_": "flywheel.modality.text.data.preprocessor.TextPreprocessor"}
-    with pytest.raises(ConfigError, match=r"inputs\.tokeniser: '.*TextPreprocessor' is no .*Tokeniser;"):
+    with pytest.raises(ConfigError, match=r"inputs\.tokeniser: '.*TextPreprocessor' is not .*Tokeniser;"):
         TextPreprocessor.from_json({**fitted().to_json(), "tokeniser": other})
 
 

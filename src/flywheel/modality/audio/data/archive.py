@@ -40,7 +40,7 @@ def members(root: Path, extensions: Sequence[str]) -> Iterator[Member]:
         extensions: File names that count as recordings (in any case); hidden files never do.
 
     Raises:
-        DataError: There is no such file or folder, or it is no archive, or a broken one, or a recording in a tar
+        DataError: There is no such file or folder, or it is not an archive, or is damaged, or a recording in a tar
             archive is a link or has a name that is not UTF-8.
     """
     endings = tuple(extension.lower() for extension in extensions)
@@ -54,7 +54,7 @@ def members(root: Path, extensions: Sequence[str]) -> Iterator[Member]:
     try:
         yield from (_in_zip if zipfile.is_zipfile(root) else _in_tar)(root, endings)
     except _BROKEN as error:
-        why = f"is no zip or tar archive, or a broken one ({error})"
+        why = f"is not a zip or tar archive, or is damaged ({error})"
         raise DataError(root, None, why.replace("\n", " "), fix="download it again") from None
 
 

@@ -32,7 +32,8 @@ class ClipSettings:
         rate_hz: Samples a second that every recording is brought to.
         max_seconds: Longest clip, after silence is cut off.
         too_long: What happens to a longer one: `cut` (its end is left out) or `drop` (the row cannot be used).
-        trim_db: What is so much quieter than the loudest part is silence, at both ends; None: nothing is cut off.
+        trim_db: Sound this much quieter than the loudest part is cut off at both ends as silence; None: nothing is cut
+            off.
         normalise_level: Whether every clip is made as loud as full scale allows.
     """
 
@@ -64,7 +65,7 @@ class ClipSettings:
         """Decode, mix down, resample, cut off silence, and bring to level and length.
 
         Raises:
-            AudioError: The value is no recording, holds only silence, or is too long.
+            AudioError: The value is not a recording, holds only silence, or is too long.
         """
         if isinstance(value, Clip):
             return value
@@ -105,7 +106,7 @@ def as_recording(value: Any) -> Recording:
             raise AudioError(f"cannot be read: {error.strerror or error}") from None
     if value is None or (isinstance(value, float) and np.isnan(value)):
         raise AudioError("has no recording")
-    raise AudioError(f"a {type(value).__name__} is no recording")
+    raise AudioError(f"a {type(value).__name__} is not a recording")
 
 
 def num_samples(value: Any) -> int:
@@ -124,4 +125,4 @@ def _from_base64(text: str) -> bytes:
     try:
         return base64.b64decode("".join(text.split()), validate=True)  # MLflow breaks lines
     except (binascii.Error, ValueError):
-        raise AudioError("a text is no recording unless it is one in base64") from None
+        raise AudioError("a text is not a recording unless it is base64") from None

@@ -45,7 +45,7 @@ def fit_codebook(frames: Array, num_codes: int, seed: int) -> Array:
 
     Args:
         frames: float32 [N, F].
-        num_codes: How many; fewer where there are fewer different frames.
+        num_codes: Number of codes; fewer where there are fewer different frames.
         seed: The seed of the first centres and of the batches.
 
     Returns:

@@ -28,7 +28,7 @@ class FrameSettings:
     Attributes:
         rate_hz: Samples a second.
         frame_ms: Length of a frame.
-        hop_ms: From the beginning of one frame to that of the next.
+        hop_ms: Distance between the beginnings of two frames.
         num_mels: Bands of the mel filterbank.
         low_hz: Lower end of the lowest band.
         high_hz: Upper end of the highest band; None: half of `rate_hz`.
@@ -48,9 +48,11 @@ class FrameSettings:
             ValueError: One is.
         """
         if self.rate_hz < 1 or not 0 < self.hop_ms <= self.frame_ms:
-            raise ValueError("sample_rate_hz >= 1 and 0 < hop_ms <= frame_ms are wanted")
+            raise ValueError("sample_rate_hz >= 1 and 0 < hop_ms <= frame_ms are required")
         if self.hop_samples < 1 or self.num_mels < 1 or not 0 <= self.low_hz < self.top_hz <= self.rate_hz / 2:
-            raise ValueError("a hop of a sample, num_mels >= 1, 0 <= low_hz < high_hz <= sample_rate_hz / 2 are wanted")
+            raise ValueError(
+                "a hop of a sample, num_mels >= 1, 0 <= low_hz < high_hz <= sample_rate_hz / 2 are required"
+            )
 
     @property
     def frame_samples(self) -> int:
@@ -117,7 +119,7 @@ def log_mel(clips: Sequence[Array], settings: FrameSettings) -> Array:
 
     Args:
         clips: float32 [samples] each, at `settings.rate_hz`.
-        settings: The frames and bands.
+        settings: Settings of the frames and bands.
 
     Returns:
         float32 [frames of all clips, num_mels], one clip after the other; a clip has `num_frames` of its length.

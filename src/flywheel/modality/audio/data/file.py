@@ -43,7 +43,7 @@ def decode_audio(encoded: bytes) -> Recording:
     Nothing is decoded before the header has been found to promise no more than `MAX_SAMPLES`.
 
     Raises:
-        AudioError: The bytes are no recording, are truncated, hold too much, nothing, or samples that are no numbers.
+        AudioError: The bytes are not a recording, are truncated, hold too much or nothing, or samples are not numbers.
     """
     import soundfile
 
@@ -60,9 +60,9 @@ def decode_audio(encoded: bytes) -> Recording:
     except AudioError:
         raise
     except (soundfile.LibsndfileError, TypeError, ValueError) as error:  # ValueError, TypeError: headers that lie
-        raise AudioError(f"is no recording that can be read ({_plain(error)})") from None
+        raise AudioError(f"is not a readable recording ({_plain(error)})") from None
     if len(samples) < promised:
-        raise AudioError(f"is cut short: {len(samples)} of {promised} samples are there")
+        raise AudioError(f"is cut short: {len(samples)} of {promised} samples are present")
     return Recording(mono(samples), int(file.samplerate))
 
 
@@ -70,7 +70,7 @@ def samples_in(encoded: bytes) -> int:
     """Tell how many samples, over all channels, a recording's header promises; nothing is decoded.
 
     Raises:
-        AudioError: The bytes are no recording.
+        AudioError: The bytes are not a recording.
     """
     import soundfile
 
@@ -79,7 +79,7 @@ def samples_in(encoded: bytes) -> int:
         with soundfile.SoundFile(io.BytesIO(encoded)) as file:
             return int(file.frames * file.channels)
     except (soundfile.LibsndfileError, TypeError, ValueError) as error:
-        raise AudioError(f"is no recording that can be read ({_plain(error)})") from None
+        raise AudioError(f"is not a readable recording ({_plain(error)})") from None
 
 
 def check_header(num_frames: int, num_channels: int, rate_hz: int) -> None:
@@ -104,7 +104,7 @@ def mono(samples: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """
     mixed = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
     if not np.isfinite(mixed).all():
-        raise AudioError("holds samples that are no finite numbers")
+        raise AudioError("holds samples that are not finite numbers")
     return np.ascontiguousarray(mixed, dtype=np.float32)
 
 
@@ -115,9 +115,9 @@ def _check_format(encoded: bytes) -> None:
         AudioError: It is another format or coding, or a WAV file whose end is missing.
     """
     if encoded.startswith(b"ID3") or (encoded[:1] == b"\xff" and encoded[1:2] >= b"\xe0"):  # a tag, or a frame's start
-        raise AudioError("is an MP3 file by its content, no WAV, FLAC or OGG file")
+        raise AudioError("is an MP3 file by its content, not a WAV, FLAC or OGG file")
     if not encoded.startswith(_MAGIC) or (encoded.startswith(_WAV) and encoded[8:12] != b"WAVE"):
-        raise AudioError("is no WAV, FLAC or OGG file")
+        raise AudioError("is not a WAV, FLAC or OGG file")
     if encoded.startswith(_WAV):
         _check_wav(encoded)
     elif encoded.startswith(_OGG):
@@ -149,7 +149,7 @@ def _check_wav(encoded: bytes) -> None:
             size = large if size == _UNKNOWN_SIZE else size
             there = len(encoded) - start
             if there < size != _UNKNOWN_SIZE:
-                raise AudioError(f"is cut short: {there} of {size} bytes of sound are there")
+                raise AudioError(f"is cut short: {there} of {size} bytes of sound are present")
             return
         place = start + size + size % 2
 

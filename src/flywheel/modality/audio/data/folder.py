@@ -59,7 +59,7 @@ class AudioFolderReader(Reader):
             try:
                 found = re.compile(getattr(self, name) or "")
             except re.error as error:
-                raise ConfigError(f"{name} is no regular expression: {error}", where=where) from None
+                raise ConfigError(f"{name} is not a regular expression: {error}", where=where) from None
             if name == "pattern" and "label" not in found.groupindex:
                 raise ConfigError("pattern has no group `label`", where=where, fix="write (?P<label>...)")
 
@@ -161,7 +161,7 @@ class _Place:
         if self.label is None:
             return "its path does not match the reader's pattern"
         if has_splits and not self.in_split and self.label in SPLITS:
-            return f"lies in the folder '{self.label}' of a split, in no class folder"
+            return f"lies in the folder '{self.label}' of a split, not in a class folder"
         return None
 
 

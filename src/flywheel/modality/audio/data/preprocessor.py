@@ -47,9 +47,9 @@ class AudioPreprocessor(Preprocessor):
         normalise_level: Whether every clip is made as loud as full scale allows.
         features: `log_mel`, `mfcc`, or `quantised` (each frame's MFCC become the number of the nearest of
             `vocabulary_size` - 2 typical frames).
-        num_mels: Bands.
+        num_mels: Number of mel bands.
         frame_ms: Length of a frame.
-        hop_ms: From frame to frame.
+        hop_ms: Distance between the beginnings of two frames.
         low_hz: Lower end of the lowest band.
         high_hz: Upper end of the highest band; None: half of the rate.
         num_coefficients: Number of MFCC.
@@ -77,7 +77,7 @@ class AudioPreprocessor(Preprocessor):
         if features not in FEATURES:
             raise ValueError(f"features must be one of {', '.join(FEATURES)}, not '{features}'")
         if not 1 <= num_coefficients <= num_mels or vocabulary_size <= FIRST_TOKEN:
-            raise ValueError(f"1 <= num_coefficients <= num_mels, vocabulary_size > {FIRST_TOKEN} are wanted")
+            raise ValueError(f"1 <= num_coefficients <= num_mels, vocabulary_size > {FIRST_TOKEN} are required")
         self.clips = ClipSettings(sample_rate_hz, max_seconds, too_long, trim_db, normalise_level)
         self.frames = FrameSettings(sample_rate_hz, frame_ms, hop_ms, num_mels, low_hz, high_hz)
         self.features, self.num_coefficients = features, num_coefficients
@@ -198,7 +198,7 @@ class AudioPreprocessor(Preprocessor):
             if len(made._mean) != made._num_bands or len(made._std) != made._num_bands:
                 raise ValueError(f"{len(made._mean)} means for {made._num_bands} bands")
         except (KeyError, TypeError, ValueError) as error:
-            why = f"its inputs are no AudioPreprocessor's: {error!r}"
+            why = f"its inputs are not an AudioPreprocessor's: {error!r}"
             raise DataError("preprocessor.json", None, why, fix="run the preprocess stage again") from None
         return made
 
@@ -263,7 +263,7 @@ class AudioPreprocessor(Preprocessor):
 
     def _need_fit(self) -> None:
         if not self._mean:
-            raise DataError("preprocessor", None, "has heard no recording yet", fix="fit it first")
+            raise DataError("preprocessor", None, "has seen no recording yet", fix="fit it first")
 
 
 def _recordings(frame: pd.DataFrame) -> Iterable[Any]:

@@ -24,7 +24,7 @@ MAX_PIXELS = 64_000_000
 
 WHITE_16 = 65535
 
-# What Pillow's decoders raise on bytes that are no picture, or half of one.
+# What Pillow's decoders raise on bytes that are not a picture, or half of one.
 _BROKEN = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error,
     zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
@@ -44,15 +44,15 @@ def open_image(encoded: bytes) -> Iterator[ImageFile.ImageFile]:
     """Open a picture for the block, which may read its header or its pixels.
 
     Raises:
-        ImageError: The bytes are no picture of one of `IMAGE_FORMATS`, are truncated, or hold too many pixels; also for
-            what goes wrong in the block.
+        ImageError: The bytes are not a picture of one of `IMAGE_FORMATS`, are truncated, or hold too many pixels; also
+            any error in the block.
     """
     try:
         with Image.open(io.BytesIO(encoded), formats=IMAGE_FORMATS) as image:
             _check_size(image)
             yield image
     except UnidentifiedImageError:
-        why = "is no picture that can be read (PNG, JPEG, BMP, GIF or WebP)"
+        why = "is not a readable picture (PNG, JPEG, BMP, GIF or WebP)"
         raise ImageError(why if encoded else "is empty") from None
     except ImageError:
         raise
@@ -105,7 +105,7 @@ def over_white(values: Array, alpha: Array) -> Array:
 
     Args:
         values: uint16 [H, W, C].
-        alpha: How much they hide, 0 to 65535: uint16 [H, W].
+        alpha: Opacity, 0 to 65535: uint16 [H, W].
 
     Returns:
         uint16 [H, W, C].

@@ -64,7 +64,7 @@ class ImageFolderReader(Reader):
         found = [name for name in list_files(root, self.extensions) if "/" in name]
         others = sum("/" in name for name in list_files(root)) - len(found)
         if others:
-            log.info("%s: %d files are no pictures by their name and are left out", root, others)
+            log.info("%s: %d files are not pictures by their names and are left out", root, others)
         return found
 
 

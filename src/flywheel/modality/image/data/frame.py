@@ -20,7 +20,7 @@ def image_frame(
 
     Args:
         images: A picture a row; None where there is none.
-        labels: A label a row.
+        labels: Label of each row.
         first_row: Number of the first row in the raw file.
         errors: What is wrong with each row, or None.
     """

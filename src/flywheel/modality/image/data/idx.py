@@ -52,7 +52,7 @@ class IdxReader(Reader):
         """Check the headers and give the splits; the pictures are read when a chunk is asked for.
 
         Raises:
-            DataError: A file is missing, is no IDX, or the two of a pair differ in their number of rows.
+            DataError: A file is missing, is not IDX, or the two of a pair differ in their number of rows.
         """
         splits = {"train": self._split(raw_dir / self.train_images, raw_dir / self.train_labels)}
         if self.test_images is not None and self.test_labels is not None:
@@ -104,7 +104,7 @@ class IdxFile:
         with open_raw(path) as stream:
             magic = stream.read(4)
             if len(magic) < 4 or magic[:2] != b"\0\0":
-                raise DataError(path, None, "is no IDX file: it does not start with two zero bytes")
+                raise DataError(path, None, "is not an IDX file: it does not start with two zero bytes")
             if magic[2] != UNSIGNED_BYTE:
                 why = f"holds IDX type 0x{magic[2]:02x}; only unsigned bytes (0x08) are read"
                 raise DataError(path, None, why)
@@ -137,7 +137,7 @@ class IdxFile:
         """Raise unless the file's dimensions are those of `what`."""
         if not good:
             size = " x ".join(map(str, self.shape))
-            raise DataError(self.path, None, f"holds {size} values, which are no {what}")
+            raise DataError(self.path, None, f"holds {size} values, which are not {what}")
 
     def wrong_size(self, held: int) -> DataError:
         """What to raise when the file holds fewer or more bytes of values than its header says."""
@@ -149,8 +149,8 @@ class IdxFile:
         """Yield the values of at most `rows` rows at a time; the arrays cannot be written to.
 
         Args:
-            rows: The rows of a block.
-            first: The row to begin with.
+            rows: Number of rows of a block.
+            first: Number of the first row.
             end: The row to end before; None: all are read, and nothing may follow them.
         """
         last = self.num_rows if end is None else end

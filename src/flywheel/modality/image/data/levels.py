@@ -33,7 +33,7 @@ class SixteenBits:
 
     Attributes:
         levels: The range in use; None: neither stated nor learnt.
-        facts: What was learnt and is worth reading.
+        facts: What was learnt, for the profile.
 
     Raises:
         ValueError: The range is none.
@@ -114,7 +114,7 @@ def level_counts(pictures: Sequence[Array], num_channels: int, dtype: type[np.un
 
     Args:
         pictures: [H, W] or [H, W, C] each, of one size, uint8 and uint16.
-        num_channels: C.
+        num_channels: Number of channels, C.
         dtype: The dtype of the values that count.
     """
     counts = np.zeros((num_channels, np.iinfo(dtype).max + 1), np.int64)

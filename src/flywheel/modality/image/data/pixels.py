@@ -19,7 +19,7 @@ def as_pixels(value: Any, *, sixteen_bits: bool = False) -> np.ndarray[Any, Any]
     """Accept an array, nested lists, an encoded picture (bytes, or base64 text), a Pillow image or a path.
 
     Args:
-        value: One of these.
+        value: A value of one of these types.
         sixteen_bits: Whether an array of uint16 is a picture of 16 bits a channel; else its levels are those of a byte.
 
     Returns:
@@ -50,11 +50,11 @@ def as_pixels(value: Any, *, sixteen_bits: bool = False) -> np.ndarray[Any, Any]
         return _shaped(_bytes_of(_rectangular(value)))
     if value is None or (isinstance(value, float) and np.isnan(value)):
         raise ImageError("has no picture")
-    raise ImageError(f"a {type(value).__name__} is no picture")
+    raise ImageError(f"a {type(value).__name__} is not a picture")
 
 
 def num_pixels(value: Any) -> int:
-    """Tell how many pixels a picture has, an encoded one by its header alone; 0: it cannot be told."""
+    """Number of pixels of a picture, from the header alone for an encoded one; 0: unknown."""
     try:
         if isinstance(value, bytes | str):
             with open_image(value if isinstance(value, bytes) else _from_base64(value)) as image:
@@ -100,7 +100,7 @@ def _from_base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise ImageError("a text is no picture unless it is one in base64") from None
+        raise ImageError("a text is not a picture unless it is base64") from None
 
 
 def _grey_levels(rows: list[Any]) -> np.ndarray[Any, Any] | None:
@@ -129,7 +129,7 @@ def _rectangular(value: Any) -> np.ndarray[Any, Any]:
     except ValueError:
         raise ImageError("has rows of different lengths") from None
     if array.dtype == object or array.dtype.kind not in "iufb":
-        raise ImageError("holds values that are no numbers")
+        raise ImageError("holds values that are not numbers")
     return array
 
 

@@ -183,7 +183,7 @@ class ImagePreprocessor(Preprocessor):
             made._size, made._channels = (int(height), int(width)), int(fitted["channels"])
             made._mean, made._std = [float(v) for v in fitted["mean"]], [float(v) for v in fitted["std"]]
         except (KeyError, TypeError, ValueError) as error:
-            why = f"its inputs are no ImagePreprocessor's: {error!r}"
+            why = f"its inputs are not an ImagePreprocessor's: {error!r}"
             raise DataError("preprocessor.json", None, why, fix="run the preprocess stage again") from None
         return made
 

@@ -45,7 +45,7 @@ def _npy(path: Path, shape: Shape) -> pd.DataFrame:
     try:
         array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise DataError(path, None, f"is no .npy file of numbers ({error})") from None
+        raise DataError(path, None, f"is not a .npy file of numbers ({error})") from None
     if array.ndim == 2 or (array.ndim == 3 and shape[2] == 3 and array.shape[2] == 3):
         array = array[None]
     if array.ndim not in (3, 4):
@@ -80,7 +80,7 @@ def _pixel_rows(frame: pd.DataFrame, path: Path, shape: Shape) -> pd.DataFrame:
         fix = "give a pixel a column; a header may name one column `label`"
         raise DataError(path, None, f"has {pixels.shape[1]} columns, not the {wanted}", fix=fix)
     if any(dtype.kind not in "iuf" for dtype in pixels.dtypes):
-        raise DataError(path, None, "holds pixels that are no numbers")
+        raise DataError(path, None, "holds pixels that are not numbers")
     size = (height, width) if channels == 1 else shape
     made = pd.DataFrame({"image": object_column(pixels.to_numpy().reshape(-1, *size))})
     if "label" in frame.columns:

@@ -25,7 +25,7 @@ def as_history(value: Any, row: int) -> Sequence[Any] | None:
     Args:
         value: A list, an array, or a text with items parted by spaces, commas or bars; None, NaN or an empty text: no
             history is given (an empty list is a history without items).
-        row: To name in a message.
+        row: Number of the row, for messages.
 
     Raises:
         DataError: It is nothing of these.
@@ -38,7 +38,7 @@ def as_history(value: Any, row: int) -> Sequence[Any] | None:
         return None
     if isinstance(value, str):
         return re.split(r"[\s,|]+", value.strip(" \t\n,|[]")) if value.strip() else None
-    why = f"history is a {type(value).__name__}, no list of items"
+    why = f"history is a {type(value).__name__}, not a list of items"
     raise DataError("request", row, why, fix='give a list such as ["50", "181"]')
 
 
@@ -55,7 +55,7 @@ def code_histories(histories: Sequence[Sequence[Any]], index: pd.Index, length: 
     Items that the index lacks are left out; of longer histories the last items are kept.
 
     Raises:
-        DataError: An item is no text or number.
+        DataError: An item is not a text or number.
     """
     items, rows = flat(histories)
     try:
@@ -107,7 +107,7 @@ def columns_of(frame: pd.DataFrame) -> tuple[list[str | None], list[Sequence[Any
     """Users as identifiers and histories as sequences, None where a row does not give them.
 
     Raises:
-        DataError: A user is no text or number, or a history no list.
+        DataError: A user is not a text or number, or a history no list.
     """
     try:
         users = identifiers(frame["user"] if "user" in frame.columns else [None] * len(frame))

@@ -135,10 +135,10 @@ class InteractionsPreprocessor(Preprocessor):
     def transform(self, frame: pd.DataFrame) -> dict[str, Array]:
         """Give `user` and `history`.
 
-        A stored history, of a row that has a `label`, ends before that item: nobody is to foretell what they had.
+        A stored history, of a row that has a `label`, ends before that item: it must not be predicted from itself.
 
         Raises:
-            DataError: A row gives neither, or its history is no list.
+            DataError: A row gives neither, or its history is not a list.
         """
         users, given = columns_of(frame)
         for place, (user, history) in enumerate(zip(users, given, strict=True)):
@@ -155,7 +155,7 @@ class InteractionsPreprocessor(Preprocessor):
         return {"user": codes, "history": histories}
 
     def digest(self, frame: pd.DataFrame) -> Array:
-        """Hash user, history and time: a row's title and its place in the file are no inputs."""
+        """Hash user, history and time: a row's title and its place in the file are not inputs."""
         users, histories = columns_of(frame)
         times = frame["time"].tolist() if "time" in frame.columns else [None] * len(frame)
         rows = ("\0".join([str(user), str(time), *map(str, history or ())]) for user, history, time in
@@ -265,7 +265,7 @@ class InteractionsPreprocessor(Preprocessor):
                 codes = np.fromiter(map(int, text.split()), dtype=np.int64)
                 learnt.histories[row, : len(codes)] = codes
         except (KeyError, TypeError, ValueError) as error:
-            why = f"its inputs are no InteractionsPreprocessor's: {error!r}"
+            why = f"its inputs are not an InteractionsPreprocessor's: {error!r}"
             raise DataError("preprocessor.json", None, why, fix="run the preprocess stage again") from None
         made._learnt = learnt
         return made

@@ -26,10 +26,11 @@ class InteractionColumns:
     """Which columns hold what; the part of a name after a colon (`user_id:token`) may be left out.
 
     Attributes:
-        user: Who.
-        item: What.
-        time: When: numbers, or dates as pandas reads them; None: the order of the rows is the order in time.
-        rating: How much it was liked; None: there is none.
+        user: Column of the user.
+        item: Column of the item.
+        time: Column of the time: numbers, or dates as pandas reads them; None: the order of the rows is the order in
+            time.
+        rating: Column of the rating; None: there is none.
         time_unit: The time unit of times that are numbers, as `time_column.UNITS` has it; None: what their size says.
     """
 
@@ -46,7 +47,7 @@ class InteractionTable:
 
     Attributes:
         user: Code of each row's user, int32 [N]; `NO_CODE` where the row is bad.
-        item: Likewise of the item.
+        item: Code of each row's item, likewise.
         time: float64 [N]; seconds since 1970, or whatever the file counts in.
         rating: float64 [N]; NaN where there is none.
         users: Identifiers by user code.

@@ -86,7 +86,7 @@ class ItemTarget(Target):
             requests: A column `k` says how many items each row wants; without it, or where it is empty, `top_k`.
 
         Raises:
-            DataError: The scores do not fit the catalogue, or a k is no whole number above 0.
+            DataError: The scores do not fit the catalogue, or a k is not a whole number above 0.
         """
         scores = np.asarray(scores)
         if scores.ndim != 2 or scores.shape[1] != len(self._items):
@@ -124,7 +124,7 @@ class ItemTarget(Target):
         """Rebuild from the items."""
         items, top_k = state.get("items"), state.get("top_k")
         if not isinstance(items, list) or len(items) < 2 or not isinstance(top_k, int):
-            raise DataError("preprocessor.json", None, "its target is no ItemTarget's", fix="preprocess again")
+            raise DataError("preprocessor.json", None, "its target is not an ItemTarget's", fix="preprocess again")
         made = cls(top_k)
         made._items = list(map(str, items))
         return made
@@ -139,7 +139,7 @@ class ItemTarget(Target):
             absent = given is None or (known and (given == "" or given != given))
             k = pd.to_numeric(self.top_k if absent else given, errors="coerce") if absent or known else np.nan
             if not float(k).is_integer() or k < 1:
-                raise DataError("request", int(row), f"k '{given}' is no whole number above 0", fix="give 1 or more")
+                raise DataError("request", int(row), f"k '{given}' is not a whole number above 0", fix="give 1 or more")
             found.append(int(k))
         return found
 

@@ -40,7 +40,7 @@ class JointPreprocessor(Preprocessor):
     Args:
         parts: The preprocessors by name.
         columns: The columns that a part sees, by its name. A part that is not named here sees all columns that no other
-            part is given; columns that are no inputs (`label`, `file`, ...) are seen by all.
+            part is given; columns that are not inputs (`label`, `file`, ...) are seen by all.
 
     Raises:
         ValueError: There is no part, a name cannot stand before an input's, or `columns` names no part.
@@ -50,12 +50,12 @@ class JointPreprocessor(Preprocessor):
         check_part_names(parts)
         for name, part in parts.items():
             if not isinstance(part, Preprocessor):
-                raise ValueError(f"part '{name}' is no Preprocessor but a {type(part).__name__}: name its _target_")
+                raise ValueError(f"part '{name}' is not a Preprocessor but a {type(part).__name__}: name its _target_")
         self.parts = dict(parts)
         self.columns = {name: list(own) for name, own in (columns or {}).items()}
         strange = [name for name in self.columns if name not in parts]
         if strange:
-            raise ValueError(f"columns names '{strange[0]}', which is none of the parts {', '.join(parts)}")
+            raise ValueError(f"columns names '{strange[0]}', which is not one of the parts {', '.join(parts)}")
 
     def fit(self, chunks: Iterable[pd.DataFrame]) -> None:
         """Let every part learn, one after the other.
@@ -203,7 +203,7 @@ class JointPreprocessor(Preprocessor):
             }
             return cls(parts, state["columns"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            why = f"its inputs are no JointPreprocessor's: {error!r}"
+            why = f"its inputs are not a JointPreprocessor's: {error!r}"
             raise DataError("preprocessor.json", None, why, fix=FIX) from None
 
     def view(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -216,17 +216,17 @@ class JointPreprocessor(Preprocessor):
 
 
 def check_part_names(names: Iterable[str]) -> None:
-    """Refuse names of which it could not be told where they end and an input's name begins.
+    """Refuse names whose end could not be distinguished from the beginning of an input's name.
 
     Raises:
-        ValueError: There are none, one is no word, or one and `_` begin another.
+        ValueError: There are none, one is not a word, or one and `_` begin another.
     """
     known = list(names)
     if not known:
         raise ValueError("parts are empty: name at least one")
     for name in known:
         if not (name.isidentifier() and name.isascii()):
-            raise ValueError(f"part '{name}' is no plain word: use letters, digits and _")
+            raise ValueError(f"part '{name}' is not a plain word: use letters, digits and _")
         longer = [other for other in known if other.startswith(f"{name}_")]
         if longer:
             raise ValueError(f"parts '{name}' and '{longer[0]}' cannot be told apart: rename one")

@@ -26,7 +26,7 @@ class Column(ABC):
     """One column of a table.
 
     Attributes:
-        name: As in the frames.
+        name: Name of the column in frames.
     """
 
     kind: ClassVar[str]
@@ -46,8 +46,8 @@ class NumericColumn(Column):
     """A column that becomes numbers.
 
     Attributes:
-        fill: What stands in for a missing value, in days since 1970 for dates; the median of train (for truth values,
-            the more frequent one).
+        fill: Replacement for missing values, in days since 1970 for dates: the median of train (for truth values, the
+            more frequent one).
         marks_missing: Whether a further number says that the value is missing; so it is where train had missing ones.
         low: Smallest value in train.
         high: Largest value in train.
@@ -105,7 +105,7 @@ class NumberColumn(NumericColumn):
     kind: ClassVar[str] = "number"
 
     def schema(self) -> Json:
-        """A number, or null; train's range is told, not enforced."""
+        """A number, or null; train's range is described, not enforced."""
         return {"type": ["number", "null"], "description": f"a number; {self.low:g} to {self.high:g} in train"}
 
 
@@ -171,9 +171,9 @@ class CategoryColumn(Column):
     """Values that are names.
 
     Attributes:
-        values: Those with a code of their own, the most frequent first: the first has code 2.
+        values: Values that have their own code, the most frequent first: the first has code 2.
         rare: Values of train that share the code `RARE` with values that train has not; at most `MAX_SHOWN` are named.
-        num_rare: How many they are.
+        num_rare: Number of the rare values.
         refuses_unseen: Whether a value that train has not is an error.
     """
 
@@ -194,7 +194,7 @@ class CategoryColumn(Column):
         A value has its one form (`plain_text`), also among those that were learnt before there was one.
 
         Args:
-            texts: As `texts_of` gives them.
+            texts: Output of `texts_of`.
             decimal: Character before the fraction.
         """
         known = {value: code for code, value in enumerate(self.values, start=2)}
@@ -244,9 +244,9 @@ def numeric_column(
     Args:
         kind: number, boolean or date.
         name: The name of the column.
-        sample: Its texts.
-        seen: Its exact counts.
-        rules: How values are written.
+        sample: The column's texts.
+        seen: The column's exact counts.
+        rules: Format of the values.
         clip: `robust`, or lower and upper quantile, that values of a number are brought to; None: they are left.
     """
     values = values_of(kind, sample, rules)
@@ -271,7 +271,7 @@ def category_column(
 
     Args:
         name: The name of the column.
-        counts: Rows of train by value.
+        counts: Number of train rows by value.
         max_categories: Values with a code of their own at most.
         min_count: Rows that such a value has at least.
         refuses_unseen: Whether a value that train has not is an error; then none is rare either.

@@ -31,11 +31,11 @@ class Learnt:
     """What `learn` found.
 
     Attributes:
-        columns: Those that are inputs, in the table's order.
+        columns: Columns that are inputs, in the table's order.
         mean: The mean of each number that the network takes, over train; 0 where it is not scaled.
-        std: Likewise; 1 where it is not scaled.
-        ignored: Why each other column is no input.
-        facts: What each column's values in train are like, for the profile; not kept in the state.
+        std: The standard deviation of each; 1 where it is not scaled.
+        ignored: Why each other column is not an input.
+        facts: Statistics of each column's values in train, for the profile; not kept in the state.
     """
 
     columns: tuple[Column, ...]
@@ -85,13 +85,13 @@ def learn(
     Args:
         chunks: Texts of each column (as `texts_of` gives them), and each row's number in the file. A column that a
             chunk lacks (feedback may) is missing there.
-        rules: How values are written.
-        types: Kinds that are stated.
+        rules: Format of the values.
+        types: Stated kinds of columns.
         max_categories: See `TabularPreprocessor`, as for those that follow.
-        min_count: Likewise.
-        refuses_unseen: Likewise.
-        clip: Likewise.
-        drop_constant: Likewise.
+        min_count: As for `TabularPreprocessor`.
+        refuses_unseen: Whether an unseen category is an error.
+        clip: As for `TabularPreprocessor`.
+        drop_constant: As for `TabularPreprocessor`.
 
     Raises:
         DataError: No column can be an input, or a column's values are of two kinds.

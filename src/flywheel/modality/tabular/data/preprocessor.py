@@ -46,12 +46,12 @@ class TabularPreprocessor(Preprocessor):
         date_formats: Formats of dates.
         max_categories: Values of a column with a code of their own at most; others share one, with unseen values.
         min_count: Rows of train that a value with a code of its own has at least.
-        unseen: What a category is that train has not: `rare`, or `refuse`: an error.
-        clip: What numbers beyond are brought to: `robust` (fences about train's median that a few outliers do not
-            move), two quantiles of train, [low, high], or None: they are left. Three wrong values in thousands of rows
-            otherwise decide the scale, or which epoch is kept.
+        unseen: What a category becomes that train does not have: `rare`, or `refuse`: an error.
+        clip: Bounds that numbers are clipped to: `robust` (fences about train's median that a few outliers do not
+            move), two quantiles of train, [low, high], or None: no clipping. Without it, three wrong values in
+            thousands of rows can decide the scale, or which epoch is kept.
         normalise: `standard` (mean 0, deviation 1 over train, in the network's graph) or `none`.
-        drop_constant: Whether columns with one value in train are no inputs.
+        drop_constant: Whether columns with one value in train are not inputs.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class TabularPreprocessor(Preprocessor):
         return found
 
     def facts(self) -> Json:
-        """What each column of train is, and which are no inputs, and why."""
+        """What each column of train is, and which are not inputs, and why."""
         return {"columns": self._fitted.facts, "ignored": {**dict.fromkeys(self.ignore, "as ignore says"),
                                                            **self._fitted.ignored}}  # fmt: skip
 
@@ -236,7 +236,7 @@ class TabularPreprocessor(Preprocessor):
             columns = tuple(map(column_from, fitted["columns"]))
             made._set(Learnt(columns, fitted["mean"], fitted["std"], fitted["ignored"]))
         except (KeyError, TypeError, ValueError) as error:
-            why = f"its inputs are no TabularPreprocessor's: {error!r}"
+            why = f"its inputs are not a TabularPreprocessor's: {error!r}"
             raise DataError("preprocessor.json", None, why, fix="run the preprocess stage again") from None
         return made
 

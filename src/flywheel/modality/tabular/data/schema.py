@@ -1,4 +1,4 @@
-"""What rows must be like at each boundary, held by pandera: as they come in, and as they go to the network.
+"""Schemas of rows, checked by pandera: as they come in, and as they go to the network.
 
 pandera names every value that cannot be used. It takes more than a second to import and 10 ms a frame, most of what an
 answer to a row would cost, so numpy looks first whether there is any such value at all, by the very same rules.
@@ -18,13 +18,13 @@ from flywheel.modality.tabular.data.columns import RARE, CategoryColumn, Column
 from flywheel.preprocessor.values import LARGEST, NESTED, Array, ValueRules, values_of
 
 WHY = {
-    "number": "no finite number",
+    "number": "not a finite number",
     "boolean": "neither true nor false",
-    "date": "no date of a known format",
+    "date": "not a date of a known format",
     "category": "a list or mapping, not one value",
     "identifier": "a list or mapping, not one value",
 }
-UNSEEN = "none of the values that train has"
+UNSEEN = "not one of the values in train"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class RowSchema:
 
     Args:
         kinds: The kinds of each column that is checked.
-        rules: How values are written.
+        rules: Format of the values.
         closed: Columns whose values are a closed list.
     """
 
@@ -61,7 +61,7 @@ class RowSchema:
         """Read the values of each column, and say which cannot be used.
 
         Args:
-            texts: By column, as `texts_of` gives them; all that `kinds` names.
+            texts: Output of `texts_of` by column, for all columns in `kinds`.
 
         Returns:
             By column float64 [N], as `values_of` gives them (of categories and identifiers the texts, object [N]); and
@@ -85,7 +85,7 @@ class RowSchema:
         """Whether all values can be used; if not, `failures` says which cannot.
 
         Args:
-            typed: By column: float64 [N], NaN where a value is missing and infinite where it could not be read; of
+            typed: Values by column: float64 [N], NaN where one is missing and infinite where it could not be read; for
                 categories and identifiers the texts, object [N].
         """
         return all(self._column_holds(name, found) for name, found in typed.items())
@@ -164,10 +164,12 @@ class ProcessedSchema:
     def _made(self) -> Any:
         import pandera.pandas as pa
 
-        finite = pa.Check(lambda values: values.abs() <= LARGEST, error="no finite number of 32 bits")
+        finite = pa.Check(lambda values: values.abs() <= LARGEST, error="not a finite number of 32 bits")
         columns = {f"numeric:{name}": pa.Column("float32", finite) for name in self._features}
         for name, number in self._cardinalities.items():
-            columns[f"categories:{name}"] = pa.Column("int32", pa.Check.in_range(0, number - 1, error="no known code"))
+            columns[f"categories:{name}"] = pa.Column(
+                "int32", pa.Check.in_range(0, number - 1, error="not a known code")
+            )
         return pa.DataFrameSchema(columns, strict=True, ordered=True)
 
 

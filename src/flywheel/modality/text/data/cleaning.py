@@ -26,7 +26,7 @@ _TAGS = (
     " span strike strong sub summary sup svg table tbody td template textarea tfoot th thead time title tr tt u ul"
     " var video wbr"
 )
-# Only real elements: "x <y and z> w" is no HTML. What follows the name must not hold another "<".
+# Only real elements: "x <y and z> w" is not HTML. What follows the name must not hold another "<".
 _TAG = re.compile(rf"</?(?:{_TAGS.replace(' ', '|')})(?:\s[^<>]*|/)?>|<!doctype[^<>]*>", re.IGNORECASE)
 # No second beginning inside: else a text of nothing but beginnings would take time that grows with its square.
 _HIDDEN = re.compile(

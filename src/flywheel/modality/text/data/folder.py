@@ -135,7 +135,7 @@ class TextFolderReader(Reader):
                     if folder is not None and content is not None:
                         found[folder][name] = spool.hold(content.read())
         except (tarfile.TarError, EOFError, OSError) as error:
-            why = f"is no tar archive, or a broken one ({error})"
+            why = f"is not a tar archive, or is damaged ({error})"
             raise DataError(archive, None, why, fix="download it again") from None
         return found
 

@@ -34,7 +34,7 @@ class TextPreprocessor(Preprocessor):
 
     Args:
         tokeniser: Learns on train, unless it is pretrained.
-        column: Where the texts are.
+        column: Column of the texts.
         cleaning: Options of `flywheel.modality.text.data.cleaning.TextCleaning`; those left out have its defaults.
         max_length: Tokens a row holds; longer texts are cut, and counted in `profile.json`.
         truncate: Which part of a longer text is kept: `head`, `tail` or `head_tail`.
@@ -55,7 +55,7 @@ class TextPreprocessor(Preprocessor):
         num_characters: int = 0,
     ) -> None:
         if not isinstance(tokeniser, Tokeniser):
-            raise ValueError(f"tokeniser is no Tokeniser but a {type(tokeniser).__name__}: name its _target_")
+            raise ValueError(f"tokeniser is not a Tokeniser but a {type(tokeniser).__name__}: name its _target_")
         if column in RESERVED_COLUMNS:
             raise ValueError(f"column '{column}' is reserved; rename it in the data")
         room = max_length - len(tokeniser.first_ids) - len(tokeniser.last_ids)
@@ -66,7 +66,7 @@ class TextPreprocessor(Preprocessor):
         self.tokeniser, self.column, self.max_length, self.truncate = tokeniser, column, max_length, truncate
         self.cleaning = TextCleaning(**(cleaning or {}))
         if share_vocabulary and not isinstance(tokeniser, WordTokeniser):
-            raise ValueError("share_vocabulary needs a WordTokeniser: others know no words")
+            raise ValueError("share_vocabulary needs a WordTokeniser: others have no words")
         if num_characters < 0:
             raise ValueError(f"num_characters must be 0 or more, not {num_characters}")
         self.share_vocabulary, self.num_characters = share_vocabulary, num_characters
@@ -98,7 +98,7 @@ class TextPreprocessor(Preprocessor):
         return inputs | ({CHARACTERS: _bytes(texts, self.num_characters)} if self.num_characters else {})
 
     def digest(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
-        """Hash the cleaned text alone: other columns are no inputs."""
+        """Hash the cleaned text alone: other columns are not inputs."""
         return super().digest(frame[[self.column]])
 
     def near(self, frame: pd.DataFrame) -> np.ndarray[Any, Any]:
@@ -189,7 +189,7 @@ class TextPreprocessor(Preprocessor):
             number = state.get("num_characters", 0)
             return cls(tokeniser, **{key: state[key] for key in OPTIONS}, num_characters=number)
         except (KeyError, TypeError, ValueError) as error:
-            why = f"its inputs are no TextPreprocessor's: {error!r}"
+            why = f"its inputs are not a TextPreprocessor's: {error!r}"
             raise DataError("preprocessor.json", None, why, fix="run the preprocess stage again") from None
 
     def _values(self, frame: pd.DataFrame) -> list[Any]:
@@ -202,7 +202,7 @@ class TextPreprocessor(Preprocessor):
             if value is None or value is pd.NA or value != value:  # NaN is the missing value of numbers
                 raise _TextError("text is missing")
             if not isinstance(value, int | float | np.number) or isinstance(value, bool):
-                raise _TextError(f"is no text but a {type(value).__name__}")
+                raise _TextError(f"is not text but a {type(value).__name__}")
             value = str(value)  # a column of texts that are all digits is read as numbers
         text = self.cleaning.clean(value)
         if not text or text.isspace():

@@ -42,7 +42,7 @@ class PretrainedTokeniser(Tokeniser):
         """Fetch the file, or find it in the store; the texts are not looked at.
 
         Raises:
-            ConfigError: The file is no `tokenizer.json`, or its id 0 is not padding.
+            ConfigError: The file is not a `tokenizer.json`, or its id 0 is not padding.
             SourceError: It cannot be had.
         """
         path = pretrained_file(self.uri, self.sha256)
