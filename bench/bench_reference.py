@@ -122,7 +122,7 @@ def score(words: list[str], model: Path, *, with_baseline: bool) -> tuple[dict[s
     network = load_network(model)
     scores = predict(network, splits["test"], model)
     plain = replace(settings.evaluate, num_bootstrap=0)
-    chosen = plain if with_baseline else replace(plain, baseline=None)
+    chosen = plain if with_baseline else replace(plain, baselines={})
     evidence = gather(chosen, report, meta, splits, scores, load_preprocessor(data / "preprocessor.json").inputs)
     published = settings.evaluate.published
     of_all: dict[str, Any] = {"metric": published.metric if published else report.headline}

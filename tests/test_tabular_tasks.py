@@ -29,7 +29,7 @@ def test_breast_cancer_reaches_its_figure(project: Path, with_tasks: Callable[..
     with_tasks("breast_cancer")
     metrics = run_all(project, run_flywheel, "breast_cancer")
     assert metrics["auc"] >= 0.99
-    assert set(metrics["baseline"]) == {"gradient_boosting", "majority"}
+    assert set(metrics["baseline"]) == {"gradient_boosting", "linear_model", "majority"}
     decision = json.loads((project / "artifacts/breast_cancer/decision.json").read_text())
     assert decision["promoted"]
     assert decision["metric"] == "auc"

@@ -68,8 +68,12 @@ def test_only_the_declared_type_and_the_closed_list_of_functions_are_taken(kind:
     assert taken, "nothing can stand there"
     if kind is kinds.BASELINE:
         assert functions == {
+            "flywheel.modality.audio.baseline.mfcc_logistic_regression",
+            "flywheel.modality.image.baseline.hog_logistic_regression",
             "flywheel.modality.interactions.baseline.item_knn",
             "flywheel.modality.tabular.baseline.gradient_boosting",
+            "flywheel.modality.tabular.baseline.logistic_regression",
+            "flywheel.modality.tabular.baseline.ridge_regression",
             "flywheel.modality.text.baseline.tfidf_logistic_regression",
             "flywheel.report.baseline.logistic_regression",
         }

@@ -116,8 +116,8 @@ def test_train_of_one_class_is_stated(make_examples: MakeExamples, data: Callabl
 
 def test_a_bad_penalty_names_its_key() -> None:
     node = {"_target_": "flywheel.report.baseline.logistic_regression", "c": [0.0]}
-    with pytest.raises(ConfigError, match=r"evaluate\.baseline.*c must hold positive numbers"):
-        build(node, BASELINE, where="evaluate.baseline")
+    with pytest.raises(ConfigError, match=r"evaluate\.baselines\.one.*c must hold positive numbers"):
+        build(node, BASELINE, where="evaluate.baselines.one")
 
 
 def test_stratified_keeps_shares_and_every_class() -> None:

@@ -25,9 +25,9 @@ class Recipe:
     Attributes:
         preprocess: Option of the group `preprocess`.
         model: The network that is taken first: small, and good on little data.
-        evaluate: Option of that group; it names the baseline.
-        augment: Option of the group `augment`.
-        optimizer: Settings that differ from those of AdamW.
+        evaluate: Option of that group; it names the baselines.
+        augment: Option of that group.
+        optimizer: What differs from the settings of AdamW.
     """
 
     preprocess: str

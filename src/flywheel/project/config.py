@@ -174,15 +174,16 @@ class EvaluateConfig:
     Attributes:
         num_bootstrap: Resamples of the bootstrap that gives the intervals.
         seed: Seed of the resamples, and of the baseline's rows.
-        baseline: The classical model to compare with; null: none.
-        baseline_rows: Train rows that the baseline may use; 0: all of them.
+        baselines: Classical models to compare with, by the names that `evaluation.json` has them under; null leaves
+            one out.
+        baseline_rows: Train rows that a baseline may use; 0: all of them.
         num_mistakes: Most mistakes that the report shows.
         published: A published figure to compare with; null: none.
     """
 
     num_bootstrap: PositiveInt = 1000
     seed: NonNegativeInt = 0
-    baseline: Annotated[Node, kind.BASELINE] | None = None
+    baselines: dict[str, Annotated[Node, kind.BASELINE] | None] = field(default_factory=dict)
     baseline_rows: NonNegativeInt = 10000
     num_mistakes: NonNegativeInt = 36
     published: PublishedConfig | None = None

@@ -9,7 +9,7 @@ from flywheel.project.types import Json
 from flywheel.report.base import Report, tone_of
 from flywheel.report.bootstrap import Metric
 
-MODEL_OPTIONS: dict[str, str] = {}
+MODEL_OPTIONS = {"linear_model": "linear"}
 """Baseline -> the option of `conf/model/` that trains it, where that does not have the baseline's own name."""
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from flywheel.preprocessor.base import Preprocessor
 from flywheel.project.types import Json
 from flywheel.report.bootstrap import Array
 from flywheel.report.examples import Examples
+from flywheel.report.logistic import Strengths, fit_logistic, rows_in_words
 
 MAX_FEATURES = 2048
 """More are projected at random to so many (Achlioptas 2003), or a large picture would not fit in memory."""
@@ -51,14 +51,12 @@ class BaselineData:
 
 
 class Baseline(ABC):
-    """Something to compare a model with; built from the `evaluate.baseline` node.
+    """Something to compare a model with; built from a node of `evaluate.baselines`.
 
     Attributes:
-        name: A key of `metrics.json`.
         title: Its name for people.
     """
 
-    name: ClassVar[str]
     title: ClassVar[str]
 
     @abstractmethod
@@ -72,86 +70,95 @@ def logistic_regression(
     """Multinomial logistic regression on flattened, scaled inputs (scikit-learn, L-BFGS).
 
     Args:
-        c: Inverse strengths of the L2 penalty to try, ascending; validation log-loss chooses.
+        c: Inverse strengths of the L2 penalty to try; validation log-loss chooses.
         max_iterations: Most iterations of one fit.
         tolerance: Largest gradient at which a fit has converged.
     """
-    if not c or any(strength <= 0 for strength in c):
-        raise ValueError(f"c must hold positive numbers, not {list(c)}")
-    return LogisticRegression(sorted(c), max_iterations, tolerance)
+    return LogisticRegression(Strengths(c, max_iterations, tolerance))
 
 
 class LogisticRegression(Baseline):
-    """See `logistic_regression`."""
+    """See `logistic_regression`; what it is fitted on may be other features of the inputs."""
 
-    name = "logistic_regression"
     title = "logistic regression"
 
-    def __init__(self, strengths: list[float], max_iterations: int, tolerance: float) -> None:
-        self._strengths, self._max_iterations, self._tolerance = strengths, max_iterations, tolerance
+    def __init__(self, strengths: Strengths) -> None:
+        self._strengths = strengths
+
+    def features(self, data: BaselineData) -> Features:
+        """What it is fitted on."""
+        return _flat(data)
 
     def predict(self, data: BaselineData) -> tuple[Array, str]:
         """Fit with the strength that validation likes best, and answer test."""
-        projected, features = _features(data)
-        limit = max(10 * data.num_classes, MAX_CELLS // (projected * data.num_classes))
-        wanted = min(data.max_rows or data.train.num_rows, limit)
-        chosen = stratified(data.train.target, wanted, data.seed)
+        found = self.features(data)
+        limit = max(10 * data.num_classes, MAX_CELLS // (found.number * data.num_classes))
+        chosen = stratified(data.train.target, min(data.max_rows or data.train.num_rows, limit), data.seed)
         target = data.train.target[chosen]
         if len(np.unique(target)) < 2:
-            scores = np.zeros((data.test.num_rows, data.num_classes))
-            scores[:, target[0]] = 1.0
-            return scores, "Train holds one class only, so logistic regression always answers it."
-        fit, strength, converged = self._fit(data, features, features(data.train, chosen), target)
-        scores = np.zeros((data.test.num_rows, data.num_classes))
-        for index in _chunks(np.arange(data.test.num_rows)):
-            scores[np.ix_(index, fit.classes_)] = fit.predict_proba(features(data.test, index))
-        return scores, self._note(data, len(chosen), projected, strength, converged)
+            return one_class(data, target, self.title)
+        scaled = Scaled(found, data.train, chosen)
+        check = None
+        if data.validation is not None:
+            held = stratified(data.validation.target, len(chosen), data.seed)
+            check = scaled.of(data.validation, held), data.validation.target[held]
+        fit = fit_logistic(scaled.of(data.train, chosen), target, check, self._strengths)
+        pieces = _chunks(np.arange(data.test.num_rows))
+        scores = np.concatenate([fit.scores(scaled.of(data.test, piece), data.num_classes) for piece in pieces])
+        rows = rows_in_words(len(chosen), data.train.num_rows)
+        start = f"Logistic regression was fitted on {rows} with {found.described}, and an {fit.penalty}."
+        return scores, " ".join([start, *found.remarks, *fit.warning])
 
-    def _fit(
-        self, data: BaselineData, features: Callable[[Examples, Array], Array], x: Array, target: Array
-    ) -> tuple[Any, float, bool]:
-        """Go from the strongest penalty to weaker ones, each from the last one's weights, while validation gains."""
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression as Model
 
-        if data.validation is None:
-            strengths, x_check, check = self._strengths[len(self._strengths) // 2 :][:1], x, target
-        else:
-            held = stratified(data.validation.target, len(x), data.seed)
-            strengths, x_check, check = self._strengths, features(data.validation, held), data.validation.target[held]
-        tried: list[tuple[float, Any, float, bool]] = []
-        for strength in strengths:
-            fit = Model(C=strength, max_iter=self._max_iterations, tol=self._tolerance, warm_start=True)
-            if tried:
-                before = tried[-1][1]
-                fit.coef_, fit.intercept_, fit.classes_ = before.coef_.copy(), before.intercept_.copy(), before.classes_
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", ConvergenceWarning)
-                fit.fit(x, target)
-            converged = not any(issubclass(item.category, ConvergenceWarning) for item in caught)
-            tried.append((_log_loss(fit, x_check, check), fit, strength, converged))
-            if len(tried) > 1 and tried[-1][0] >= tried[-2][0]:
-                break
-        _, *best = min(tried, key=lambda one: one[0])
-        return best[0], best[1], best[2]
+@dataclass(frozen=True)
+class Features:
+    """What a linear baseline is fitted on.
 
-    def _note(self, data: BaselineData, num_rows: int, projected: int, strength: float, converged: bool) -> str:
-        whole = data.train.num_rows
-        sample = f"a stratified sample of {num_rows:,} of the {whole:,} train rows"
-        rows = f"all {whole:,} train rows" if num_rows == whole else sample
-        chosen = ", chosen by log-loss on validation" if data.validation is not None else ""
-        words = [
-            f"Logistic regression was fitted on {rows} with {data.train.num_features:,} features a row and an"
-            f" L2 penalty of C\u00a0=\u00a0{strength:g}{chosen}."
-        ]
-        if projected < data.train.num_features:
-            words.append(f"The features were projected at random to {projected:,}.")
-        if not converged:
-            words.append(
-                f"It stopped after {self._max_iterations} iterations before it had converged, so it may be"
-                " slightly better than it looks here."
-            )
-        return " ".join(words)
+    Attributes:
+        number: Columns.
+        of: Gives them for some rows of a split, float32 [M, number].
+        described: In words, after "with".
+        remarks: Further sentences.
+        standardise: Whether they are brought to mean 0 and deviation 1, as in the rows that it is fitted on.
+    """
+
+    number: int
+    of: Callable[[Examples, Array], Array]
+    described: str
+    remarks: tuple[str, ...] = ()
+    standardise: bool = False
+
+
+class Scaled:
+    """Features, standardised by the rows that a baseline is fitted on where they are to be.
+
+    Args:
+        features: What gives them.
+        train: The split of these rows.
+        chosen: Which rows they are.
+    """
+
+    def __init__(self, features: Features, train: Examples, chosen: Array) -> None:
+        self._features = features
+        self._mean: Array | None = None
+        if features.standardise:
+            x = self.of(train, chosen)
+            self._mean, std = x.mean(axis=0), x.std(axis=0)
+            self._std = np.where(std < 1e-6, np.float32(1), std)
+
+    def of(self, part: Examples, index: Array) -> Array:
+        """The features of some rows, float32 [M, number], a chunk at a time."""
+        pieces = [self._features.of(part, piece) for piece in _chunks(index)]
+        if self._mean is not None:
+            pieces = [(piece - self._mean) / self._std for piece in pieces]
+        return np.concatenate(pieces)
+
+
+def one_class(data: BaselineData, target: Array, title: str) -> tuple[Array, str]:
+    """What a classifier answers whose rows are all of one class."""
+    scores = np.zeros((data.test.num_rows, data.num_classes))
+    scores[:, target[0]] = 1.0
+    return scores, f"Train holds one class only, so {title} always answers it."
 
 
 def stratified(target: Array, num_rows: int, seed: int) -> Array:
@@ -176,11 +183,12 @@ def stratified(target: Array, num_rows: int, seed: int) -> Array:
     return np.sort(np.concatenate(drawn))
 
 
-def _features(data: BaselineData) -> tuple[int, Callable[[Examples, Array], Array]]:
-    """How many features there are, and what gives them for some rows of a split, a chunk at a time."""
+def _flat(data: BaselineData) -> Features:
+    """The inputs as the network gets them, projected where there are too many."""
     plain = data.train.num_features
+    described = f"{plain:,} features a row"
     if plain <= MAX_FEATURES:
-        return plain, lambda part, index: part.features(index)
+        return Features(plain, lambda part, index: part.features(index), described)
     from sklearn.random_projection import SparseRandomProjection
 
     project = SparseRandomProjection(MAX_FEATURES, random_state=data.seed, dense_output=True)
@@ -190,16 +198,9 @@ def _features(data: BaselineData) -> tuple[int, Callable[[Examples, Array], Arra
         pieces = [project.transform(part.features(piece)).astype(np.float32) for piece in _chunks(index)]
         return np.concatenate(pieces)
 
-    return MAX_FEATURES, projected
+    remark = f"The features were projected at random to {MAX_FEATURES:,}."
+    return Features(MAX_FEATURES, projected, described, (remark,))
 
 
 def _chunks(index: Array) -> list[Array]:
     return [index[start : start + CHUNK_ROWS] for start in range(0, len(index), CHUNK_ROWS)]
-
-
-def _log_loss(fit: Any, x: Array, target: Array) -> float:
-    """Mean log-loss; rows of a class that the fit has not seen count as surely wrong."""
-    column = {label: k for k, label in enumerate(fit.classes_)}
-    at = np.array([column.get(label, -1) for label in target])
-    given = np.where(at >= 0, fit.predict_proba(x)[np.arange(len(x)), at], 0.0)
-    return float(-np.log(np.maximum(given, np.finfo(np.float32).eps)).mean())

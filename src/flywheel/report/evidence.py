@@ -34,9 +34,9 @@ def gather(
     """Measure the model's scores, and those of its baselines.
 
     Args:
-        settings: The settings of the bootstrap and the baseline.
-        report: Report that measures.
-        meta: Contents of `meta.json`.
+        settings: The settings of the bootstrap and the baselines.
+        report: Measures.
+        meta: `meta.json`.
         splits: `train` and `test`, and `validation` where there is one.
         scores: The model's answers to the test rows.
         preprocessor: The preprocessor of the inputs; shows examples, and serves baselines.
@@ -78,7 +78,8 @@ def _answers(
         max_rows=settings.baseline_rows,
         seed=settings.seed,
     )
-    if settings.baseline is not None:
-        baseline: Baseline = build(settings.baseline, BASELINE, where="evaluate.baseline", meta=meta)
-        found.append((baseline.name, baseline.title, *baseline.predict(data)))
+    for name, node in settings.baselines.items():
+        if node is not None:
+            baseline: Baseline = build(node, BASELINE, where=f"evaluate.baselines.{name}", meta=meta)
+            found.append((name, baseline.title, *baseline.predict(data)))
     return [*found, report.trivial(data)]

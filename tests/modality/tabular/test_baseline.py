@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flywheel.modality.tabular.baseline import gradient_boosting
+from flywheel.modality.tabular.baseline import gradient_boosting, logistic_regression, ridge_regression
 from flywheel.project.errors import ConfigError
 from flywheel.project.instantiate import build
 from flywheel.project.kind import BASELINE
@@ -75,6 +75,36 @@ def test_categories_are_categories(data: Make) -> None:
     assert np.mean((sets - own) ** 2) < 0.7 * np.mean((order - own) ** 2)
 
 
+def test_a_linear_model_knows_categories(data: Make) -> None:
+    given = data(CLASSES)
+    scores, note = logistic_regression().predict(given)
+    assert scores.sum(axis=1) == pytest.approx(1)
+    assert (scores.argmax(axis=1) == given.test.target).mean() > 0.9
+    assert note.startswith(
+        "Logistic regression was fitted on all 600 train rows with 42 standardised columns, and an L2"
+    )
+    given = data(NUMBERS)
+    scores, note = ridge_regression().predict(given)
+    own = given.test.target * 10.0 + 100.0
+    assert np.sqrt(np.mean((scores - own) ** 2)) < 0.2 * own.std()
+    assert note.endswith("chosen by squared error on validation.")
+    assert "a sample of 100 of the 600 train rows" in ridge_regression().predict(data(NUMBERS, max_rows=100))[1]
+
+
+def test_ridge_regression_is_scikit_learn_s_and_stays_within_train(data: Make) -> None:
+    from sklearn.linear_model import Ridge
+
+    given = data({**NUMBERS, "cardinalities": [999]}, validation=None)  # too many codes: numbers alone
+    numeric = {name: part.inputs(np.arange(part.num_rows))["numeric"].numpy() for name, part in
+               (("train", given.train), ("test", given.test))}  # fmt: skip
+    mean, std = numeric["train"].mean(axis=0), numeric["train"].std(axis=0)
+    theirs = Ridge(alpha=10).fit((numeric["train"] - mean) / std, given.train.target)
+    expected = theirs.predict((numeric["test"] - mean) / std)
+    low, high = given.train.target.min(), given.train.target.max()
+    scores, _ = ridge_regression(c=[0.1]).predict(given)
+    np.testing.assert_allclose(scores, np.clip(expected, low, high) * 10 + 100, rtol=1e-4)
+
+
 @pytest.mark.parametrize("meta", [CLASSES, NUMBERS])
 def test_it_is_deterministic_and_can_do_with_less(data: Make, meta: dict[str, Any]) -> None:
     first, note = gradient_boosting(max_iterations=20).predict(data(meta, max_rows=100, validation=None))
@@ -93,6 +123,6 @@ def test_one_class_is_always_answered(data: Make) -> None:
 
 def test_it_is_built_from_configuration() -> None:
     node = {"_target_": "flywheel.modality.tabular.baseline.gradient_boosting"}
-    assert build(node, BASELINE, where="evaluate.baseline").title == "gradient boosting"
+    assert build(node, BASELINE, where="evaluate.baselines.trees").title == "gradient boosting"
     with pytest.raises(ConfigError, match="learning_rate > 0"):
-        build({**node, "learning_rate": 0}, BASELINE, where="evaluate.baseline")
+        build({**node, "learning_rate": 0}, BASELINE, where="evaluate.baselines.trees")

@@ -14,7 +14,7 @@ SMALL_PX, LARGE_PX = 32, 64
 """Sides that pictures are brought to: what a small network on a CPU learns from in minutes."""
 MIN_CNN_PX = 8
 
-RECIPES = {CLASS: Recipe("image", "cnn", "classification", "image", {"lr": 3e-3})}
+RECIPES = {CLASS: Recipe("image", "cnn", "image", "image", {"lr": 3e-3})}
 
 
 def look_at_pictures(guess: Guess, files: list[Path]) -> set[Path]:

@@ -57,7 +57,6 @@ class Setting:
 class ItemKnn(Baseline):
     """See `item_knn`."""
 
-    name = "item_knn"
     title = "item-kNN"
 
     def __init__(self, settings: list[Setting]) -> None:
@@ -153,4 +152,4 @@ def score(matrix: csr_array, likeness: csr_array, had: Array, recent: int | None
 
 
 BASELINES = (item_knn,)
-"""What a task may name: `evaluate.baseline`."""
+"""What a task may name in `evaluate.baselines`."""

@@ -1,14 +1,26 @@
-"""Gradient boosting beside the network: what a table's rows are worth to the method that is hard to beat on them."""
+"""Gradient boosting and a linear model beside the network: what a table's rows are worth to the usual methods."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from flywheel.report.baseline import Baseline, BaselineData, stratified
+from flywheel.project.types import Json
+from flywheel.report.baseline import (
+    MAX_CELLS,
+    Baseline,
+    BaselineData,
+    Features,
+    LogisticRegression,
+    Scaled,
+    one_class,
+    stratified,
+)
 from flywheel.report.bootstrap import Array
 from flywheel.report.examples import Examples
+from flywheel.report.logistic import Strengths, rows_in_words
 
 MAX_BINS = 255
 """Of scikit-learn's histograms; a category with more codes is taken as a number."""
@@ -36,7 +48,6 @@ def gradient_boosting(
 class GradientBoosting(Baseline):
     """See `gradient_boosting`."""
 
-    name = "gradient_boosting"
     title = "gradient boosting"
 
     def __init__(self, max_iterations: int, learning_rate: float, max_leaf_nodes: int, patience: int) -> None:
@@ -49,11 +60,9 @@ class GradientBoosting(Baseline):
         """Fit on train, stop by validation, and answer test: probabilities, or numbers in the target's own units."""
         classes = data.num_classes > 0
         target = data.train.target
-        chosen = _rows(target, data.max_rows, data.seed, classes)
+        chosen = chosen_rows(target, data.max_rows, data.seed, classes)
         if classes and len(np.unique(target[chosen])) < 2:
-            scores = np.zeros((data.test.num_rows, data.num_classes))
-            scores[:, target[chosen][0]] = 1.0
-            return scores, "Train holds one class only, so gradient boosting always answers it."
+            return one_class(data, target[chosen], self.title)
         model = self._model(data, classes)
         x, y = _table(data.train, chosen), target[chosen]
         held = _checked_rows(data, y, classes)
@@ -78,8 +87,7 @@ class GradientBoosting(Baseline):
             scores = np.zeros((len(x), data.num_classes))
             scores[:, model.classes_] = model.predict_proba(x)
             return scores
-        scaled = model.predict(x) * data.meta.get("target_std", 1.0) + data.meta.get("target_mean", 0.0)
-        return np.asarray(np.expm1(scaled) if data.meta.get("target_log1p") else scaled)
+        return in_own_units(model.predict(x), data.meta)
 
     def _note(self, data: BaselineData, num_rows: int, num_trees: int) -> str:
         whole = data.train.num_rows
@@ -89,7 +97,96 @@ class GradientBoosting(Baseline):
         return f"Gradient boosting was fitted on {rows}, with {num_trees:,} trees{each}{stopped}."
 
 
-def _rows(target: Array, max_rows: int, seed: int, classes: bool) -> Array:
+def logistic_regression(
+    c: Sequence[float] = (0.001, 0.01, 0.1, 1.0, 10.0), max_iterations: int = 300, tolerance: float = 1e-4
+) -> Baseline:
+    """Logistic regression on standardised columns, one for each category (scikit-learn).
+
+    Args:
+        c: Inverse strengths of the L2 penalty to try; validation log-loss chooses.
+        max_iterations: Most iterations of one fit.
+        tolerance: Largest gradient at which a fit has converged.
+    """
+    return ColumnsLogisticRegression(Strengths(c, max_iterations, tolerance))
+
+
+def ridge_regression(c: Sequence[float] = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)) -> Baseline:
+    """Ridge regression on standardised columns, one for each category.
+
+    Args:
+        c: Inverse strengths of the L2 penalty to try; squared error on validation chooses.
+    """
+    return RidgeRegression(Strengths(c, 1, 1.0).c)
+
+
+class ColumnsLogisticRegression(LogisticRegression):
+    """See `logistic_regression`."""
+
+    def features(self, data: BaselineData) -> Features:
+        """Numbers, and categories."""
+        return _columns(data)
+
+
+class RidgeRegression(Baseline):
+    """See `ridge_regression`."""
+
+    title = "ridge regression"
+
+    def __init__(self, strengths: Sequence[float]) -> None:
+        self._strengths = sorted(strengths)
+
+    def predict(self, data: BaselineData) -> tuple[Array, str]:
+        """Fit with the strength that validation likes best, and answer test within the range of train."""
+        found = _columns(data)
+        limit = min(data.max_rows or data.train.num_rows, MAX_CELLS // (4 * found.number))
+        chosen = chosen_rows(data.train.target, max(limit, 10), data.seed, classes=False)
+        scaled, target = Scaled(found, data.train, chosen), data.train.target[chosen].astype(np.float64)
+        x, middle = scaled.of(data.train, chosen).astype(np.float64), target.mean()
+        values, vectors = np.linalg.eigh(x.T @ x)
+        turned = vectors.T @ (x.T @ (target - middle))
+        weights = {c: vectors @ (turned / (np.maximum(values, 0) + 1 / c)) for c in self._strengths}
+        c = self._strengths[len(self._strengths) // 2]
+        if data.validation is not None:
+            held = chosen_rows(data.validation.target, max(limit, 10), data.seed, classes=False)
+            x_held, right = scaled.of(data.validation, held), data.validation.target[held]
+            c = min(self._strengths, key=lambda c: float(((x_held @ weights[c] + middle - right) ** 2).mean()))
+        answers = [scaled.of(data.test, index) @ weights[c] + middle for index in _chunks(data.test.num_rows)]
+        clipped = np.clip(np.concatenate(answers), target.min(), target.max())
+        return in_own_units(clipped, data.meta), self._note(data, len(chosen), found, c)
+
+    def _note(self, data: BaselineData, num_rows: int, found: Features, c: float) -> str:
+        rows = rows_in_words(num_rows, data.train.num_rows, "a sample")
+        chosen = ", chosen by squared error on validation" if data.validation is not None else ""
+        penalty = f"L2 penalty of C\u00a0=\u00a0{c:g}{chosen}"
+        return f"Ridge regression was fitted on {rows} with {found.described}, and an {penalty}."
+
+
+def _columns(data: BaselineData) -> Features:
+    """All inputs side by side; a category of no more than `MAX_BINS` codes is a column a code, others are left out."""
+    sizes = data.meta.get("cardinalities", [])
+
+    def flat(name: str, values: Array) -> list[Array]:
+        if name != "categories":
+            return [values.reshape(len(values), -1)]
+        few = [place for place, size in enumerate(sizes) if size <= MAX_BINS]
+        return [values[:, place, None] == np.arange(sizes[place]) for place in few]
+
+    def columns(part: Examples, index: Array) -> Array:
+        found = [one for name, values in part.inputs(index).items() for one in flat(name, values.numpy())]
+        return np.concatenate([np.zeros((len(index), 0), np.float32), *found], axis=1).astype(np.float32)
+
+    number = max(1, columns(data.train, np.arange(1)).shape[1])
+    return Features(number, columns, f"{number:,} standardised columns", standardise=True)
+
+
+def in_own_units(answers: Array, meta: Json) -> Array:
+    """Undo what was done to a number that is to be learnt."""
+    scaled = answers * meta.get("target_std", 1.0) + meta.get("target_mean", 0.0)
+    return np.asarray(np.expm1(scaled) if meta.get("target_log1p") else scaled)
+
+
+def chosen_rows(target: Array, max_rows: int, seed: int, classes: bool) -> Array:
+    """Rows to fit on: all, or a sample of so many."""
     if not max_rows or max_rows >= len(target):
         return np.arange(len(target))
     if classes:
@@ -128,5 +225,5 @@ def _chunks(num_rows: int) -> list[Array]:
     return [np.arange(start, min(start + CHUNK_ROWS, num_rows)) for start in range(0, num_rows, CHUNK_ROWS)]
 
 
-BASELINES = (gradient_boosting,)
-"""What a task may name: `evaluate.baseline`."""
+BASELINES = (gradient_boosting, logistic_regression, ridge_regression)
+"""What a task may name in `evaluate.baselines`."""
