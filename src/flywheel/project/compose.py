@@ -80,6 +80,8 @@ def compose_task(
         fix = "make `# @package _global_` its very first line"
         raise ConfigError("does not stand at the root", where=f"conf/task/{plain['task'].get('name')}.yaml", fix=fix)
     plain.pop("sweep", None)
+    for group in ("callbacks", "logger"):  # of conf/train.yaml: a task in conf/config.yaml has neither
+        plain = {key: value for key, value in plain.items() if key != group or value}
     task_from(plain, "")
     if check:
         check(plain, "", root)
