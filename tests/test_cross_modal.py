@@ -52,7 +52,7 @@ def task(root: Path) -> TaskConfig:
     read = {"_target_": "flywheel.reader.table.TableReader", "path": "rows.parquet", "label_column": "label"}
     target = {"_target_": "flywheel.preprocessor.target.ClassTarget"}
     settings = replace(base.preprocess, inputs=INPUTS, target=target)
-    return replace(base, name="both", data=replace(base.data, reader=ReaderConfig("table", read)), preprocess=settings)
+    return replace(base, name="both", data=replace(base.data, reader=ReaderConfig(read)), preprocess=settings)
 
 
 def table(rows: int = ROWS, seed: int = 0) -> pd.DataFrame:

@@ -28,10 +28,8 @@ def shades(tmp_path: Path, data: Any) -> Path:
 def test_class_folders_of_pictures(shades: Path) -> None:
     guess = guess_folder(shades, None)
     assert (guess.modality, guess.num_classes, guess.num_rows) == ("image", 2, 30)
-    assert guess.reader == {
-        "name": "image_folder",
-        "read": {"_target_": "flywheel.modality.image.data.folder.ImageFolderReader", "train": ".", "test": None},
-    }
+    reader = "flywheel.modality.image.data.folder.ImageFolderReader"
+    assert guess.reader == {"_target_": reader, "train": ".", "test": None}
     assert guess.inputs == {"channels": 1}
     assert told(guess)["size"] == "16 x 16"
 
@@ -52,7 +50,7 @@ def test_official_splits_by_the_folders_names(shades: Path) -> None:
     for split in ("Training", "test"):
         shutil.copytree(shades, shades.parent / "parts" / split)
     guess = guess_folder(shades.parent / "parts", None)
-    read = {key: value for key, value in guess.reader["read"].items() if key != "_target_"}
+    read = {key: value for key, value in guess.reader.items() if key != "_target_"}
     assert read == {"train": "Training", "test": "test"}
     assert told(guess)["split"] == "train / test"
 
@@ -63,7 +61,7 @@ def test_recordings(tmp_path: Path, data: Any) -> None:
     guess = guess_folder(folder, None)
     assert (guess.modality, guess.num_classes) == ("audio", 2)
     assert guess.inputs == {"sample_rate_hz": 8000, "max_seconds": 0.3}
-    assert guess.reader["read"] == {"_target_": "flywheel.modality.audio.data.folder.AudioFolderReader"}
+    assert guess.reader == {"_target_": "flywheel.modality.audio.data.folder.AudioFolderReader"}
     (folder / "loose.wav").write_bytes(data.tone(300))
     guess = guess_folder(folder, None)
     assert guess.num_rows == 24
@@ -88,7 +86,7 @@ def test_texts(tmp_path: Path, data: Any) -> None:
     guess = guess_folder(data.write_folder(tmp_path / "f", {"good": TEXTS, "bad": TEXTS}, ".txt"), None)
     assert guess.modality == "text"
     assert guess.inputs == {"max_length": 16}
-    assert guess.reader["read"]["train"] == "."
+    assert guess.reader["train"] == "."
 
 
 def test_pictures_and_recordings_are_not_mixed(shades: Path, data: Any) -> None:
@@ -166,7 +164,7 @@ def dropped_by_the_stage(guess: Guess, folder: Path) -> list[dict[str, Any]]:
     from flywheel.project.instantiate import build
     from flywheel.project.kind import PREPROCESSOR, READER
 
-    splits = build(guess.reader["read"], READER, where="read").read(folder)
+    splits = build(guess.reader, READER, where="read").read(folder)
     tokeniser = {"_target_": "flywheel.modality.text.data.tokeniser.word.WordTokeniser"}
     kind = {"image": "image.Image", "audio": "audio.Audio", "text": "text.Text"}[guess.modality]
     node = {"_target_": f"flywheel.preprocessor.{kind}Preprocessor", **guess.inputs}

@@ -32,7 +32,7 @@ def numbers(rows: int = 100, columns: int = 3, seed: int = 0) -> pd.DataFrame:
 def test_a_table_of_classes(guessed: Guessed, data: Any) -> None:
     guess = guessed(data.flowers())
     assert (guess.modality, guess.target, guess.num_classes, guess.num_rows) == ("tabular", CLASS, 3, 120)
-    assert guess.reader["read"] == {
+    assert guess.reader == {
         "_target_": "flywheel.reader.table.TableReader",
         "path": "data.csv",
         "label_column": "species",
@@ -140,7 +140,7 @@ def test_the_column_is_named_where_its_kind_does_not_fit(guessed: Guessed, data:
 def test_roles_can_be_said(guessed: Guessed, data: Any) -> None:
     frame = data.purchases().rename(columns={"user_id": "who", "item_id": "what", "timestamp": "at"})
     guess = guessed(frame, user="who", item="what", time="at")
-    read = guess.reader["read"]
+    read = guess.reader
     assert (read["user_column"], read["item_column"], read["time_column"]) == ("who", "what", "at")
     with pytest.raises(DataError, match="has no columns of users and items; name both: --user"):
         guessed(frame, user="who")
@@ -148,10 +148,10 @@ def test_roles_can_be_said(guessed: Guessed, data: Any) -> None:
         guessed(frame, user="whom", item="what")
     flowers = data.flowers().assign(bed=[f"bed {n % 12}" for n in range(120)], day=range(120))
     guess = guessed(flowers, "species", group="bed")
-    assert guess.reader["read"]["group_column"] == "bed"
+    assert guess.reader["group_column"] == "bed"
     assert "bed" not in told(guess)["inputs"]
     guess = guessed(flowers, "species", time="day")
-    assert guess.reader["read"]["time_column"] == "day"
+    assert guess.reader["time_column"] == "day"
     assert told(guess)["split"] == "by day"
     with pytest.raises(DataError, match="column 'species' is the target already; name another --group"):
         guessed(flowers, "species", group="species")
@@ -302,7 +302,7 @@ def test_a_target_of_mixed_types(guessed: Guessed) -> None:
     frame.loc[:1, "cost"] = "ask us"
     guess = guessed(frame, "cost")
     assert guess.target == NUMBER
-    assert guess.reader["read"]["no_label"][-1] == "ask us"
+    assert guess.reader["no_label"][-1] == "ask us"
     assert guess.num_rows == 98
     frame.loc[:19, "cost"] = [f"w{i}" for i in range(20)]
     with pytest.raises(DataError, match="row 0: 'cost' is not a number in 20 rows \\(such as 'w0'\\)"):
@@ -315,7 +315,7 @@ def test_decimal_commas_thousands_and_dates(guessed: Guessed, data: Any) -> None
         name: frame[name].map(lambda value: f"{value}".replace(".", ",")) for name in frame.columns if "length" in name
     })  # fmt: skip
     guess = guessed(text.to_csv(index=False, sep=";"), "species")
-    assert guess.reader["read"]["separator"] == ";"
+    assert guess.reader["separator"] == ";"
     assert guess.inputs["decimal"] == ","
     assert guess.inputs["date_formats"][-1] == "%d/%m/%Y"
     assert "length_0 (number)" in next(note.why for note in guess.notes if note.what == "inputs")
@@ -329,24 +329,24 @@ def test_an_encoding_is_said(guessed: Guessed, data: Any) -> None:
     frame = data.flowers().assign(colour="größe")
     frame.loc[::2, "colour"] = "rot"
     guess = guessed(frame.to_csv(index=False).encode("latin-1"))
-    assert guess.reader["read"]["encoding"] == "latin-1"
+    assert guess.reader["encoding"] == "latin-1"
     assert any("read as latin-1" in line for line in guess.warnings)
 
 
 def test_groups_and_splits_by_their_names(guessed: Guessed, data: Any) -> None:
     frame = data.flowers().assign(patient_id=[f"p{i % 15}" for i in range(120)])
     guess = guessed(frame, "species")
-    assert guess.reader["read"]["group_column"] == "patient_id"
+    assert guess.reader["group_column"] == "patient_id"
     frame = data.flowers().assign(split=["train"] * 90 + ["test"] * 30)
     guess = guessed(frame, "species")
-    assert guess.reader["read"]["split_column"] == "split"
+    assert guess.reader["split_column"] == "split"
     assert told(guess)["split"] == "split"
 
 
 def test_reserved_names_are_changed(guessed: Guessed, data: Any) -> None:
     frame = data.flowers().rename(columns={"length_0": "row", "colour": "group"})
     guess = guessed(frame, "species")
-    assert guess.reader["read"]["rename"] == {"row": "row_", "group": "group_"}
+    assert guess.reader["rename"] == {"row": "row_", "group": "group_"}
     assert any("Renamed" in line for line in guess.warnings)
 
 
@@ -354,7 +354,7 @@ def test_long_texts_make_a_text_task(guessed: Guessed, data: Any) -> None:
     frame = data.reviews().assign(stars=1)
     guess = guessed(frame)
     assert (guess.modality, guess.target) == ("text", CLASS)
-    assert guess.reader["read"]["columns"] == ["text"]
+    assert guess.reader["columns"] == ["text"]
     assert guess.inputs == {"column": "text", "max_length": 24}
     assert guessed(frame.assign(stars=[i * 7 % 31 for i in range(80)]), modality="tabular").modality == "tabular"
 
@@ -370,7 +370,7 @@ def test_short_texts_beside_other_columns_stay_tabular(guessed: Guessed, data: A
 def test_interactions(guessed: Guessed, data: Any) -> None:
     guess = guessed(data.purchases())
     assert (guess.modality, guess.target) == ("interactions", ITEM)
-    assert guess.reader["read"] == {
+    assert guess.reader == {
         "_target_": "flywheel.modality.interactions.data.reader.InteractionsReader",
         "path": "data.csv",
         "user_column": "user_id",
@@ -378,7 +378,7 @@ def test_interactions(guessed: Guessed, data: Any) -> None:
         "time_column": "timestamp",
     }
     guess = guessed(data.purchases().drop(columns="timestamp"))
-    assert guess.reader["read"]["time_column"] is None
+    assert guess.reader["time_column"] is None
     assert any("No column of times" in line for line in guess.warnings)
 
 
@@ -441,7 +441,7 @@ def test_a_weight_is_no_input(guessed: Guessed, data: Any) -> None:
 def test_a_weight_that_is_named_is_trained_by(guessed: Guessed, data: Any) -> None:
     frame = data.flowers().assign(sample_weight=[1, 2, 5] * 40, weight=[3, 4] * 60)
     guess = guessed(frame, "species", weight="weight")
-    assert guess.reader["read"]["weight_column"] == "weight"
+    assert guess.reader["weight_column"] == "weight"
     assert "weight" not in guess.inputs.get("ignore", [])
     assert settings(guess)["metric"] == {"monitor": {"name": "loss", "mode": "min"}}, "what goes by the weights"
     (note,) = [note for note in guess.notes if note.what == "weight"]

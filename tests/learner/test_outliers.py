@@ -43,7 +43,7 @@ def trained(root: Path, folder: Path, frame: pd.DataFrame, *overrides: str) -> t
     inputs = {key: value for key, value in task.preprocess.inputs.items() if key != "types"}
     task = replace(
         task,
-        data=replace(task.data, reader=ReaderConfig("table", read)),
+        data=replace(task.data, reader=ReaderConfig(read)),
         preprocess=replace(task.preprocess, inputs=inputs),
     )
     (folder / "raw").mkdir(parents=True)

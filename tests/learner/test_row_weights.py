@@ -129,7 +129,7 @@ def test_wrong_labels_of_little_weight_are_not_learnt(root: Path, tmp_path: Path
     (tmp_path / "raw").mkdir()
     frame.to_csv(tmp_path / "raw/t.csv", index=False)
     for kind, reading in (("weighted", {"weight_column": "trust"}), ("plain", {"columns": ["a", "b"]})):
-        own = replace(task, data=replace(task.data, reader=ReaderConfig("table", {**read, **reading})))
+        own = replace(task, data=replace(task.data, reader=ReaderConfig({**read, **reading})))
         own = replace(own, preprocess=replace(own.preprocess, target={
             "_target_": "flywheel.preprocessor.target.ClassTarget"}))  # fmt: skip
         data, model = tmp_path / kind, tmp_path / f"{kind}-model"

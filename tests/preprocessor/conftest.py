@@ -48,7 +48,7 @@ def make_task(composed: Callable[[str], TaskConfig]) -> Callable[..., TaskConfig
             "_target_": "flywheel.modality.image.data.preprocessor.ImagePreprocessor",
             **preprocess.pop("inputs", {}),
         }
-        data = replace(base.data, title="Toy", reader=ReaderConfig("idx", read))
+        data = replace(base.data, title="Toy", reader=ReaderConfig(read))
         settings = replace(base.preprocess, **{"target": target, "inputs": inputs, **preprocess})
         return replace(base, name=name, data=data, preprocess=settings)
 

@@ -43,7 +43,7 @@ def table(root: Path) -> TaskConfig:
     return replace(
         task,
         name="ship",
-        data=replace(task.data, reader=ReaderConfig("table", read)),
+        data=replace(task.data, reader=ReaderConfig(read)),
         preprocess=replace(task.preprocess, target=target),
     )
 

@@ -51,7 +51,7 @@ def run(tmp_path: Path, table: TaskConfig) -> Run:
             said.to_parquet(tmp_path / "feedback/words.parquet")
         read = {"_target_": "flywheel.reader.table.TableReader", "path": "t.csv", "label_column": "label"}
         read |= {"weight_column": weight} if weight else {}
-        data = replace(table.data, reader=ReaderConfig("table", read))
+        data = replace(table.data, reader=ReaderConfig(read))
         task = replace(table, data=data, preprocess=replace(table.preprocess, **settings))
         meta = preprocess(task, tmp_path / "raw", tmp_path / "feedback", tmp_path / "out")
         parts = {part: load_file(tmp_path / "out" / f"{part}.safetensors") for part in SPLITS}

@@ -33,6 +33,13 @@ def test_settings_are_typed(project: Path) -> None:
     assert task.register.margin == 0.01
 
 
+def test_a_reader_that_is_named_as_older_settings_name_it_is_taken(project: Path) -> None:
+    raw = load_params()["tasks"]["fashion"]
+    reader = {"name": "idx", **raw["data"]["reader"]}
+    task = task_from({**raw, "data": {**raw["data"], "reader": reader}}, "tasks.fashion")
+    assert task.data.reader.read == load_task("fashion").data.reader.read
+
+
 def test_unknown_task_names_the_nearest(project: Path) -> None:
     with pytest.raises(ConfigError, match="no task 'fashon'; did you mean 'fashion'"):
         load_task("fashon")

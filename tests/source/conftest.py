@@ -53,7 +53,7 @@ def make_data() -> Callable[..., DataConfig]:
             for file, content in (files or {}).items()
         }
         listed = [SourceConfig(source) if isinstance(source, str) else source for source in sources]
-        reader = ReaderConfig(name="none", read={})
+        reader = ReaderConfig(read={})
         return DataConfig("toys", "Toys", "CC0-1.0", DownloadConfig(listed, promised), reader, homepage="https://toys")
 
     return make

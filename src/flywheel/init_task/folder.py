@@ -71,7 +71,7 @@ def guess_folder(folder: Path, modality: str | None) -> Guess:
     broken = _look(guess, folder, files, medium)
     _say_classes(guess, folder, files, medium, broken)
     _say_left_out(guess, files, medium, num_others)
-    guess.reader = {"name": medium.reader, "read": medium.read(splits)}
+    guess.reader = medium.read(splits)
     return guess
 
 

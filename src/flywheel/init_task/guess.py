@@ -86,7 +86,7 @@ class Guess:
     Attributes:
         modality: What kind of data it is, the name of its room in `flywheel.modality`.
         target: Kind of the target: `CLASS`, `NUMBER` or `ITEM`.
-        reader: `name` and `read` of the data set's reader.
+        reader: `read` of the data set's reader.
         inputs: Arguments of the preprocessor that differ from its defaults.
         target_settings: Arguments of the target that differ from its defaults.
         preprocess: Other settings of `preprocess` that differ from the defaults.

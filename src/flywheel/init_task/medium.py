@@ -24,7 +24,6 @@ class Medium:
     Attributes:
         noun: Name of one example, such as `picture`.
         extensions: Endings that tell it, in small letters.
-        reader: The module that reads folders of them.
         read: Gives its arguments for the folders of the splits (`train` -> `training`; empty: there are none).
         loose_are_bad: Whether the reader gives files in no class's folder as bad rows, which cleaning counts.
         look: Reads some of the files as the stages do, adds to the guess what the preprocessor must know, and gives
@@ -34,7 +33,6 @@ class Medium:
 
     noun: str
     extensions: Sequence[str]
-    reader: str
     read: Callable[[dict[str, str]], Node]
     loose_are_bad: bool
     look: Callable[[Guess, list[Path]], set[Path]]

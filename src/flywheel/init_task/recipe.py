@@ -113,9 +113,7 @@ def settings(guess: Guess) -> Node:
     usual = guess.target != NUMBER and allowed == USUAL_MARGIN
     if guess.target == CLASS and guess.num_rows < FEW_ROWS:
         made["metric"] = {"monitor": {"name": "brier", "mode": "min"}}
-    if guess.reader.get("read", {}).get(
-        "weight_column"
-    ):  # of the figures of validation, the loss alone goes by the weights
+    if guess.reader.get("weight_column"):  # of the figures of validation, the loss alone goes by the weights
         made["metric"] = {"monitor": {"name": "loss", "mode": "min"}}
     return made | {"optimizer": optimizer} | ({} if usual else {"register": {"margin": allowed}})
 

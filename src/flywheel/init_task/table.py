@@ -267,7 +267,7 @@ def _configure(guess: Guess, table: _Table, inputs: list[ColumnGuess]) -> None:
         guess.warn(f"Renamed, as the names are reserved: {listed([f'{old} to {new}' for old, new in rename.items()])}.")
     if target.strange:
         read["no_label"] = [*NO_LABEL, *target.strange]
-    guess.reader = {"name": "table", "read": {key: value for key, value in read.items() if value} | sample.form}
+    guess.reader = {key: value for key, value in read.items() if value} | sample.form
     if target.kind != CLASS:
         usual = settings_of(table.rules)
         guess.target_settings |= {key: usual[key] for key in ("thousands", "decimal") if key in usual}

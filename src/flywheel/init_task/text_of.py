@@ -31,7 +31,7 @@ def data_text(name: str, guess: Guess, place: str) -> str:
         "title": title,
         "licence": "own",
         "download": {"sources": [{"uri": f"file:{place}"}]},
-        "reader": guess.reader,
+        "reader": {"read": guess.reader},
     }
     head = f"# {_line(title)}, as `flywheel init-task` found it. DVC watches the path: an edit re-runs the task.\n"
     return head + dumped(node)

@@ -61,12 +61,12 @@ class ReaderConfig:
     """How the files are read.
 
     Attributes:
-        name: Name of the reader, for people; what DVC watches is told from `read`.
         read: The reader.
+        name: Decides nothing; older settings have it.
     """
 
-    name: str
     read: Annotated[Node, kind.READER]
+    name: str = ""
 
 
 @dataclass

@@ -58,7 +58,7 @@ def _as_data(uri: str, sha256: str) -> DataConfig:
     files = {name: FileConfig(sha256=sha256.lower())}
     title = f"pretrained-{sha256[:8].lower()}"
     download = DownloadConfig([SourceConfig(uri)], files)
-    data = DataConfig(title, title, "", download, ReaderConfig(name="none", read={}))
+    data = DataConfig(title, title, "", download, ReaderConfig(read={}))
     check_download(data)
     return data
 

@@ -104,7 +104,7 @@ def pets(root: Path) -> TaskConfig:
     task = task_of(root, "fashion", TASKS["pets"][1])
     read = {"_target_": "flywheel.modality.image.data.folder.ImageFolderReader"}
     target = {"_target_": "flywheel.preprocessor.target.ClassTarget"}
-    reader = replace(task.data.reader, name="image_folder", read=read)
+    reader = replace(task.data.reader, read=read)
     return replace(task, data=replace(task.data, reader=reader), preprocess=replace(task.preprocess, target=target))
 
 

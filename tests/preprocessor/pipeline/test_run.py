@@ -390,9 +390,7 @@ def test_the_test_rows_carry_their_group_and_no_model_is_told(
     for folder, chunk_rows in (("out", 4096), ("again", 7)):
         target = {"_target_": "flywheel.preprocessor.target.ClassTarget"}
         settings = replace(base.preprocess, chunk_rows=chunk_rows, target=target)
-        task = replace(
-            base, name="toy", data=replace(base.data, reader=ReaderConfig("table", read)), preprocess=settings
-        )
+        task = replace(base, name="toy", data=replace(base.data, reader=ReaderConfig(read)), preprocess=settings)
         meta = preprocess(task, raw, NO_FEEDBACK, tmp_path / folder)
     assert contents(tmp_path / "out") == contents(tmp_path / "again")
     arrays = {name: load_file(tmp_path / "out" / f"{name}.safetensors") for name in SPLITS}

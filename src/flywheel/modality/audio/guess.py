@@ -64,4 +64,4 @@ def medium() -> Medium:
     """Files of recordings in a folder for each class."""
     from flywheel.modality.audio.data.file import AUDIO_EXTENSIONS
 
-    return Medium("recording", AUDIO_EXTENSIONS, "audio_folder", _recordings, True, look_at_recordings)
+    return Medium("recording", AUDIO_EXTENSIONS, _recordings, True, look_at_recordings)

@@ -62,4 +62,4 @@ def medium() -> Medium:
     from flywheel.modality.image.data.file import IMAGE_EXTENSIONS
 
     reader = of_folders("flywheel.modality.image.data.folder.ImageFolderReader")
-    return Medium("picture", IMAGE_EXTENSIONS, "image_folder", reader, False, look_at_pictures)
+    return Medium("picture", IMAGE_EXTENSIONS, reader, False, look_at_pictures)

@@ -56,7 +56,7 @@ def guess_interactions(sample: TableSample, columns: Sequence[ColumnGuess], foun
     read: Node = {"_target_": "flywheel.modality.interactions.data.reader.InteractionsReader", "path": sample.path.name}
     read |= {"user_column": found.user, "item_column": found.item}
     read["time_column"] = found.time
-    guess.reader = {"name": "interactions", "read": read | sample.form}
+    guess.reader = read | sample.form
     guess.preprocess["max_dropped"] = MAX_UNKNOWN
     why = "test rows whose item is in no train row cannot be answered: dropped, counted"
     guess.note("unknown items", f"up to {MAX_UNKNOWN:.0%}", why)

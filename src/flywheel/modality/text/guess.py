@@ -39,4 +39,4 @@ def look_at_texts(guess: Guess, files: list[Path]) -> set[Path]:
 def medium() -> Medium:
     """Files of texts in a folder for each class."""
     reader = of_folders("flywheel.modality.text.data.folder.TextFolderReader")
-    return Medium("text", (".txt",), "text_folder", reader, False, look_at_texts, lies_beside=True)
+    return Medium("text", (".txt",), reader, False, look_at_texts, lies_beside=True)
