@@ -39,7 +39,7 @@ def loans(project: Path) -> Callable[..., None]:
         "name": "loans", "title": "Loans", "licence": "CC0-1.0", "homepage": "",
         "download": {"files": {"loans.csv": {"sha256": sha256_of(project / "loans.csv")}},
                      "sources": [{"uri": "file:{file}"}]},
-        "reader": {"name": "table", "read": {"_target_": "flywheel.reader.table.TableReader", "path": "loans.csv",
+        "reader": {"read": {"_target_": "flywheel.reader.table.TableReader", "path": "loans.csv",
                                              "label_column": "grade"}},
     }  # fmt: skip
     (project / "conf/data/loans.yaml").write_text(yaml.safe_dump(data))

@@ -84,12 +84,12 @@ def still_running(pid: int | None) -> bool:
     return b"dvc" in words or b"flywheel" in words
 
 
-def tail(log: Path, lines: int = 3) -> str:
-    """The last lines that say something, as one."""
+def tail(log: Path) -> str:
+    """The last three lines that say something, as one."""
     if not log.is_file():
         return ""
     told = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return " | ".join(told[-lines:])[-400:]
+    return " | ".join(told[-3:])[-400:]
 
 
 def _given_path() -> list[str]:

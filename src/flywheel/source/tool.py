@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from flywheel.source.base import SkippedError
@@ -23,13 +23,12 @@ NO_NETWORK = (
 """What a package manager's output holds when it could not reach its index; its last line may not say so."""
 
 
-def run_tool(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> str:
+def run_tool(command: Sequence[str], folder: Path) -> str:
     """Run a command in a folder.
 
     Args:
         command: The program and its arguments; no shell is involved.
         folder: The working folder.
-        environment: Added to this process's own.
 
     Returns:
         What it printed on standard output.
@@ -41,7 +40,7 @@ def run_tool(command: Sequence[str], folder: Path, environment: Mapping[str, str
         done = subprocess.run(
             command,
             cwd=folder,
-            env={**os.environ, "LC_ALL": "C", **(environment or {})},
+            env={**os.environ, "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

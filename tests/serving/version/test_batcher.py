@@ -60,7 +60,6 @@ def test_what_comes_while_it_is_busy_is_run_together_up_to_the_limit() -> None:
         await asyncio.sleep(0.05)
         model.go_on.set()
         assert await asyncio.gather(*asked) == [[number] for number in range(7)]
-        await batcher.drained()
 
     batches = run(test).batches
     assert sum(map(len, batches)) == 7

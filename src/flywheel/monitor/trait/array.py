@@ -24,14 +24,13 @@ def row_traits(inputs: Preprocessor, frame: pd.DataFrame) -> Traits:
     return found
 
 
-def projections(name: str, flat: Array, number: int = NUM_PROJECTIONS) -> Traits:
+def projections(name: str, flat: Array) -> Traits:
     """Give random projections, always the same ones for rows of one width: what moves them is a change of pattern.
 
     Args:
         name: The name of the input.
         flat: [N, D].
-        number: Number of traits.
     """
-    directions = np.random.default_rng(SEED).standard_normal((flat.shape[1], number)) / np.sqrt(flat.shape[1])
+    directions = np.random.default_rng(SEED).standard_normal((flat.shape[1], NUM_PROJECTIONS)) / np.sqrt(flat.shape[1])
     found = flat @ directions
-    return {f"{name}: pattern {place + 1}": numbers(found[:, place]) for place in range(number)}
+    return {f"{name}: pattern {place + 1}": numbers(found[:, place]) for place in range(NUM_PROJECTIONS)}

@@ -51,10 +51,7 @@ def describe_api(
     Raises:
         RequestError: A task is not served (404).
     """
-    api: Json = get_openapi(
-        title=app.title, version=app.version, routes=app.routes, description=app.description,
-        servers=[{"url": address}],
-    )  # fmt: skip
+    api: Json = get_openapi(title=app.title, version=app.version, routes=app.routes, servers=[{"url": address}])
     schemas: Json = api.setdefault("components", {}).setdefault("schemas", {})
     for name in VALIDATION:  # such errors are answered like all others
         schemas.pop(name, None)

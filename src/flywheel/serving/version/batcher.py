@@ -129,11 +129,6 @@ class Batcher(Generic[Answer]):
         finally:
             queue.discard(request)
 
-    async def drained(self) -> None:
-        """Wait until nothing waits any more."""
-        while self._running is not None:
-            await asyncio.shield(self._running)
-
     async def _run(self) -> None:
         """Run batches until nothing waits."""
         try:
