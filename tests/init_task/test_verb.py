@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tests import forked
 
-from flywheel.init_task import files
 from flywheel.init_task.files import place_of, with_line
 from flywheel.init_task.guess import Wanted
 from flywheel.init_task.verb import init_task
+from flywheel.project.compose import make_feedback_folders
 from flywheel.project.errors import ConfigError, DataError, FlywheelError
 
 
@@ -67,21 +70,40 @@ def test_a_replaced_task_is_the_pipeline_s_in_place_of_an_adopted_one(project: P
     assert config.read_text() == before.replace(": flowers\n", ": flowers  # found by a sweep\n")
 
 
-def test_a_failure_leaves_nothing(project: Path, flowers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def started(project: Path, source: Path, program: str = "") -> subprocess.Popen[str]:
+    program += "from flywheel.command.cli import main; main()"
+    command = [sys.executable, "-c", program, "init-task", "flowers", "--from", str(source)]
+    env = {**os.environ, "PYTHONPATH": str(project / "src")}
+    return forked.Popen(command, cwd=project, env=env, stderr=subprocess.PIPE, text=True)
+
+
+def test_an_interrupt_leaves_nothing(project: Path, flowers: Path) -> None:
     before = contents(project)
-
-    def fail(root: Path, check: object) -> bool:
-        assert (root / "conf/task/flowers.yaml").is_file()
-        (root / "data/feedback/flowers").mkdir(parents=True)
-        (root / "data/feedback/flowers/.gitkeep").touch()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(files, "write_params", fail)
-    with pytest.raises(KeyboardInterrupt):
-        init_task("flowers", flowers)
+    with started(project, flowers) as process:
+        while not (
+            project / "conf/task/flowers.yaml"
+        ).exists():  # it composes, which takes a second, when this is there
+            assert process.poll() is None
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said
     after = contents(project)
     after.pop("data/feedback", None)
     assert after == before
+
+
+def test_a_full_disk_leaves_nothing(project: Path, flowers: Path) -> None:
+    """A limit that params.yaml alone is beyond; the task has its folder for feedback by then."""
+    make_feedback_folders(project, (project / "params.yaml").read_text())
+    before = contents(project)
+    limit = (project / "params.yaml").stat().st_size // 2
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+    with started(project, flowers, limited) as process:
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 2
+    assert said == "flywheel: error: disk: File too large; free space or fix the permissions\n"
+    assert contents(project) == before
 
 
 def test_a_conf_that_does_not_compose_leaves_nothing(

@@ -215,13 +215,23 @@ def test_killed_ranks_end_all_and_the_same_command_goes_on(
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
+# A network of the user's own, for which the second device is too small.
+LARGE = """import os
+from flywheel.model.mlp import MLP
+
+class Large(MLP):
+    def __init__(self, **settings):
+        if os.environ.get("RANK") == "1":
+            raise MemoryError("too small")
+        super().__init__(**settings)
+"""
+
+
 def test_a_rank_that_fails_is_named_with_what_it_said(
     project: Path, written: Callable[..., None], run_flywheel: Callable[..., Any]
 ) -> None:
-    written("trainer.devices=2")
-    code = project / "src/flywheel/learner/ranks/rank.py"
-    step = "    network, _ = new_network"
-    code.write_text(code.read_text().replace(step, f"    raise MemoryError('too small')\n{step}"))
+    (project / "src/flywheel/model/large.py").write_text(LARGE)
+    written("trainer.devices=2", "model.net._target_=flywheel.model.large.Large")
     began = time.monotonic()
     done = run_flywheel("train", "--task", "digits", **environment(project))
     assert done.returncode == 2
