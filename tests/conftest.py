@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import shutil
@@ -36,13 +37,32 @@ def root() -> Path:
     return ROOT
 
 
+@contextlib.contextmanager
+def made_once(factory: pytest.TempPathFactory, name: str) -> Iterator[tuple[Path, bool]]:
+    """A folder that the workers of a session share, and whether it is still to be filled: the others wait meanwhile."""
+    from filelock import FileLock
+
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        made = folder.with_suffix(".made")
+        is_new = not made.exists()
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        yield folder, is_new
+        made.touch()
+
+
 @pytest.fixture(scope="session")
 def mlflow_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh sqlite store, made once: making one takes seconds."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "DVC_ROOT": str(folder)}
-    program = "from flywheel.project.tracking import prepare; prepare()"
-    forked.run([sys.executable, "-c", program], check=True, env=environment, capture_output=True)
+    with made_once(tmp_path_factory, "mlflow") as (folder, is_new):
+        if is_new:
+            uri = f"sqlite:///{folder / 'mlflow.db'}"
+            environment = {**os.environ, "MLFLOW_TRACKING_URI": uri, "DVC_ROOT": str(folder)}
+            program = "from flywheel.project.tracking import prepare; prepare()"
+            forked.run([sys.executable, "-c", program], check=True, env=environment, capture_output=True)
     return folder / "mlflow.db"
 
 
@@ -130,19 +150,23 @@ class Digits:
     MODELS = {"good": 60, "close": 50, "bad": 0}  # noqa: RUF012 - name -> training steps
 
     def __init__(self, folder: Path) -> None:
-        from flywheel.export import export
-        from flywheel.preprocessor.pipeline.run import preprocess
         from flywheel.project.params import load_task
 
         self.folder = folder
         self.task = load_task("digits", folder / "params.yaml")
         self.raw, self.processed = Path("data/raw/digits"), Path("data/processed/digits")
+
+    def make(self) -> None:
+        """Make data and models in the current folder, which is this one's."""
+        from flywheel.export import export
+        from flywheel.preprocessor.pipeline.run import preprocess
+
         self._write_raw()
         preprocess(self.task, self.raw, Path("data/feedback/digits"), self.processed)
         for name, steps in self.MODELS.items():
             self._train(steps)
             export(self.task)
-            (folder / "artifacts/digits").rename(folder / name)
+            (self.folder / "artifacts/digits").rename(self.folder / name)
 
     def use(self, name: str, target: Path) -> None:
         """Put raw and processed data, and the artifacts of one model, into a project."""
@@ -194,12 +218,13 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Digits:
     """The models of `Digits.MODELS`."""
     from flywheel.project.compose import compose_params
 
-    folder = tmp_path_factory.mktemp("digits")
-    shutil.copytree(ROOT / "conf", folder / "conf")
-    (folder / "conf/config.yaml").write_text("defaults:\n  - task@tasks.digits: digits\n  - _self_\n")
-    (folder / "params.yaml").write_text(compose_params(folder))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+    with made_once(tmp_path_factory, "digits") as (folder, is_new), pytest.MonkeyPatch.context() as patch:
+        if is_new:
+            shutil.copytree(ROOT / "conf", folder / "conf")
+            (folder / "conf/config.yaml").write_text("defaults:\n  - task@tasks.digits: digits\n  - _self_\n")
+            (folder / "params.yaml").write_text(compose_params(folder))
+            patch.chdir(folder)
+            Digits(folder).make()
         return Digits(folder)
 
 
