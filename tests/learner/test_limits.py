@@ -16,6 +16,7 @@ import torch
 import yaml
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file
+from tests import forked
 from tests.learner.conftest import assert_same_weights
 
 from flywheel.learner.blocks import Blocks
@@ -106,7 +107,7 @@ def test_a_killed_training_with_accumulation_and_limits_resumes_to_the_same_weig
 
     command = [sys.executable, "-m", "flywheel.train", "--task", "digits"]
     environment = {**os.environ, "PYTHONPATH": str(project / "src")}
-    with subprocess.Popen(command, cwd=project, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with forked.Popen(command, cwd=project, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("epoch 4/"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import onnx
 import pytest
 from mlflow.exceptions import MlflowException
 from onnx import numpy_helper
+from tests import forked
 
 from flywheel.command.predict import predict
 from flywheel.project.digest import sha256_of
@@ -174,9 +174,8 @@ def test_mlflow_imports_none_of_the_versions_code_before_it_is_compared(folder: 
     program += "sys.path = [path for path in sys.path if not path.endswith('/src')]; "
     program += "mlflow.pyfunc.load_model('models:/digits@champion')"
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{Path.cwd()}/mlflow.db", "PYTHONPATH": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", program]
+    done = forked.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode != 0
     assert "checksums.json is not the file that was registered" in done.stderr
     assert not (tmp_path / "pwned").exists()
