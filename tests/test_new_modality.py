@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from tests import forked
 from tests.serving.conftest import Running
 from tests.serving.site import answered, chromium, page  # noqa: F401 - fixtures
 from tests.test_layers import STAGES, filled
@@ -81,10 +82,8 @@ class Newcomer:
         """Serve the champion with the project's own code, ask, and give the answers by name; predictions are kept."""
         (self.project / "asked.json").write_text(json.dumps(asked))
         env = {**os.environ, "PYTHONPATH": str(self.project / "src")}
-        done = subprocess.run(
-            [sys.executable, str(FILES / "ask_server.py"), "asked.json"], cwd=self.project, env=env,
-            capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+        command = [sys.executable, "-c", (FILES / "ask_server.py").read_text(), "asked.json"]
+        done = forked.run(command, cwd=self.project, env=env, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-3000:]
         told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return told
