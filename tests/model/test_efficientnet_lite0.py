@@ -207,7 +207,7 @@ def test_a_pickle_is_proved_before_it_is_read_and_kept_as_safetensors_alone(
     kept.unlink()
     with pytest.raises(SourceError, match=r"lite\.pth: no source gave it: .*promised was 0000"):
         pretrained_file(**(pretrained | {"pickle_sha256": "0" * 64}))
-    with pytest.raises(ConfigError, match="'abc' is no sha256"):
+    with pytest.raises(ConfigError, match="'abc' is not a sha256"):
         pretrained_file(**(pretrained | {"pickle_sha256": "abc"}))
     torch.save({"a": tmp_path}, tmp_path / "lite.pth")
     with pytest.raises(SourceError, match="is no pickle of tensors by name") as raised:

@@ -52,6 +52,9 @@ class EfficientNetLite0(nn.Module):
         ValueError: There is no picture among the inputs, or an argument is not possible.
     """
 
+    factor: Tensor
+    shift: Tensor
+
     def __init__(
         self,
         num_outputs: int,
@@ -112,7 +115,7 @@ class EfficientNetLite0(nn.Module):
         if self.training or torch.compiler.is_compiling():
             return {"features": self._features(image)}
         rows = _CPU_ROWS if image.device.type == "cpu" else _GPU_ROWS
-        return {"features": torch.cat([self._features(piece) for piece in image.split(rows)])}
+        return {"features": torch.cat([self._features(piece) for piece in torch.split(image, rows)])}
 
     def _features(self, image: Tensor) -> Tensor:
         x_NCHW = image * self.factor + self.shift
