@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class Linear(nn.Module):
     """A weight for each number and for each code of each category, and a bias, for each output.
 
-    With cross-entropy it is multinomial logistic regression, with the mean squared error linear regression;
-    `loss.l2` makes ridge regression of it.
+    With cross-entropy it is multinomial logistic regression, with the mean squared error linear regression. Its weights
+    are learnt by gradient, or found directly by `flywheel.learner.estimator.linear`.
 
     Args:
         num_numeric: Numbers a row has; 0: there is no input `numeric`.
@@ -27,6 +27,7 @@ class Linear(nn.Module):
         super().__init__()
         if not num_numeric and not cardinalities:
             raise ValueError("there are neither numbers nor categories")
+        self.num_outputs, self.cardinalities = num_outputs, list(cardinalities)
         self.numeric = nn.Linear(num_numeric, num_outputs, bias=False) if num_numeric else None
         self.codes = nn.ModuleList(nn.Embedding(codes, num_outputs) for codes in cardinalities)
         self.bias = nn.Parameter(torch.zeros(num_outputs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -70,12 +70,14 @@ class Candidate:
         train: The logits of train, as the net would give them.
         validation: Those of validation.
         state: Gives the net's state; called for the kept candidate alone, when the fit is over.
+        figures: What the history says of it, beside loss and metrics; the same names for all candidates.
     """
 
     step: int
     train: Tensor
     validation: Tensor
     state: Callable[[], dict[str, Tensor]]
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 class Estimator(ABC):

@@ -132,7 +132,7 @@ def _choose(
         for epoch, candidate in enumerate(estimator.fit(problem), start=1):
             figures = {**measure("train", candidate.train, problem.train),
                        **measure("validation", candidate.validation, problem.validation)}  # fmt: skip
-            row: Row = {"epoch": epoch, "step": candidate.step, **dict(sorted(figures.items()))}
+            row: Row = {"epoch": epoch, "step": candidate.step, **candidate.figures, **dict(sorted(figures.items()))}
             rows.append(row)
             score = row[f"validation/{monitor.name}"]
             if best is None or _is_better(score, best[2], monitor.mode) or task.trainer.keep == "last":
@@ -148,7 +148,8 @@ def _choose(
     if best is None or not math.isfinite(rows[best[1] - 1]["train/loss"]):
         raise ModelError("no parameters with a finite loss were found", where="model.fit", fix="look at its settings")
     if shows:
-        log.info("kept step %d", best[0].step)
+        named = "".join(f", {name} {value:.3g}" for name, value in best[0].figures.items())
+        log.info("kept step %d%s", best[0].step, named)
         _show(rows[best[1] - 1], monitor.name)
     return _Best(best[0], best[1], rows)
 
