@@ -23,6 +23,7 @@ NETS: dict[str, tuple[str, dict[str, Any]]] = {
     "lstm_both_ways": ("LSTM", {"embedding": 6, "hidden": 5, "layers": 2, "bidirectional": True}),
     "lstm_max": ("LSTM", {"embedding": 6, "hidden": 5, "bidirectional": True, "pooling": "max"}),
     "ngram_linear": ("NgramLinear", {"buckets": 50, "ngrams": 3, "init_std": 1.0, "dropout": 0.2}),
+    "tfidf_linear": ("TfidfLinear", {"buckets": 50, "ngrams": 3}),
     "ngram_width": ("NgramLinear", {"buckets": 50, "width": 4, "init_std": 1.0}),
 }
 # Padding is read here, and its embedding is learnt: as if every row had LENGTH places, however far a batch is cut.
@@ -37,6 +38,7 @@ MODULES = {
     "TextCNN": "text_cnn",
     "LSTM": "lstm",
     "NgramLinear": "ngram_linear",
+    "TfidfLinear": "tfidf_linear",
 }
 
 
@@ -88,7 +90,9 @@ def test_one_output_is_one_number_a_row_and_every_weight_learns(name: str) -> No
     assert embedding.weight.grad[0].abs().sum() == 0, "padding learns nothing"
 
 
-@pytest.mark.parametrize("name", ["bag_of_embeddings", "text_cnn", "lstm_both_ways", "ngram_linear", *PADDED])
+@pytest.mark.parametrize(
+    "name", ["bag_of_embeddings", "text_cnn", "lstm_both_ways", "ngram_linear", "tfidf_linear", *PADDED]
+)
 def test_onnx_gives_the_same_scores(name: str, tmp_path: Path) -> None:
     model = loaded(name)
     export_onnx(model, tmp_path / "net.onnx", opset=20)

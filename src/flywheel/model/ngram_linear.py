@@ -115,12 +115,12 @@ class NgramLinear(nn.Module):
 
         Tokens, then n-grams by their last token; `distinct` ones ascending, with 0 in place of repetitions.
         """
-        found = [tokens.long(), *_hashed(tokens, self.ngrams, self.buckets, first=self.vocabulary_size)]
+        found = [tokens.long(), *hashed(tokens, self.ngrams, self.buckets, first=self.vocabulary_size)]
         return self._once(torch.cat(found, dim=1))
 
     def character_features(self, characters: Tensor) -> Tensor:
         """Give rows of the pieces' table, int64 [B, (character_ngrams - 1) * C]; 0 where none is."""
-        found = _hashed(characters, self.character_ngrams, self.character_buckets, first=1)
+        found = hashed(characters, self.character_ngrams, self.character_buckets, first=1)
         return self._once(torch.cat(list(found), dim=1))
 
     def _once(self, features_BF: Tensor) -> Tensor:
@@ -132,14 +132,27 @@ class NgramLinear(nn.Module):
         return features_BF.masked_fill(features_BF == before_BF, PADDING_ID)
 
 
-def _hashed(ids: Tensor, longest: int, buckets: int, first: int) -> Iterator[Tensor]:
-    """Hash the n-grams that end at each place into `buckets` rows from `first` on, one int64 [B, L] for each length."""
+def hashed(ids: Tensor, longest: int, buckets: int, first: int, border: int | None = None) -> Iterator[Tensor]:
+    """Hash the n-grams that end at each place into `buckets` rows from `first` on.
+
+    Args:
+        ids: [B, L], with padding (0) on the right.
+        longest: Of the n-grams; the shortest are pairs.
+        buckets: Rows there are.
+        first: The first of them.
+        border: An id that may begin or end an n-gram, but not stand within one.
+
+    Yields:
+        For each length the rows, int64 [B, L]; 0 where no n-gram ends.
+    """
     ids_BL = ids.long()
-    real_BL = ids_BL != PADDING_ID
+    whole_BL = ids_BL != PADDING_ID
     hashed_BL = ids_BL
     for order in range(2, longest + 1):
         earlier = nn.functional.pad(ids_BL, (order - 1, 0))[:, : ids_BL.shape[1]]
         # Within 63 bits: the remainder below 2**31, times a number below 2**32.
         hashed_BL = (hashed_BL * MULTIPLIER + earlier) % 2_147_483_647
-        there = real_BL & (earlier != PADDING_ID)
+        there = whole_BL & (earlier != PADDING_ID)
         yield torch.where(there, hashed_BL % buckets + first, PADDING_ID)
+        if border is not None:
+            whole_BL = whole_BL & (earlier != border)
