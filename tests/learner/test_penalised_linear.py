@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from flywheel.learner.estimator.fit import fit
+from flywheel.learner.observers import Observers
 from flywheel.learner.outcome import Fitted
 from flywheel.model.network import load_network
 from flywheel.project.compose import compose_task
@@ -47,7 +48,12 @@ def task_of(root: Path, kind: str, *words: str) -> TaskConfig:
     loss, metric, _ = KINDS[kind]
     model = "ridge" if kind == "number" else "logistic_regression"
     given = ["task=digits", f"model={model}", f"loss={loss}", f"metric={metric}"]
-    return task_from(compose_task(root, [*given, "metric.monitor.name=loss", "metric.monitor.mode=min", *words]), "")
+    return task_from(
+        compose_task(
+            root, [*given, "metric.monitor.name=loss", "metric.monitor.mode=min", "trainer.refit=false", *words]
+        ),
+        "",
+    )
 
 
 def fitted(task: TaskConfig, kind: str, folder: Path) -> Fitted:
@@ -65,7 +71,16 @@ def fitted(task: TaskConfig, kind: str, folder: Path) -> Fitted:
     }  # fmt: skip
     (folder / "model").mkdir(exist_ok=True)
     nothing: Any = lambda *_: None  # noqa: E731
-    return fit(task, folder, meta, folder / "model", folder / "last.ckpt", on_start=nothing, on_row=nothing)
+    return fit(
+        task,
+        folder,
+        meta,
+        folder / "model",
+        folder / "last.ckpt",
+        on_start=nothing,
+        on_row=nothing,
+        observers=Observers(),
+    )
 
 
 def expected(kind: str, train: Arrays, given: Arrays, penalty: float, class_weight: Any) -> np.ndarray[Any, Any]:

@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 
 from flywheel.learner.estimator.fit import fit
+from flywheel.learner.observers import Observers
 from flywheel.model.network import LoadedNetwork, load_network
 from flywheel.model.tfidf_linear import TfidfLinear
 from flywheel.project.compose import compose_task
@@ -39,7 +40,7 @@ def texts(seed: int) -> dict[str, np.ndarray[Any, Any]]:
 
 def fitted(root: Path, folder: Path, *words: str, net: str = "") -> LoadedNetwork:
     given = ["model.net.buckets=64", "model.net.character_ngrams=3", "model.net.character_buckets=32", *words]
-    plain = compose_task(root, ["task=digits", "model=tfidf_linear", *given])
+    plain = compose_task(root, ["task=digits", "model=tfidf_linear", "trainer.refit=false", *given])
     task: TaskConfig = task_from(plain, "")
     if net:
         node = {"_target_": net, "vocabulary_size": WORDS, "num_outputs": 3, "character_ngrams": 2}
@@ -51,7 +52,16 @@ def fitted(root: Path, folder: Path, *words: str, net: str = "") -> LoadedNetwor
     meta = {"inputs": inputs, "vocabulary_size": WORDS, "num_outputs": 3, "num_classes": 3}
     (folder / "model").mkdir()
     nothing: Any = lambda *_: None  # noqa: E731
-    fit(task, folder, meta, folder / "model", folder / "last.ckpt", on_start=nothing, on_row=nothing)
+    fit(
+        task,
+        folder,
+        meta,
+        folder / "model",
+        folder / "last.ckpt",
+        on_start=nothing,
+        on_row=nothing,
+        observers=Observers(),
+    )
     return load_network(folder / "model")
 
 
