@@ -54,8 +54,8 @@ def test_tfidf_of_words_and_pieces(
     text = re.sub(r"\n      (sha256|num_bytes): .*", "", data.read_text())
     text = text.replace("Filtered.csv:\n", "Filtered.csv: {}\n")
     data.write_text(re.sub(r"uri: .*", f"uri: file:{root}/tests/fixtures/tweets/{{file}}", text))
-    text = task.read_text().replace("/model: ngram_linear", "/model: tfidf_linear")
-    task.write_text(text.replace("    dropout: 0.1\n", "").replace("1048576", "4096"))
+    fewer = "    character_ngrams: 5\n    buckets: 4096\n    character_buckets: 4096\n"
+    task.write_text(task.read_text().replace("    character_ngrams: 5\n", fewer))
     with_tasks("tweets")
     answer = answered(project, run_flywheel, "tweets", {"text": "this song late terrible lunch"})
     assert answer["label"] in ("negative", "neutral", "positive")

@@ -56,7 +56,7 @@ def test_what_a_task_does_without_is_a_path_that_is_there(project: Path, root: P
     from dvc.utils.hydra import compose_and_dump
 
     words = [
-        "tasks.tweets.trainer.parent=null", "tasks.tweets.export.student=null", "+tasks.tweets.model.watch=null",
+        "tasks.tweets.trainer.parent=null", "tasks.tweets.export.student=null", "tasks.tweets.model.watch=null",
         "tasks.fashion.trainer.parent=artifacts/tweets/model",
     ]  # fmt: skip
     if by_dvc:

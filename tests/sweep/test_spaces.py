@@ -17,25 +17,34 @@ ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 TASKS = {
     "image": ["fashion", "mnist5k", "digits"],
-    "text": ["tweets", "imdb"],
+    "text": ["phrases", "imdb"],
     "text_nets": ["words"],
     "speech": ["spoken_digits", "fsdd"],
     "tabular": ["breast_cancer", "diabetes"],
+    "boosted_trees": ["cells"],
     "recommender": ["movielens"],
 }
 SMALL = {
-    "image": "digits", "text": "tweets", "text_nets": "words", "speech": "spoken_digits", "tabular": "breast_cancer",
-    "recommender": "movielens",
+    "image": "digits", "text": "phrases", "text_nets": "words", "speech": "spoken_digits", "tabular": "breast_cancer",
+    "recommender": "movielens", "boosted_trees": "cells",
 }  # fmt: skip
 
 
 @pytest.fixture
 def words(project: Path) -> Path:
-    """A task on texts whose file sets nothing of the network, as `text_nets` wants it."""
-    text = (project / "conf/task/tweets.yaml").read_text().replace("/model: ngram_linear", "/model: bag_of_embeddings")
-    text = re.sub(r"^model:\n(  .*\n)+", "", text, flags=re.MULTILINE).replace("name: tweets", "name: words")
-    text = text.replace("num_characters: 160", "num_characters: 0")  # only ngram_linear takes them
-    (project / "conf/task/words.yaml").write_text(text)
+    """Tasks on texts whose files set nothing of the network, as the spaces want it."""
+    text = (project / "conf/task/tweets.yaml").read_text()
+    text = re.sub(r"^model:\n(  .*\n)+", "", text, flags=re.MULTILINE)
+    for name, model in (("phrases", "ngram_linear"), ("words", "bag_of_embeddings")):
+        own = text.replace("/model: tfidf_linear", f"/model: {model}").replace("name: tweets", f"name: {name}")
+        if name == "words":
+            own = own.replace("num_characters: 160", "num_characters: 0")  # only ngram_linear takes them
+        (project / f"conf/task/{name}.yaml").write_text(own)
+    text = (
+        (project / "conf/task/breast_cancer.yaml").read_text().replace("/model: mlp_tabular", "/model: boosted_trees")
+    )
+    text = re.sub(r"^model:\n(  .*\n)+", "", text, flags=re.MULTILINE)
+    (project / "conf/task/cells.yaml").write_text(text.replace("name: breast_cancer", "name: cells"))
     return project
 
 

@@ -76,7 +76,7 @@ def compose_task(
     composed = compose(root, "train", [*launcher, *overrides], with_hydra=True)
     without = alone or compose(root, "train", [*launcher, "~task"], with_hydra=True)
     plain = as_plain(without_hydra(composed, without))
-    if set(plain) - {"sweep"} == {"task"}:
+    if set(plain) - {"sweep", "callbacks", "logger"} == {"task"}:
         fix = "make `# @package _global_` its very first line"
         raise ConfigError("does not stand at the root", where=f"conf/task/{plain['task'].get('name')}.yaml", fix=fix)
     plain.pop("sweep", None)
