@@ -137,7 +137,6 @@ def ours(task: Any, processed: Path) -> Any:
 
     from flywheel.learner.estimator.fit import fit as fit_directly
     from flywheel.learner.fit import fit
-    from flywheel.learner.observers import Observers
     from flywheel.model.network import load_network
 
     meta = json.loads((processed / "meta.json").read_text())
@@ -145,7 +144,7 @@ def ours(task: Any, processed: Path) -> Any:
     task = replace(task, trainer=replace(task.trainer, accelerator="cpu"))
     with tempfile.TemporaryDirectory() as folder:
         how(task, processed, meta, Path(folder), Path(folder) / "last.ckpt", on_start=ignore, on_row=ignore,
-            observers=Observers(), watch=lambda epoch, score: False)  # fmt: skip
+            watch=lambda epoch, score: False)  # fmt: skip
         (Path(folder) / "last.ckpt").unlink(missing_ok=True)
         loaded = load_network(Path(folder))
     import torch

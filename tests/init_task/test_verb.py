@@ -71,6 +71,8 @@ def test_a_replaced_task_is_the_pipeline_s_in_place_of_an_adopted_one(project: P
 
 
 def started(project: Path, source: Path, program: str = "") -> subprocess.Popen[str]:
+    # As in a terminal; a shell that runs the tests in the background has it ignored.
+    program += "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     program += "from flywheel.command.cli import main; main()"
     command = [sys.executable, "-c", program, "init-task", "flowers", "--from", str(source)]
     env = {**os.environ, "PYTHONPATH": str(project / "src")}
@@ -80,9 +82,8 @@ def started(project: Path, source: Path, program: str = "") -> subprocess.Popen[
 def test_an_interrupt_leaves_nothing(project: Path, flowers: Path) -> None:
     before = contents(project)
     with started(project, flowers) as process:
-        while not (
-            project / "conf/task/flowers.yaml"
-        ).exists():  # it composes, which takes a second, when this is there
+        task = project / "conf/task/flowers.yaml"
+        while not task.exists():  # it composes, which takes a second, when this is there
             assert process.poll() is None
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)

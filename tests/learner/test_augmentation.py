@@ -63,5 +63,5 @@ def test_the_seed_fixes_the_draws(pictures: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("wrong", [{"max_shift": -1}, {"flip": 1.5}, {"erase": -0.1}, {"erase_size": 0.0}])
 def test_values_out_of_range_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="wanted"):
+    with pytest.raises(ValueError, match="required"):
         ImageAugmentation(**wrong)

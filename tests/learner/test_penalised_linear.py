@@ -12,7 +12,6 @@ from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from flywheel.learner.estimator.fit import fit
-from flywheel.learner.observers import Observers
 from flywheel.learner.outcome import Fitted
 from flywheel.model.network import load_network
 from flywheel.project.compose import compose_task
@@ -79,7 +78,6 @@ def fitted(task: TaskConfig, kind: str, folder: Path) -> Fitted:
         folder / "last.ckpt",
         on_start=nothing,
         on_row=nothing,
-        observers=Observers(),
     )
 
 

@@ -13,7 +13,6 @@ from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 
 from flywheel.learner.estimator.fit import fit
-from flywheel.learner.observers import Observers
 from flywheel.model.network import LoadedNetwork, load_network
 from flywheel.model.tfidf_linear import TfidfLinear
 from flywheel.project.compose import compose_task
@@ -22,7 +21,7 @@ from flywheel.project.errors import ConfigError
 from flywheel.project.params import task_from
 
 WORDS, ROWS = 30, 200
-PENALTY = ["model.fit.strongest=0.1", "model.fit.weakest=0.1", "model.fit.num_penalties=1", "+model.fit.tolerance=1e-9"]
+PENALTY = ["model.fit.strongest=0.1", "model.fit.weakest=0.1", "model.fit.num_penalties=1", "model.fit.tolerance=1e-9"]
 
 
 def texts(seed: int) -> dict[str, np.ndarray[Any, Any]]:
@@ -60,7 +59,6 @@ def fitted(root: Path, folder: Path, *words: str, net: str = "") -> LoadedNetwor
         folder / "last.ckpt",
         on_start=nothing,
         on_row=nothing,
-        observers=Observers(),
     )
     return load_network(folder / "model")
 

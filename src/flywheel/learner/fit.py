@@ -14,7 +14,7 @@ from flywheel.learner.callbacks import History, Progress
 from flywheel.learner.frozen import is_frozen
 from flywheel.learner.limits import tried
 from flywheel.learner.machine import Machine
-from flywheel.learner.observers import Observers
+from flywheel.learner.observers import NOBODY, Observers
 from flywheel.learner.outcome import Fitted, Row, is_resumable, write_model
 from flywheel.learner.pruning import Pruning
 from flywheel.learner.ranks.processes import rank_processes
@@ -35,10 +35,10 @@ def fit(
     target: Path,
     checkpoint: Path,
     *,
-    observers: Observers,
     on_start: Callable[[Machine], None],
     on_row: Callable[[Row], None],
     watch: Callable[[int, float], bool] | None = None,
+    observers: Observers = NOBODY,
 ) -> Fitted:
     """Train, or go on training from `checkpoint`, and write `model.safetensors`, `model.json` and `history.csv`.
 
@@ -48,11 +48,11 @@ def fit(
         meta: The content of its `meta.json`.
         target: An empty folder for the model.
         checkpoint: The file to resume from; it is gone when training is done.
-        observers: What looks on.
         on_start: Told what `auto` became, before the first step.
         on_row: Told each epoch's figures.
         watch: Told the monitored metric after each epoch, it says whether to stop there; then no bar is shown either,
             because a sweep shows how it goes.
+        observers: What looks on.
 
     Raises:
         ConfigError: A target's argument is wrong; found before the first step.

@@ -72,7 +72,7 @@ class EfficientNetLite0(nn.Module):
         if pretrained is not None and set(pretrained) - {"pickle_sha256"} != {"uri", "sha256"}:
             raise ValueError("pretrained needs uri and sha256, and pickle_sha256 for a pickle")
         if resolution < 32 or width <= 0:
-            raise ValueError("resolution of 32 pixels or more, and width above 0, are wanted")
+            raise ValueError("resolution of 32 pixels or more, and width above 0, are required")
         self.pretrained, self.is_frozen, self.resolution = pretrained, is_frozen, resolution
         self._num_outputs = num_outputs
         # Undoes the preprocessor's scaling and does that of the weights; one channel becomes three by broadcasting.

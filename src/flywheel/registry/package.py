@@ -136,7 +136,7 @@ def differing(folder: Path, sums: Mapping[str, str]) -> dict[str, str]:
     try:
         listed = json.loads((folder / CHECKSUMS).read_text())
         if not isinstance(listed, dict) or not all(map(_may_be_listed, listed.items())):
-            raise ValueError("is no list of files and checksums")
+            raise ValueError("is not a list of files and checksums")
     except (OSError, ValueError, RecursionError) as error:
         raise RegistryError(f"{CHECKSUMS}: {error}", where=folder, fix="restore the version's files") from None
     wanted: dict[str, str] = {**dict.fromkeys(_names(folder), ""), **listed, **sums}

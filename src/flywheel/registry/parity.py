@@ -105,7 +105,7 @@ def _batches(split: Path, names: list[str], batch_rows: int) -> Iterator[tuple[d
         with safe_open(split, framework="numpy") as stored:
             slices: dict[str, Any] = {name: stored.get_slice(name) for name in (*names, "target", "row")}
             num_rows = slices["row"].get_shape()[0]
-            row_bytes = sum(slices[name][:1].nbytes for name in names)
+            row_bytes = sum(slices[name][:1].nbytes for name in names) if num_rows else 0
             batch_rows = max(1, min(batch_rows, BATCH_BYTES // max(1, row_bytes)))
             for start in range(0, num_rows, batch_rows):
                 end = min(start + batch_rows, num_rows)  # safetensors refuses slices that go beyond

@@ -23,7 +23,7 @@ from flywheel.learner.estimator.base import Candidate, Estimator, Problem, Rows
 from flywheel.learner.limits import num_rows, tried
 from flywheel.learner.machine import Machine, resolve
 from flywheel.learner.objective import make_criterion, make_metrics
-from flywheel.learner.observers import Observers
+from flywheel.learner.observers import NOBODY, Observers
 from flywheel.learner.outcome import Fitted, Row, write_model
 from flywheel.model.network import Network, build_network
 from flywheel.project.config import TaskConfig
@@ -44,10 +44,10 @@ def fit(
     target: Path,
     checkpoint: Path,
     *,
-    observers: Observers,
     on_start: Callable[[Machine], None],
     on_row: Callable[[Row], None],
     watch: Callable[[int, float], bool] | None = None,
+    observers: Observers = NOBODY,
 ) -> Fitted:
     """Find a net's parameters, and write `model.safetensors`, `model.json` and `history.csv`.
 

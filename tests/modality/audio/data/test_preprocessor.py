@@ -195,7 +195,7 @@ def test_schema_names_the_one_input(rows: pd.DataFrame) -> None:
      {"too_long": "?"}, {"hop_ms": 50.0}],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"must be|wanted|above 0"):
+    with pytest.raises(ValueError, match=r"must be|required|above 0"):
         AudioPreprocessor(**options)
 
 

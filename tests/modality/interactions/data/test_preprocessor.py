@@ -106,7 +106,7 @@ def test_the_state_is_the_whole_preprocessor(fitted: InteractionsPreprocessor) -
     requests = pd.DataFrame({"user": ["9", "7"]})
     for name, values in fitted.transform(requests).items():
         assert np.array_equal(rebuilt.transform(requests)[name], values)
-    with pytest.raises(DataError, match="no InteractionsPreprocessor"):
+    with pytest.raises(DataError, match="not an InteractionsPreprocessor"):
         InteractionsPreprocessor.from_json({"history_length": 4})
 
 

@@ -55,7 +55,7 @@ def test_the_state_is_the_whole_target(target: ItemTarget) -> None:
     rebuilt = ItemTarget.from_json(target.to_json())
     assert rebuilt.to_json() == target.to_json()
     assert rebuilt.meta() == target.meta()
-    with pytest.raises(DataError, match="no ItemTarget"):
+    with pytest.raises(DataError, match="not an ItemTarget"):
         ItemTarget.from_json({"items": []})
 
 
