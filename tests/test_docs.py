@@ -282,7 +282,9 @@ def test_configuration_keys_named_in_a_page_exist(page: Path) -> None:
     from flywheel.project.compose import compose_task
 
     tasks = [compose_task(ROOT, [f"task={name}"]) for name in TASKS]
+    tasks += [compose_task(ROOT, ["task=diabetes", "model=boosted_trees", "callbacks=timer"])]
     tasks += [{"sweep": yaml.safe_load((ROOT / "conf/train.yaml").read_text())["sweep"]}]
+    tasks += [{"data": {"reader": {"name": "of files that were written before it went"}}}]
     groups = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()} - {
         "task",
         "hydra",
