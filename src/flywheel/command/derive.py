@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 MARK = "# Written by `flywheel adopt`"
 MAX_TOLD = 6
-NOT_TRAINED = re.compile(r"(task|sweep|hydra|callbacks|logger|trainer\.profiler)\b")
-"""Overrides that say where, how it was searched, how it was run and what looked on."""
+NOT_TRAINED = re.compile(r"(task|sweep|hydra|callbacks|logger|trainer\.profiler)\b")  # where and how it was run
 _MISSING = object()
 Key = tuple[str, ...]
 

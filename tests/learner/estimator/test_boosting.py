@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from flywheel.learner.estimator.base import Candidate, Problem, Rows
+from flywheel.learner.estimator.base import FitCandidate, FitProblem, Rows
 from flywheel.learner.estimator.boosting import BoostedTrees, objective_of
 from flywheel.model.linear import Linear
 from flywheel.model.link import Rate, Unscale
@@ -28,7 +28,7 @@ INPUTS = {"numeric": {"dtype": "float32", "shape": [4], "mean": [5.0] * 4, "std"
           "categories": {"dtype": "int32", "shape": [2]}}  # fmt: skip
 
 
-def problem(outputs: int, criterion: dict[str, Any], *, num_rows: int = 600, weighted: bool = False) -> Problem:
+def problem(outputs: int, criterion: dict[str, Any], *, num_rows: int = 600, weighted: bool = False) -> FitProblem:
     """A table with missing numbers, and a category whose codes matter as sets."""
     generator = np.random.default_rng(0)
     numeric = generator.normal(size=(num_rows, 4)).astype(np.float32)
@@ -44,10 +44,10 @@ def problem(outputs: int, criterion: dict[str, Any], *, num_rows: int = 600, wei
 
     loss = LossConfig(criterion, {"_target_": "torch.nn.Softmax"})
     whole = num_rows * 2 // 3
-    return Problem(Trees(outputs), rows(slice(whole)), rows(slice(whole, None)), loss, {}, seed=1, num_threads=1)
+    return FitProblem(Trees(outputs), rows(slice(whole)), rows(slice(whole, None)), loss, {}, seed=1, num_threads=1)
 
 
-def last(estimator: BoostedTrees, given: Problem) -> Candidate:
+def last(estimator: BoostedTrees, given: FitProblem) -> FitCandidate:
     return list(estimator.fit(given))[-1]
 
 
@@ -168,7 +168,7 @@ def test_counts_are_fitted_by_the_logarithm_of_their_rate() -> None:
 
 def test_another_net_is_refused() -> None:
     given = problem(1, SQUARES)
-    other = Problem(Linear(4, [30, 30], 1), given.train, given.validation, given.loss, {}, 0, 1)
+    other = FitProblem(Linear(4, [30, 30], 1), given.train, given.validation, given.loss, {}, 0, 1)
     with pytest.raises(ConfigError, match="model=boosted_trees"):
         next(BoostedTrees().fit(other))
 

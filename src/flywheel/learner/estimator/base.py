@@ -39,7 +39,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Problem:
+class FitProblem:
     """What is to be found.
 
     Attributes:
@@ -62,7 +62,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class FitCandidate:
     """Parameters that the net could have.
 
     Attributes:
@@ -89,7 +89,7 @@ class Estimator(ABC):
     """Candidates without an improvement on validation after which no more are asked for; 0: all are."""
 
     @abstractmethod
-    def fit(self, problem: Problem) -> Iterator[Candidate]:
+    def fit(self, problem: FitProblem) -> Iterator[FitCandidate]:
         """Offer candidates, one after the other. The same problem gives the same candidates, bit by bit.
 
         Raises:

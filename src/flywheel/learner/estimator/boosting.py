@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flywheel.learner.estimator.base import Candidate, Estimator, Problem, Rows
+from flywheel.learner.estimator.base import Estimator, FitCandidate, FitProblem, Rows
 from flywheel.learner.estimator.tree_arrays import arrays
 from flywheel.model.trees import Trees
 from flywheel.project.errors import ConfigError
@@ -77,7 +77,7 @@ class BoostedTrees(Estimator):
             "feature_fraction": column_share, "cat_smooth": category_smoothing,
         }  # fmt: skip
 
-    def fit(self, problem: Problem) -> Iterator[Candidate]:
+    def fit(self, problem: FitProblem) -> Iterator[FitCandidate]:
         """Offer the trees so far, after every few rounds.
 
         Raises:
@@ -110,7 +110,7 @@ class BoostedTrees(Estimator):
             if done % self._round_step == 0 or done == self._max_rounds or ended:
                 rounds = booster.current_iteration()
                 train_logits, validation_logits = (logits(booster.eval_train), logits(booster.eval_valid))
-                yield Candidate(rounds, train_logits, validation_logits, partial(arrays, booster, rounds, outputs))
+                yield FitCandidate(rounds, train_logits, validation_logits, partial(arrays, booster, rounds, outputs))
             if ended:  # no split gains anything
                 return
 
@@ -142,7 +142,7 @@ def objective_of(criterion: Mapping[str, Any], num_outputs: int) -> dict[str, An
     return found
 
 
-def _dataset(problem: Problem, rows: Rows, reference: Any = None) -> Any:
+def _dataset(problem: FitProblem, rows: Rows, reference: Any = None) -> Any:
     """The columns as `Trees` joins them: numbers, then codes of categories."""
     import lightgbm
 

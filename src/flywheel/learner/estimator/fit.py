@@ -19,7 +19,7 @@ from tqdm import tqdm
 from flywheel.learner.blocks import mixed_seed
 from flywheel.learner.criterion import class_weights, row_losses
 from flywheel.learner.data import Part, open_part
-from flywheel.learner.estimator.base import Candidate, Estimator, Problem, Rows
+from flywheel.learner.estimator.base import Estimator, FitCandidate, FitProblem, Rows
 from flywheel.learner.limits import num_rows, tried
 from flywheel.learner.machine import Machine, resolve
 from flywheel.learner.objective import make_criterion, make_metrics
@@ -66,7 +66,7 @@ def fit(
     train, validation = (
         _rows(processed / f"{name}.safetensors", network, task, limit, measure) for name, limit in limits.items()
     )
-    problem = Problem(network.net, train, validation, task.loss, meta, task.seed, machine.num_threads)
+    problem = FitProblem(network.net, train, validation, task.loss, meta, task.seed, machine.num_threads)
     on_start(machine)
 
     def tell(row: Row) -> None:
@@ -87,7 +87,7 @@ def fit(
 class _Best:
     """The candidate that is kept, its epoch, and the rows of all."""
 
-    candidate: Candidate
+    candidate: FitCandidate
     epoch: int
     rows: list[Row]
 
@@ -117,7 +117,7 @@ class _Measure:
 def _choose(
     task: TaskConfig,
     estimator: Estimator,
-    problem: Problem,
+    problem: FitProblem,
     measure: _Measure,
     checkpoint: Path,
     on_row: Callable[[Row], None],
@@ -154,7 +154,7 @@ def _choose(
     return _Best(best[0], best[1], rows)
 
 
-def _refitted(estimator: Estimator, problem: Problem, best: _Best) -> Candidate:
+def _refitted(estimator: Estimator, problem: FitProblem, best: _Best) -> FitCandidate:
     """The candidate of the same place, fitted on train and validation together; the last, where there are fewer."""
     log.info("fitting %s train and validation rows together, as far as step %d",
              f"{len(problem.train.target) + len(problem.validation.target):,}", best.candidate.step)  # fmt: skip

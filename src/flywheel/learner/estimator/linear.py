@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flywheel.learner.estimator.base import Problem
+from flywheel.learner.estimator.base import FitProblem
 from flywheel.learner.estimator.penalty_path import Design, PenaltyPath, sparse_rows
 from flywheel.model.linear import Linear
 from flywheel.project.errors import ConfigError
@@ -42,7 +42,7 @@ class PenalisedLinear(PenaltyPath):
     ) -> None:
         super().__init__(strongest, weakest, num_penalties, patience, tolerance, max_iterations)
 
-    def design(self, problem: Problem) -> Design:
+    def design(self, problem: FitProblem) -> Design:
         """A column for each number, and for each code of each category.
 
         Raises:

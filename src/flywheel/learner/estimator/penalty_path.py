@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flywheel.learner.estimator.base import Candidate, Estimator, Problem
+from flywheel.learner.estimator.base import Estimator, FitCandidate, FitProblem
 from flywheel.project.errors import ConfigError
 
 Array = np.ndarray[Any, Any]
@@ -71,14 +71,14 @@ class PenaltyPath(Estimator):
         self._options = {"gtol": tolerance, "ftol": 64 * np.finfo(float).eps, "maxiter": max_iterations, "maxls": 50}
 
     @abstractmethod
-    def design(self, problem: Problem) -> Design:
+    def design(self, problem: FitProblem) -> Design:
         """Lay out the rows as the net's weights see them.
 
         Raises:
             ConfigError: The net is none that this estimator can fit.
         """
 
-    def fit(self, problem: Problem) -> Iterator[Candidate]:
+    def fit(self, problem: FitProblem) -> Iterator[FitCandidate]:
         """Offer the weights under each penalty.
 
         Raises:
@@ -100,7 +100,7 @@ class PenaltyPath(Estimator):
             weights, bias = torch.from_numpy(parameters[:-1]), torch.from_numpy(parameters[-1])
             train, validation = _logits(design.train, parameters), _logits(design.validation, parameters)
             state, figures = partial(design.state, weights, bias), {"penalty": float(penalty)}
-            yield Candidate(steps, train, validation, state, figures)
+            yield FitCandidate(steps, train, validation, state, figures)
 
     def _minimise(self, objective: Callable[[Array], tuple[float, Array]], start: Array) -> tuple[Array, int]:
         from scipy.optimize import minimize

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flywheel.learner.estimator.base import Problem, Rows
+from flywheel.learner.estimator.base import FitProblem, Rows
 from flywheel.learner.estimator.penalty_path import Array, Design, PenaltyPath, sparse_rows
 from flywheel.model.ngram_linear import PADDING_ID
 from flywheel.model.tfidf_linear import TfidfLinear, TfidfWeights
@@ -53,7 +53,7 @@ class PenalisedTfidf(PenaltyPath):
             raise ValueError(f"min_rows must be 1 or more, not {min_rows}")
         self._min_rows = min_rows
 
-    def design(self, problem: Problem) -> Design:
+    def design(self, problem: FitProblem) -> Design:
         """A column for each n-gram with an idf, with the values that the net itself gives.
 
         Raises:
