@@ -28,6 +28,7 @@ class Recipe:
         evaluate: Option of that group; it names the baselines.
         augment: Option of that group.
         optimizer: What differs from the settings of AdamW.
+        why: Why this model is chosen; empty: it is not told.
     """
 
     preprocess: str
@@ -35,6 +36,7 @@ class Recipe:
     evaluate: str
     augment: str = "none"
     optimizer: Mapping[str, float] = field(default_factory=dict)
+    why: str = ""
 
 
 @dataclass(frozen=True)

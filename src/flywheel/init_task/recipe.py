@@ -74,7 +74,7 @@ def check(guess: Guess, path: Path) -> None:
 
 def groups(guess: Guess) -> dict[str, str]:
     """The option of each group, in the order of the files in `conf/task/`."""
-    recipe, goal = _recipe(guess), GOALS[guess.target]
+    recipe, goal = recipe_of(guess), GOALS[guess.target]
     return {
         "preprocess": recipe.preprocess,
         "model": recipe.model,
@@ -91,7 +91,8 @@ def groups(guess: Guess) -> dict[str, str]:
     }
 
 
-def _recipe(guess: Guess) -> Recipe:
+def recipe_of(guess: Guess) -> Recipe:
+    """The options for the kind of data and of target, or those that the guess itself chooses."""
     return guess.recipe or recipes()[guess.modality, guess.target]
 
 
@@ -112,7 +113,7 @@ def settings(guess: Guess) -> Node:
         "batch_size": _by_rows(guess.num_rows, BATCHES, LARGEST_BATCH),
         "early_stopping": {"patience": patience},
     }
-    optimizer = dict(_recipe(guess).optimizer)
+    optimizer = dict(recipe_of(guess).optimizer)
     allowed = margin(guess.target, _num_test(guess), guess.spread)
     usual = guess.target != NUMBER and allowed == USUAL_MARGIN
     if guess.target == CLASS and guess.num_rows < FEW_ROWS:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flywheel.init_task.files import check_free, check_name, place_of, write_task
 from flywheel.init_task.guess import CLASS, NUMBER, Guess, Wanted
-from flywheel.init_task.recipe import check, undecided
+from flywheel.init_task.recipe import check, recipe_of, undecided
 from flywheel.init_task.text_of import data_text, task_text
 from flywheel.project.companion import modules_of
 from flywheel.project.errors import DataError, FlywheelError, nearest
@@ -64,6 +64,8 @@ def init_task(
     if test is not None:
         guess.note("file", path.name, f"learnt from; {test.name}, beside it, is for `flywheel predict`")
     check(guess, path)
+    if (recipe := recipe_of(guess)).why:
+        guess.note("model", recipe.model, recipe.why)
     if few := undecided(guess):
         guess.warn(few)
     data, task = data_text(name, guess, place), task_text(name, guess, place)
