@@ -48,7 +48,7 @@ def test_a_digit_is_drawn_and_one_is_dropped(page: Any, site: Site, test_images:
     assert page.is_disabled("#send")
     page.select_option("#truth select", "7")
     page.click("#send")
-    page.wait_for_selector("#said:has-text('Kept')")
+    page.wait_for_selector("#said:has-text('Stored')")
     (said,) = site.kept.feedback.values()
     assert (said.prediction_id, said.label, said.correct) == (last.prediction_id, "7", False)
     assert page.is_disabled("#right")
@@ -86,7 +86,7 @@ def test_every_kind_of_input_is_asked_for_answered_and_explained(page: Any, site
     else:  # an untrained network may not mind what is hidden
         assert "changes nothing" in page.inner_text("#why")
     page.click("#right")
-    page.wait_for_selector("#said:has-text('Kept')")
+    page.wait_for_selector("#said:has-text('Stored')")
     assert list(site.kept.feedback.values())[-1].correct is True
     assert page.wrong == []
 
@@ -132,7 +132,7 @@ def test_a_user_is_picked_and_items_are_chosen_by_their_titles(page: Any, site: 
     page.wait_for_selector("#said:has-text('no such item')")
     page.fill("#truth input", title)
     page.click("#send")
-    page.wait_for_selector("#said:has-text('Kept')")
+    page.wait_for_selector("#said:has-text('Stored')")
     assert list(site.kept.feedback.values())[-1].label == held["history"][0], "the item, not its title"
     assert page.wrong == []
 

@@ -169,7 +169,7 @@ def test_figures_of_one_task_do_not_stand_below_the_name_of_another(page: Any, s
     narrowest = "cells => Math.min(...cells.map((cell) => cell.getBoundingClientRect().width))"
     assert page.eval_on_selector_all("td:not(:empty)", narrowest) > 250, "no column of single letters"
     page.select_option("#task", "tweets")
-    page.wait_for_selector("#about:has-text('Looking')")
+    page.wait_for_selector("#about:has-text('Loading')")
     assert page.locator(".tile, svg, table").count() == 0
     assert page.locator("h2:visible").count() == 0, "headings over nothing"
     assert page.wrong == []

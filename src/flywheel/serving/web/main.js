@@ -121,7 +121,7 @@ async function tell(said) {
     byId('said').textContent = told.outcome === 'known' ? 'Already stored.' : 'Stored. Thank you.';
     byId('truth').hidden = true;
   } catch (error) {
-    byId('said').textContent = `Not kept: ${error.message}`;
+    byId('said').textContent = `Not stored: ${error.message}`;
     for (const id of ['right', 'wrong']) byId(id).disabled = false;
   }
 }
