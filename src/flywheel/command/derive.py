@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flywheel.project.errors import ConfigError
+from flywheel.project.model_choice import start_of
 from flywheel.project.types import Json
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ class Derived:
 
     def base(self, draft: Draft) -> Derived:
         """The task that it starts from; an empty one where it starts from none."""
-        start = next((item for item in self.defaults if isinstance(item, str) and item.endswith("@_here_")), None)
-        return Derived.read(draft.file(start.removesuffix("@_here_"))) if start else Derived([])
+        return Derived.read(draft.file(start)) if (start := start_of(self.defaults)) else Derived([])
 
     def repeating(self, draft: Draft) -> Derived:
         """The same with what its base says in it: in Hydra, a file that starts from another takes nothing from it."""

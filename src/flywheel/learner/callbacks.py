@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from flywheel.learner.module import Learner
-from flywheel.learner.outcome import Row
+from flywheel.learner.outcome import Row, is_better
 from flywheel.learner.ranks.ranks import Ranks
 from flywheel.project.config import MonitorConfig
 
@@ -107,8 +107,7 @@ class History(Checkpoint):
 
     def _keep_best(self, row: Row, learner: Learner) -> None:
         score = row[f"validation/{self._monitor.name}"]
-        better = score > self.best_score if self._monitor.mode == "max" else score < self.best_score
-        if self.best_epoch == 0 or better:
+        if self.best_epoch == 0 or is_better(score, self.best_score, self._monitor.mode):
             self.best_score, self.best_epoch = score, int(row["epoch"])
             if self._writes or self._gathers:
                 self.best_weights = learner.weights()

@@ -14,7 +14,7 @@ from flywheel.learner.callbacks import History, Progress
 from flywheel.learner.frozen import is_frozen
 from flywheel.learner.limits import tried
 from flywheel.learner.machine import Machine
-from flywheel.learner.observers import NOBODY, Observers
+from flywheel.learner.observers import Observers
 from flywheel.learner.outcome import Fitted, Row, is_resumable, write_model
 from flywheel.learner.pruning import Pruning
 from flywheel.learner.ranks.processes import rank_processes
@@ -38,7 +38,7 @@ def fit(
     on_start: Callable[[Machine], None],
     on_row: Callable[[Row], None],
     watch: Callable[[int, float], bool] | None = None,
-    observers: Observers = NOBODY,
+    observers: Observers | None = None,
 ) -> Fitted:
     """Train, or go on training from `checkpoint`, and write `model.safetensors`, `model.json` and `history.csv`.
 
@@ -52,7 +52,7 @@ def fit(
         on_row: Told each epoch's figures.
         watch: Told the monitored metric after each epoch, it says whether to stop there; then no bar is shown either,
             because a sweep shows how it goes.
-        observers: What looks on.
+        observers: What looks on; None: nothing does.
 
     Raises:
         ConfigError: A target's argument is wrong; found before the first step.
@@ -61,6 +61,7 @@ def fit(
         RankError: Another rank of the training ended.
     """
     quiet()
+    observers = observers or Observers()
     is_trial, task = bool(task.trainer.fast_dev_run), tried(task)
     if is_trial:
         log.info("trainer.fast_dev_run: one epoch of so few batches that its model can be no champion")

@@ -96,9 +96,6 @@ class Observers:
             log.info("profile of the training in %s", self.folder)
 
 
-NOBODY = Observers()
-
-
 def make_observers(task: TaskConfig, folder: Path, *, in_sweep: bool = False) -> Observers:
     """Make what a task's settings name.
 

@@ -21,6 +21,11 @@ log = logging.getLogger("flywheel")
 Row = dict[str, float]
 
 
+def is_better(score: float, than: float, mode: str) -> bool:
+    """Whether a score of the monitored metric is better than another, as `metric.monitor.mode` has it."""
+    return score > than if mode == "max" else score < than
+
+
 @dataclass(frozen=True)
 class Fitted:
     """What a training came to.

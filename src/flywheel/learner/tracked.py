@@ -56,7 +56,6 @@ def train(
     from filelock import FileLock
 
     from flywheel.learner.objective import make_criterion
-    from flywheel.learner.observers import make_observers
     from flywheel.learner.outcome import is_resumable
     from flywheel.learner.settings import check_settings
     from flywheel.project.flatten import flatten
@@ -72,7 +71,11 @@ def train(
     meta = read_json(processed / "meta.json")
     if meta.get("weighted"):
         make_criterion(task.loss, meta)  # refuses one that cannot weigh rows, before a run is begun
-    observers = make_observers(task, records or _new_folder(task), in_sweep=watch is not None)
+    observers = None
+    if task.logger or task.callbacks or task.trainer.profiler:
+        from flywheel.learner.observers import make_observers  # Lightning, which an estimator does without
+
+        observers = make_observers(task, records or _new_folder(task), in_sweep=watch is not None)
     key = resume_key(task, meta)
     folder = state_dir() / "checkpoints" / task.name / key
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,7 +87,8 @@ def train(
             run = _start_run(task, key, is_resumable(checkpoint), name, tags, git_commit(project_root()))
         try:
             with store_must_work(), run.watched_machine(), whole_folder(target) as part:
-                observers.begin(flatten(logged_settings(task)))
+                if observers:
+                    observers.begin(flatten(logged_settings(task)))
                 fitted = fit(
                     task, processed, meta, part, checkpoint,
                     observers=observers,
@@ -99,7 +103,8 @@ def train(
             raise
         checkpoint.unlink(missing_ok=True)
         folder.rmdir()
-        observers.end()
+        if observers:
+            observers.end()
     return fitted
 
 

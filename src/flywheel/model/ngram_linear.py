@@ -55,16 +55,12 @@ class NgramLinear(nn.Module):
         character_buckets: int = 200_000,
     ) -> None:
         super().__init__()
-        if ngrams < 1 or buckets < 1:
-            raise ValueError(f"ngrams and buckets must be above 0, not {ngrams} and {buckets}")
+        check_ngrams(ngrams, buckets, character_ngrams, character_buckets)
         if not 0 <= length_power <= 1:
             raise ValueError(f"length_power must be in [0, 1], not {length_power}")
         if width and not init_std:
             raise ValueError("init_std must be above 0 where there is a width: zeros behind zeros learn nothing")
         self.ngrams, self.buckets, self.dropout, self.distinct = ngrams, buckets, dropout, distinct
-        if character_ngrams not in range(MAX_CHARACTERS + 1) or character_ngrams == 1 or character_buckets < 1:
-            what = f"character_ngrams must be 0 or 2 to {MAX_CHARACTERS}, and character_buckets above 0"
-            raise ValueError(f"{what}, not {character_ngrams} and {character_buckets}")
         self.length_power = length_power
         self.character_ngrams, self.character_buckets = character_ngrams, character_buckets
         rows = vocabulary_size + (buckets if ngrams > 1 else 0)
@@ -94,10 +90,7 @@ class NgramLinear(nn.Module):
         """
         summed_BO = self._sum(self.table, self.features(tokens))
         if self.pieces is not None:
-            if characters is None:
-                fix = "set preprocess.inputs.num_characters, or model.net.character_ngrams to 0"
-                raise ModelError("needs the input 'characters'", where="model.net", fix=fix)
-            summed_BO = summed_BO + self._sum(self.pieces, self.character_features(characters))
+            summed_BO = summed_BO + self._sum(self.pieces, self.character_features(there(characters)))
         logits: Tensor = self.head(summed_BO + self.bias)
         return logits.squeeze(1) if logits.shape[1] == 1 else logits
 
@@ -130,6 +123,31 @@ class NgramLinear(nn.Module):
         features_BF = features_BF.int().sort(dim=1).values.long()
         before_BF = nn.functional.pad(features_BF, (1, 0), value=-1)[:, :-1]
         return features_BF.masked_fill(features_BF == before_BF, PADDING_ID)
+
+
+def check_ngrams(ngrams: int, buckets: int, character_ngrams: int, character_buckets: int) -> None:
+    """Refuse lengths and numbers of rows that cannot be.
+
+    Raises:
+        ValueError: One is out of its range.
+    """
+    if ngrams < 1 or buckets < 1:
+        raise ValueError(f"ngrams and buckets must be above 0, not {ngrams} and {buckets}")
+    if character_ngrams not in range(MAX_CHARACTERS + 1) or character_ngrams == 1 or character_buckets < 1:
+        what = f"character_ngrams must be 0 or 2 to {MAX_CHARACTERS}, and character_buckets above 0"
+        raise ValueError(f"{what}, not {character_ngrams} and {character_buckets}")
+
+
+def there(characters: Tensor | None) -> Tensor:
+    """The input of a net with n-grams of characters.
+
+    Raises:
+        ModelError: It is missing.
+    """
+    if characters is None:
+        fix = "set preprocess.inputs.num_characters, or model.net.character_ngrams to 0"
+        raise ModelError("needs the input 'characters'", where="model.net", fix=fix)
+    return characters
 
 
 def hashed(ids: Tensor, longest: int, buckets: int, first: int, border: int | None = None) -> Iterator[Tensor]:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from flywheel.model.ngram_linear import MAX_CHARACTERS, PADDING_ID, hashed
-from flywheel.project.errors import ModelError
+from flywheel.model.ngram_linear import PADDING_ID, check_ngrams, hashed, there
 
 SPACE = 32
 
@@ -40,11 +39,7 @@ class TfidfLinear(nn.Module):
         character_buckets: int = 1_048_576,
     ) -> None:
         super().__init__()
-        if ngrams < 1 or buckets < 1:
-            raise ValueError(f"ngrams and buckets must be above 0, not {ngrams} and {buckets}")
-        if character_ngrams not in range(MAX_CHARACTERS + 1) or character_ngrams == 1 or character_buckets < 1:
-            what = f"character_ngrams must be 0 or 2 to {MAX_CHARACTERS}, and character_buckets above 0"
-            raise ValueError(f"{what}, not {character_ngrams} and {character_buckets}")
+        check_ngrams(ngrams, buckets, character_ngrams, character_buckets)
         self.vocabulary_size, self.num_outputs = vocabulary_size, num_outputs
         self.ngrams, self.buckets = ngrams, buckets
         self.character_ngrams, self.character_buckets = character_ngrams, character_buckets
@@ -78,10 +73,7 @@ class TfidfLinear(nn.Module):
         Raises:
             ModelError: The characters are missing.
         """
-        if characters is None:
-            fix = "set preprocess.inputs.num_characters, or model.net.character_ngrams to 0"
-            raise ModelError("needs the input 'characters'", where="model.net", fix=fix)
-        bytes_BC = functional.pad(functional.pad(characters.long(), (1, 0), value=SPACE), (0, 1))
+        bytes_BC = functional.pad(functional.pad(there(characters).long(), (1, 0), value=SPACE), (0, 1))
         before_BC = functional.pad(bytes_BC, (1, 0))[:, :-1]
         is_end = (bytes_BC == PADDING_ID) & (before_BC != PADDING_ID)
         spaced_BC = bytes_BC.masked_fill(is_end, SPACE)

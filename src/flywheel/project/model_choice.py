@@ -8,7 +8,9 @@ chosen by one word. A word that the task's own model does not have stays, and is
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +21,31 @@ from flywheel.project.params import load_yaml
 _HERE = "@_here_"
 
 
-def settings_of_another_model(name: str, target: str, root: Path) -> dict[str, Any]:
+def settings_of_another_model(name: str, net: Iterable[str], target: str, root: Path) -> dict[str, Any]:
     """The values of `model.net` that a task's file, or one that it starts from, sets for another model than is chosen.
 
     Args:
         name: The task's.
+        net: The keys of `model.net` as composed. No file is read where the chosen net takes all of them.
         target: The `_target_` of the chosen net.
         root: The project.
 
     Returns:
         Those that the chosen net does not take, by their keys.
     """
+    taken = _arguments(target)
+    strange = set(net) - taken - {"_target_"} if taken else set()
     found: dict[str, Any] = {}
-    for values, option in _task_files(root / "conf", name):
+    for values, option in _task_files(root / "conf", name) if strange else ():
         if values and option and _target_of(root / "conf/model", option) not in ("", target):
             found |= values
-    taken = _arguments(target) if found else set()
-    return {key: value for key, value in found.items() if key not in taken}
+    return {key: value for key, value in found.items() if key in strange}
+
+
+def start_of(defaults: Iterable[Any]) -> str:
+    """The task that a defaults list starts from; empty where there is none."""
+    starts = (item for item in defaults if isinstance(item, str) and item.endswith(_HERE))
+    return next(starts, "").removesuffix(_HERE)
 
 
 def _task_files(conf: Path, name: str) -> list[tuple[dict[str, Any], str]]:
@@ -44,8 +54,7 @@ def _task_files(conf: Path, name: str) -> list[tuple[dict[str, Any], str]]:
     while name and len(read) < 9:  # a file that starts from itself is Hydra's to refuse
         body = _read(conf / "task" / f"{name}.yaml")
         read.append(body)
-        starts = (item for item in body.get("defaults") or () if isinstance(item, str) and item.endswith(_HERE))
-        name = next(starts, "").removesuffix(_HERE)
+        name = start_of(body.get("defaults") or ())
     found: list[tuple[dict[str, Any], str]] = []
     option = ""
     for body in reversed(read):
@@ -84,15 +93,16 @@ def _read(file: Path) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _arguments(target: str) -> set[str]:
-    """The arguments of a class, read from its source: an import would cost seconds, at every composition."""
+@functools.cache
+def _arguments(target: str) -> frozenset[str]:
+    """The arguments of a class, read from its source: an import would cost seconds. Empty where it cannot be read."""
     module, _, name = target.rpartition(".")
     spec = importlib.util.find_spec(module) if module.startswith("flywheel.model.") else None
     if spec is None or spec.origin is None:
-        return set()
+        return frozenset()
     for node in ast.walk(ast.parse(Path(spec.origin).read_text())):
         if isinstance(node, ast.ClassDef) and node.name == name:
             made = next((one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
             if made is not None:
-                return {argument.arg for argument in (*made.args.args, *made.args.kwonlyargs)}
-    return set()
+                return frozenset(argument.arg for argument in (*made.args.args, *made.args.kwonlyargs))
+    return frozenset()

@@ -55,7 +55,7 @@ def _leave_out(task: Any, root: Path | None) -> None:
     net, name, target = _told(task, "model.net"), _told(task, "name"), _told(task, "model.net._target_")
     if isinstance(net, DictConfig) and isinstance(name, str) and isinstance(target, str):
         with open_dict(net), suppress(ConfigError):  # outside of a project there are no files
-            for key, value in settings_of_another_model(name, target, root or project_root()).items():
+            for key, value in settings_of_another_model(name, map(str, net), target, root or project_root()).items():
                 if _told(net, key) == value:
                     net.pop(key)
 

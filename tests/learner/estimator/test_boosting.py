@@ -44,7 +44,7 @@ def problem(outputs: int, criterion: dict[str, Any], *, num_rows: int = 600, wei
 
     loss = LossConfig(criterion, {"_target_": "torch.nn.Softmax"})
     whole = num_rows * 2 // 3
-    return FitProblem(Trees(outputs), rows(slice(whole)), rows(slice(whole, None)), loss, {}, seed=1, num_threads=1)
+    return FitProblem(Trees(outputs), rows(slice(whole)), rows(slice(whole, None)), loss, seed=1, num_threads=1)
 
 
 def last(estimator: BoostedTrees, given: FitProblem) -> FitCandidate:
@@ -114,6 +114,8 @@ def test_a_table_that_no_split_improves_is_answered_by_its_mean() -> None:
     ("criterion", "outputs", "objective"),
     [
         (SQUARES, 1, {"objective": "regression"}),
+        ({"_target_": "torch.nn.HuberLoss"}, 1, {"objective": "huber", "alpha": 1.0}),
+        ({"_target_": "torch.nn.PoissonNLLLoss", "log_input": True}, 1, {"objective": "poisson"}),
         ({"_target_": "torch.nn.HuberLoss", "delta": 2.0}, 1, {"objective": "huber", "alpha": 2.0}),
         (ENTROPY, 2, {"objective": "binary"}),
         (ENTROPY, 4, {"objective": "multiclass", "num_class": 4}),
@@ -168,7 +170,7 @@ def test_counts_are_fitted_by_the_logarithm_of_their_rate() -> None:
 
 def test_another_net_is_refused() -> None:
     given = problem(1, SQUARES)
-    other = FitProblem(Linear(4, [30, 30], 1), given.train, given.validation, given.loss, {}, 0, 1)
+    other = FitProblem(Linear(4, [30, 30], 1), given.train, given.validation, given.loss, 0, 1)
     with pytest.raises(ConfigError, match="model=boosted_trees"):
         next(BoostedTrees().fit(other))
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from flywheel.project.config import LossConfig
-from flywheel.project.types import Json
+from flywheel.project.errors import ConfigError
+
+_DEFAULTS: tuple[Any, ...] = (None, 0.0, "mean")
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,6 @@ class FitProblem:
         train: The rows to fit.
         validation: The rows by which an estimator's caller chooses among its candidates.
         loss: The settings of the loss, which say what is fitted.
-        meta: The content of `meta.json`.
         seed: Of all that is drawn.
         num_threads: Threads to use.
     """
@@ -56,7 +58,6 @@ class FitProblem:
     train: Rows
     validation: Rows
     loss: LossConfig
-    meta: Json
     seed: int
     num_threads: int
 
@@ -78,6 +79,18 @@ class FitCandidate:
     validation: Tensor
     state: Callable[[], dict[str, Tensor]]
     figures: Mapping[str, float] = field(default_factory=dict)
+
+
+def criterion_of(criterion: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name of a criterion's class, and those of its arguments that are not at a value which changes nothing."""
+    given = {key: value for key, value in criterion.items() if key != "_target_" and value not in _DEFAULTS}
+    return str(criterion["_target_"]).rpartition(".")[2], given
+
+
+def cannot_fit(model: str, name: str, arguments: Iterable[str]) -> ConfigError:
+    """The error of a model that cannot be fitted to a criterion, because of its class or of arguments."""
+    what = f"{model} cannot be fitted to {' with '.join([name, *arguments])}"
+    return ConfigError(what, where="loss.criterion", fix="use loss=cross_entropy or loss=mean_squared_error")
 
 
 class Estimator(ABC):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flywheel.learner.estimator.base import Estimator, FitCandidate, FitProblem, Rows
+from flywheel.learner.estimator.base import Estimator, FitCandidate, FitProblem, Rows, cannot_fit, criterion_of
 from flywheel.learner.estimator.tree_arrays import arrays
 from flywheel.model.trees import Trees
 from flywheel.project.errors import ConfigError
@@ -20,9 +20,8 @@ OBJECTIVES = {
     "L1Loss": "regression_l1", "HuberLoss": "huber", "PoissonNLLLoss": "poisson", "Quantile": "quantile",
 }  # fmt: skip
 """LightGBM's objective for the class of a criterion."""
-_ARGUMENTS = {("HuberLoss", "delta"): "alpha", ("Quantile", "quantile"): "alpha"}
-"""LightGBM's names for arguments of criteria; others must be at their default."""
-_DEFAULTS: tuple[Any, ...] = (None, 0.0, "mean")
+_ARGUMENTS = {"HuberLoss": ("delta", 1.0), "Quantile": ("quantile", 0.5), "PoissonNLLLoss": ("log_input", True)}
+"""The argument that a criterion may have, and its default; the first two are LightGBM's `alpha`."""
 _ALWAYS = {"deterministic": True, "force_col_wise": True, "verbosity": -1, "metric": "none"}
 
 
@@ -125,21 +124,16 @@ def objective_of(criterion: Mapping[str, Any], num_outputs: int) -> dict[str, An
     Raises:
         ConfigError: There is none.
     """
-    name = str(criterion["_target_"]).rpartition(".")[2]
+    name, given = criterion_of(criterion)
     objective = OBJECTIVES.get(name)
-    found: dict[str, Any] = {"objective": objective}
-    strange = []
-    for key, value in criterion.items():
-        if (known := _ARGUMENTS.get((name, key))) is not None:
-            found[known] = value
-        elif key != "_target_" and value not in _DEFAULTS and (name, key) != ("PoissonNLLLoss", "log_input"):
-            strange.append(key)
+    argument, default = _ARGUMENTS.get(name, ("", None))
+    strange = given.keys() - {argument}
     if objective is None or strange or (objective == "binary" and num_outputs > 1):
-        what = f"boosted trees cannot be fitted to {' with '.join([name, *strange])}"
-        raise ConfigError(what, where="loss.criterion", fix="use loss=cross_entropy or loss=mean_squared_error")
+        raise cannot_fit("boosted trees", name, sorted(strange))
     if objective == "multiclass":
-        return {"objective": "binary"} if num_outputs == 2 else {**found, "num_class": num_outputs}
-    return found
+        return {"objective": "binary"} if num_outputs == 2 else {"objective": objective, "num_class": num_outputs}
+    alpha = {"alpha": given.get(argument, default)} if objective in ("huber", "quantile") else {}
+    return {"objective": objective, **alpha}
 
 
 def _dataset(problem: FitProblem, rows: Rows, reference: Any = None) -> Any:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,14 +24,16 @@ from flywheel.learner.estimator.base import Estimator, FitCandidate, FitProblem,
 from flywheel.learner.limits import num_rows, tried
 from flywheel.learner.machine import Machine, resolve
 from flywheel.learner.objective import make_criterion, make_metrics
-from flywheel.learner.observers import NOBODY, Observers
-from flywheel.learner.outcome import Fitted, Row, write_model
+from flywheel.learner.outcome import Fitted, Row, is_better, write_model
 from flywheel.model.network import Network, build_network
 from flywheel.project.config import TaskConfig
 from flywheel.project.errors import ModelError
 from flywheel.project.instantiate import build
 from flywheel.project.kind import ESTIMATOR
 from flywheel.project.types import Json
+
+if TYPE_CHECKING:
+    from flywheel.learner.observers import Observers  # Lightning, which takes a second to import
 
 log = logging.getLogger("flywheel")
 
@@ -47,7 +50,7 @@ def fit(
     on_start: Callable[[Machine], None],
     on_row: Callable[[Row], None],
     watch: Callable[[int, float], bool] | None = None,
-    observers: Observers = NOBODY,
+    observers: Observers | None = None,
 ) -> Fitted:
     """Find a net's parameters, and write `model.safetensors`, `model.json` and `history.csv`.
 
@@ -66,16 +69,18 @@ def fit(
     train, validation = (
         _rows(processed / f"{name}.safetensors", network, task, limit, measure) for name, limit in limits.items()
     )
-    problem = FitProblem(network.net, train, validation, task.loss, meta, task.seed, machine.num_threads)
+    problem = FitProblem(network.net, train, validation, task.loss, task.seed, machine.num_threads)
     on_start(machine)
+
+    loggers = observers.loggers if observers else []
 
     def tell(row: Row) -> None:
         on_row(row)
-        for logger in observers.loggers:
+        for logger in loggers:
             logger.log_metrics({name: value for name, value in row.items() if name != "step"}, step=int(row["step"]))
 
     best = _choose(task, estimator, problem, measure, checkpoint, tell, watch)
-    for logger in observers.loggers:
+    for logger in loggers:
         logger.finalize("success")
     kept = _refitted(estimator, problem, best) if task.trainer.refit and not is_trial else best.candidate
     network.net.load_state_dict(kept.state())
@@ -124,9 +129,9 @@ def _choose(
     watch: Callable[[int, float], bool] | None,
 ) -> _Best:
     """Measure one candidate after the other until there are no more, or the later ones are no better."""
-    monitor, best, rows = task.metric.monitor, None, []
-    patience = estimator.patience
-    shows = watch is None
+    monitor, patience, shows = task.metric.monitor, estimator.patience, watch is None
+    best: tuple[FitCandidate, int, float] | None = None
+    rows: list[Row] = []
     bar = tqdm(total=estimator.num_candidates, leave=False, disable=not (shows and sys.stderr.isatty()))
     with bar:
         for epoch, candidate in enumerate(estimator.fit(problem), start=1):
@@ -135,7 +140,7 @@ def _choose(
             row: Row = {"epoch": epoch, "step": candidate.step, **candidate.figures, **dict(sorted(figures.items()))}
             rows.append(row)
             score = row[f"validation/{monitor.name}"]
-            if best is None or _is_better(score, best[2], monitor.mode) or task.trainer.keep == "last":
+            if best is None or is_better(score, best[2], monitor.mode) or task.trainer.keep == "last":
                 best = (candidate, epoch, score)
             if epoch == 1:
                 torch.save({"epoch": 1}, checkpoint)
@@ -161,10 +166,6 @@ def _refitted(estimator: Estimator, problem: FitProblem, best: _Best) -> FitCand
     both = replace(problem, train=problem.train.joined(problem.validation))
     *_, found = itertools.islice(estimator.fit(both), best.epoch)
     return found
-
-
-def _is_better(score: float, than: float, mode: str) -> bool:
-    return score > than if mode == "max" else score < than
 
 
 def _show(row: Row, monitor: str) -> None:

@@ -12,14 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flywheel.learner.estimator.base import Estimator, FitCandidate, FitProblem
-from flywheel.project.errors import ConfigError
+from flywheel.learner.estimator.base import Estimator, FitCandidate, FitProblem, cannot_fit, criterion_of
 
 Array = np.ndarray[Any, Any]
 Loss = Callable[[Array, Array], tuple[Array, Array]]
 """Gives each row's loss, [N], and its derivatives, [N, K], of logits [N, K] and targets [N]."""
-
-_DEFAULTS: tuple[Any, ...] = (None, 0.0, "mean")
 
 
 @dataclass(frozen=True)
@@ -121,17 +118,14 @@ def loss_of(criterion: Mapping[str, Any], num_outputs: int) -> Loss:
     Raises:
         ConfigError: There is none.
     """
-    name = str(criterion["_target_"]).rpartition(".")[2]
-    strange = [key for key, value in criterion.items() if key != "_target_" and value not in _DEFAULTS]
+    name, strange = criterion_of(criterion)
     found: Loss | None = None
     if name == "CrossEntropyLoss" and num_outputs > 1:
         found = logistic if num_outputs == 2 else softmax
     elif num_outputs == 1:
         found = {"BinaryCrossEntropy": logistic, "MSELoss": squared}.get(name)
     if found is None or strange:
-        outputs = f"{num_outputs} output{'s' * (num_outputs > 1)}"
-        what = f"a linear model of {outputs} cannot be fitted to {' with '.join([name, *strange])}"
-        raise ConfigError(what, where="loss.criterion", fix="use loss=cross_entropy or loss=mean_squared_error")
+        raise cannot_fit(f"a linear model of {num_outputs} output{'s' * (num_outputs > 1)}", name, strange)
     return found
 
 
